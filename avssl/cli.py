@@ -1,0 +1,302 @@
+"""The command line: each verb is a few lines that call one room.
+
+Rooms are imported inside the verbs, so that `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from avssl.errors import AvsslError, UsageError, unknown
+
+CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one sentence with the nearest valid name."""
+
+    def error(self, message: str) -> NoReturn:
+        if match := re.match(r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.*)\)", message):
+            choices = [choice.strip(" '") for choice in match[3].split(",")]
+            raise unknown({"verb": "verb"}.get(match[1], match[1]), match[2], choices)
+        raise UsageError(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="avssl",
+        description="Self-supervised audio-visual pretraining in JAX/Flax.",
+        epilog="example: avssl pretrain --config configs/quickstart.py --workdir runs/quickstart",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    from avssl import __version__
+
+    parser.add_argument("--version", action="version", version=f"avssl {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
+
+    pretrain = verb(
+        verbs, "pretrain", "train encoders on a source of videos", run_pretrain,
+        "avssl pretrain --config configs/quickstart.py --workdir runs/quickstart "
+        "--config.objectives.avc.weight=1",
+    )  # fmt: skip
+    add_config(pretrain)
+    pretrain.add_argument("--workdir", type=Path, required=True, help="run folder, made if absent")
+    pretrain.add_argument(
+        "--allow-config-change", action="store_true", help="resume a run folder of another config"
+    )
+    for flag, kind, text in (
+        ("--coordinator", str, "host:port of process 0, for runs of several processes"),
+        ("--num-processes", int, "how many processes the run has"),
+        ("--process-id", int, "which of them this is"),
+    ):
+        pretrain.add_argument(flag, type=kind, default=None, help=text)
+
+    evaluate = verb(
+        verbs, "evaluate", "probe the encoders of a run, beside their random initialisation", run_evaluate,
+        "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
+        "--test-data world:quickstart@test --protocols knn,linear,retrieval",
+    )  # fmt: skip
+    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
+    evaluate.add_argument("--data", default="", help="source the probes train on (default: the config's)")
+    evaluate.add_argument("--test-data", default="", help="source they are scored on")
+    evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
+    evaluate.add_argument("--json", type=Path, default=None, help="also write the rows to this file")
+
+    add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
+                        "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
+
+    listing = verb(verbs, "list", "what can be named in a config", run_list,
+                   "avssl list objectives --verbose")  # fmt: skip
+    listing.add_argument("what", choices=("objectives", "encoders", "configs"))
+    listing.add_argument("--verbose", action="store_true", help="with fields and defaults")
+
+    add_bench_verbs(verb(verbs, "bench", "measure the pipeline or the step on this machine", None,
+                         "avssl bench data world:quickstart@train"))  # fmt: skip
+    return parser
+
+
+def verb(verbs, name: str, text: str, function: Callable | None, example: str) -> Parser:
+    made = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if function is not None:
+        made.set_defaults(function=function)
+    return made
+
+
+def add_config(parser: Parser) -> None:
+    parser.add_argument(
+        "--config", required=True, metavar="FILE[:VARIANT]",
+        help="a config file; any value of it is changed by --config.a.b=value",
+    )  # fmt: skip
+
+
+def add_data_verbs(data: Parser) -> None:
+    verbs = data.add_subparsers(dest="data_verb", metavar="build|inspect|verify", required=True)
+    build = verb(verbs, "build", "re-encode a source into a data set of ArrayRecord shards", run_data_build,
+                 "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
+    build.add_argument("spec", help="world:NAME, folder:PATH, manifest:FILE.csv or tfds:PATH")
+    build.add_argument("out", help="folder of the data set, made if absent")
+    build.add_argument("--short-side", type=int, default=128, help="pixels of the shorter side")
+    build.add_argument("--gop", type=int, default=16, help="frames between keyframes")
+    build.add_argument("--audio-rate", type=int, default=24000, help="samples per second")
+    build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    build.add_argument("--require", default="", help="drop clips without: audio,video")
+    build.add_argument("--allow-outside", action="store_true",
+                       help="let a manifest name files outside its folder")  # fmt: skip
+    inspect = verb(verbs, "inspect", "contact sheet, spectrograms and a table of a source", run_data_inspect,
+                   "avssl data inspect world:quickstart@test --out sheets")  # fmt: skip
+    inspect.add_argument("spec")
+    inspect.add_argument("--out", type=Path, default=Path("inspect"), help="folder for the PNG files")
+    inspect.add_argument("--num", type=int, default=16, help="how many clips to show")
+    verify = verb(verbs, "verify", "decode everything and list what is bad", run_data_verify,
+                  "avssl data verify tfds:data/videos --workers 2")  # fmt: skip
+    verify.add_argument("spec")
+    verify.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+
+
+def add_bench_verbs(bench: Parser) -> None:
+    verbs = bench.add_subparsers(dest="bench_verb", metavar="data|step", required=True)
+    data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
+                "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
+    data.add_argument("spec")
+    data.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode")
+    data.add_argument("--clips", type=int, default=256, help="how many clips to time")
+    step = verb(verbs, "step", "compile time, time, FLOPs and memory of a training step", run_bench_step,
+                "avssl bench step --config configs/quickstart.py")  # fmt: skip
+    add_config(step)
+    step.add_argument("--steps", type=int, default=20, help="how many steps to time")
+
+
+def config_of(arguments: argparse.Namespace):
+    from avssl.config import load_config, override, resolve
+
+    config = load_config(arguments.config)
+    override(config, arguments.overrides)
+    return resolve(config)
+
+
+def run_pretrain(arguments: argparse.Namespace) -> int:
+    config = config_of(arguments)
+    from avssl.train.mesh import start_processes
+    from avssl.train.run import pretrain
+
+    set_precision(config.precision)
+    start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
+    pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    from avssl.evaluate.run import evaluate_folder
+
+    evaluate_folder(
+        arguments.workdir,
+        data=arguments.data,
+        test_data=arguments.test_data,
+        protocols=tuple(name for name in arguments.protocols.split(",") if name),
+        json_file=arguments.json,
+    )
+    return 0
+
+
+def run_data_build(arguments: argparse.Namespace) -> int:
+    from avssl.data.build import build
+
+    build(
+        arguments.spec, arguments.out, short_side=arguments.short_side, gop=arguments.gop,
+        audio_rate=arguments.audio_rate, workers=arguments.workers,
+        require=tuple(name for name in arguments.require.split(",") if name),
+        allow_outside=arguments.allow_outside,
+    )  # fmt: skip
+    return 0
+
+
+def run_data_inspect(arguments: argparse.Namespace) -> int:
+    from avssl.data.inspect import inspect
+
+    inspect(arguments.spec, arguments.out, num=arguments.num)
+    return 0
+
+
+def run_data_verify(arguments: argparse.Namespace) -> int:
+    from avssl.data.verify import verify
+
+    return 1 if verify(arguments.spec, workers=arguments.workers) else 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    from avssl.listing import listing
+
+    print(listing(arguments.what, verbose=arguments.verbose))
+    return 0
+
+
+def run_bench_data(arguments: argparse.Namespace) -> int:
+    from avssl.config import base, load_config, override, resolve
+    from avssl.data.bench import bench_data
+    from avssl.data.views import build_view
+
+    if arguments.config:
+        config = load_config(arguments.config)
+        override(config, arguments.overrides)
+        views = resolve(config).views
+    else:
+        views = base().views
+    built = {name: build_view(name, view.to_dict()) for name, view in views.items()}
+    for line in bench_data(arguments.spec, built, num_clips=arguments.clips):
+        print(line)
+    return 0
+
+
+def run_bench_step(arguments: argparse.Namespace) -> int:
+    config = config_of(arguments)
+    from avssl.train.bench import bench_step
+
+    set_precision(config.precision)
+    for line in bench_step(config, num_steps=arguments.steps):
+        print(line)
+    return 0
+
+
+def set_precision(precision: str) -> None:
+    """float64 must be switched on before the first array is made."""
+    if precision == "float64":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.a.b=value` (or `--config.a.b value`) out of the command line."""
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
+        if not (match := CONFIG_FLAG.match(word)):
+            rest.append(word)
+            continue
+        value = match[2]
+        if value is None:
+            if not remaining or remaining[0].startswith("--"):
+                raise UsageError(f"{word} needs a value: {word}=VALUE")
+            value = remaining.pop(0)
+        overrides.append((match[1], value))
+    return rest, overrides
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = build_parser()
+    rest, overrides = split_overrides(words)
+    arguments, unknown_words = parser.parse_known_args(rest)
+    if unknown_words:
+        flags = known_flags(parser, arguments)
+        near = difflib.get_close_matches(unknown_words[0].split("=")[0], flags, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(flags)}"
+        raise UsageError(f"unknown argument '{unknown_words[0]}'; {hint}")
+    if overrides and not getattr(arguments, "config", ""):
+        raise UsageError(f"--config.{overrides[0][0]} needs --config FILE")
+    arguments.overrides = overrides
+    return arguments
+
+
+def known_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The flags of the verb that was asked for."""
+    for name in ("verb", "data_verb", "bench_verb"):
+        chosen = getattr(arguments, name, None)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and chosen in action.choices:
+                parser = action.choices[chosen]
+    return sorted(flag for action in parser._actions for flag in action.option_strings)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done, 2 wrong usage or input, 75 stopped after saving, 130 interrupted, 1 the rest."""
+    words = list(sys.argv[1:] if words is None else words)
+    try:
+        arguments = parse(words)
+        return arguments.function(arguments)
+    except AvsslError as error:
+        if "--debug" in words:
+            raise
+        print(f"avssl: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("avssl: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""The configuration of a run: defaults, files with variants, overrides from the command line, checks.
+
+A config is a `ConfigDict`. A sub-dict's keys are exactly the fields of the thing it builds (a view, an
+encoder, an objective), so no key is declared twice. `resolve` writes every default in, and what it
+returns is what `config.json` in the run folder holds.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from avssl.errors import UsageError, unknown
+
+# What may differ between a run folder and the command that resumes it: none of these moves a number.
+FREE_KEYS = ("parallel.", "data.workers", "data.cache", "log_every_steps", "checkpoint.", "eval.")
+# Sub-dicts whose keys are names the user chooses.
+OPEN_SECTIONS = ("views", "encoders", "objectives")
+
+PRECISIONS = ("float32", "bf16", "float64")
+
+
+def base() -> ConfigDict:
+    """What every run shares. A config file starts here and states what differs."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "steps": 1000,
+            "batch_size": 64,  # of all devices and hosts together
+            "precision": "float32",  # float32 | bf16 (compute only) | float64 (proofs on CPU)
+            "init_from": "",  # run folder whose parameters to start from
+            "log_every_steps": 10,
+            "data": {
+                "source": "world:quickstart@train",
+                "workers": 0,
+                "cache": "none",  # memory | disk | none
+                "cache_gigabytes": 2.0,
+                "max_bad_fraction": 0.01,
+                "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
+                "num_records": 0,  # size of the data, for planning a run without opening it
+            },
+            "views": {
+                "video": {"modality": "video"},
+                "audio": {"modality": "audio"},
+            },
+            "encoders": {},
+            "objectives": {},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 1e-3,
+                "schedule": "cosine",  # constant | cosine
+                "warmup_steps": 0,
+                "weight_decay": 0.0,
+                "clip_norm": 0.0,  # 0: no clipping
+                "accumulate": 1,  # micro-batches per step; the loss still sees the whole batch
+                "arguments": {},  # further keyword arguments of the optax optimiser
+                "rules": (),  # (regular expression on the parameter path, {learning_rate, weight_decay})
+            },
+            "ema": {"decay": 0.0},  # 0: none
+            "parallel": {
+                "mode": "mesh",  # mesh | pmap
+                "fsdp": 1,
+                "rules": (),  # (regular expression on the parameter path, axis to shard or None)
+            },
+            "checkpoint": {"every_steps": 1000, "keep": 3},
+            "eval": {
+                "protocols": ("knn", "linear", "retrieval"),
+                "data": "",  # empty: the training data
+                "test_data": "",  # empty: a held-out part of the above
+            },
+        }
+    )
+
+
+def quicktest(config: ConfigDict) -> None:
+    """Shrinks any config to a few seconds on a CPU: the smallest world, small inputs, two steps."""
+    config.steps = 2
+    config.batch_size = 8
+    config.log_every_steps = 1
+    config.optimizer.warmup_steps = 0
+    config.data.source = "world:tiny@train"
+    config.data.workers = 0
+    config.data.cache = "none"
+    config.checkpoint.every_steps = 2
+    config.eval.data = "world:tiny@train"
+    config.eval.test_data = "world:tiny@test"
+    for view in config.views.values():
+        if view.modality == "video":
+            view.frames = min(view.get("frames", 8), 2)
+            view.size = 32
+        else:
+            view.seconds = min(view.get("seconds", 2.0), 0.5)
+
+
+def variant_of(
+    config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]
+) -> ConfigDict:
+    """Applies the variant after the colon of `--config FILE:VARIANT`; every config has `quicktest`."""
+    variants = {"quicktest": quicktest, **variants}
+    if variant:
+        if variant not in variants:
+            raise unknown("variant", variant, variants)
+        variants[variant](config)
+    return config
+
+
+def load_config(argument: str) -> ConfigDict:
+    """`FILE` or `FILE:VARIANT` to a config, by the file's `get_config(variant)`."""
+    path, _, variant = argument.partition(":")
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(str(p) for p in Path("configs").rglob("*.py"))
+        raise unknown("config file", path, near)
+    spec = importlib.util.spec_from_file_location(f"avssl_config_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UsageError(f"config file '{path}' has no function get_config(variant)")
+    return module.get_config(variant)
+
+
+def parse_value(key: str, text: str, like: Any) -> Any:
+    """The text of a flag as a value of the type that stands in the config already."""
+    if isinstance(like, str):
+        return text
+    if isinstance(like, bool):
+        if text.lower() in ("true", "false", "1", "0"):
+            return text.lower() in ("true", "1")
+        raise UsageError(f"--config.{key} takes true or false, not '{text}'")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(like, tuple | list):
+        if isinstance(value, str):
+            return tuple(part for part in value.split(",") if part)
+        return tuple(value) if isinstance(value, tuple | list) else (value,)
+    if like is not None and type(value) is not type(like):
+        raise UsageError(f"--config.{key} takes {type(like).__name__}, not '{text}'")
+    return value
+
+
+def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
+    """Applies `--config.a.b=value` flags in order. A key that does not exist is an error with the nearest."""
+    from avssl.objectives import OBJECTIVES, objective_defaults
+
+    for dotted, text in overrides:
+        parts = dotted.split(".")
+        if parts[0] == "encoders" and len(parts) > 1 and parts[1] in config.encoders:
+            keys = config.encoders[parts[1]].to_dict()
+            if parts[-1] != "name":
+                complete = encoder_defaults(parts[1], keys)
+                keys = {**complete, **keys, "frontend": complete["frontend"]}
+            config.encoders[parts[1]] = ConfigDict(keys)
+        if parts[0] == "views" and len(parts) > 1 and parts[1] in config.views:
+            config.views[parts[1]] = view_keys(parts[1], config.views[parts[1]])
+        if parts[0] == "objectives" and len(parts) > 1:
+            name = parts[1]
+            if name not in OBJECTIVES:
+                raise unknown("objective", name, OBJECTIVES)
+            config.objectives[name] = ConfigDict(
+                {**objective_defaults(name), **config.objectives.get(name, {})}
+            )
+        node: Any = config
+        for depth, part in enumerate(parts[:-1]):
+            if not isinstance(node, ConfigDict) or part not in node:
+                raise unknown_key(config, dotted, ".".join(parts[: depth + 1]))
+            node = node[part]
+        if not isinstance(node, ConfigDict) or parts[-1] not in node:
+            raise unknown_key(config, dotted, dotted)
+        current = node[parts[-1]]
+        if isinstance(current, ConfigDict):
+            raise UsageError(
+                f"--config.{dotted} is a group; set one of its keys: {', '.join(sorted(current))}"
+            )
+        with node.ignore_type():
+            node[parts[-1]] = parse_value(dotted, text, current)
+
+
+def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:
+    return unknown("config key", missing if missing != dotted else dotted, flatten(config))
+
+
+def resolve(config: ConfigDict) -> ConfigDict:
+    """The complete, checked config: every default of every view, encoder and objective written in."""
+    from avssl.objectives import OBJECTIVES, objective_defaults
+
+    known = flatten(base())
+    for key in flatten(config):
+        if key.split(".")[0] not in OPEN_SECTIONS and key not in known:
+            if not key.startswith("optimizer.arguments."):
+                raise unknown("config key", key, known)
+    config = ConfigDict(config.to_dict())
+    for name, view in list(config.views.items()):
+        config.views[name] = view_keys(name, view)
+    for name, encoder in list(config.encoders.items()):
+        keys = encoder.to_dict()
+        complete = encoder_defaults(name, keys)
+        config.encoders[name] = ConfigDict({**complete, **keys, "frontend": complete["frontend"]})
+    for name, keys in list(config.objectives.items()):
+        if name not in OBJECTIVES:
+            raise unknown("objective", name, OBJECTIVES)
+        defaults = objective_defaults(name)
+        for key in keys:
+            if key not in defaults:
+                raise unknown(f"key of objective '{name}'", key, defaults)
+        config.objectives[name] = ConfigDict({**defaults, **keys.to_dict()})
+    check(config)
+    return config
+
+
+def view_keys(name: str, view: ConfigDict) -> ConfigDict:
+    """The complete keys of `views.NAME`."""
+    from avssl.data.views import build_view
+
+    built = build_view(name, view.to_dict())
+    return ConfigDict({"modality": built.modality, **dataclasses.asdict(built)})
+
+
+def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete keys of `encoders.NAME` for the encoder and the front end that it names."""
+    from avssl.models.registry import ENCODERS, encoder_fields
+    from avssl.signal.frontends import FRONTENDS
+
+    kind = config.get("name")
+    if kind not in ENCODERS:
+        raise unknown(f"encoder in encoders.{name}.name", str(kind), ENCODERS)
+    modality = ENCODERS[kind].modality
+    frontend = dict(config.get("frontend", {}))
+    frontend.setdefault("name", {"video": "rgb", "audio": "log_mel"}[modality])
+    if frontend["name"] not in FRONTENDS:
+        raise unknown(f"front end of encoders.{name}", frontend["name"], FRONTENDS)
+    known = {field.name: field.default for field in dataclasses.fields(FRONTENDS[frontend["name"]])}
+    for key in frontend:
+        if key != "name" and key not in known:
+            raise unknown(f"key of encoders.{name}.frontend", key, known)
+    fields = encoder_fields(ENCODERS[kind])
+    return {"modality": modality, **fields, "frontend": {**known, **frontend}}
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses values that could only fail later, and less clearly."""
+    for key, allowed in (
+        ("precision", PRECISIONS),
+        ("data.cache", ("memory", "disk", "none")),
+        ("parallel.mode", ("mesh", "pmap")),
+        ("optimizer.schedule", ("constant", "cosine")),
+    ):
+        value = flatten(config)[key]
+        if value not in allowed:
+            raise unknown(key, str(value), allowed)
+    for key in ("steps", "batch_size", "log_every_steps", "optimizer.accumulate", "parallel.fsdp",
+                "checkpoint.every_steps", "checkpoint.keep"):  # fmt: skip
+        if flatten(config)[key] < 1:
+            raise UsageError(f"{key} must be at least 1, not {flatten(config)[key]}")
+    if not any(keys.weight for keys in config.objectives.values()):
+        raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
+    if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:
+        raise UsageError("parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1")
+    if config.batch_size % config.optimizer.accumulate:
+        raise UsageError(
+            f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
+            "micro-batches: change optimizer.accumulate"
+        )
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values; an empty group stands for itself."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | dict) and len(value):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain JSON types."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(values)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What moves the numbers between two resolved configs, one line each: `key: old -> new`."""
+    flat_old, flat_new = flatten(old), flatten(new)
+    lines = []
+    for key in sorted(set(flat_old) | set(flat_new)):
+        before, after = flat_old.get(key, "absent"), flat_new.get(key, "absent")
+        if before == after or key.startswith(FREE_KEYS):
+            continue
+        longer = key == "steps" and before != "absent" and after != "absent" and after > before
+        if longer and flat_new["optimizer.schedule"] == "constant":
+            continue
+        lines.append(f"{key}: {before} -> {after}")
+    return lines
+
+
+def say(message: str) -> None:
+    """One line for the person who started the run; metrics go to the log, not here."""
+    print(message, file=sys.stdout, flush=True)

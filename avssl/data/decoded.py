@@ -1,0 +1,178 @@
+"""The pixels and samples of a record, such that a window of it is the same numbers whoever asks.
+
+A cached record is decoded from end to end, an uncached one only around the window. Frames come out
+the same either way. Sound does not by itself: a decoder and a resampler carry state (AAC even a
+random generator for its noise bands), so a stream entered at another place gives other low bits.
+Sound is therefore always decoded in segments that begin at fixed times of the record, each by a
+fresh decoder.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from PIL import Image
+
+from avssl.data.handle import Handle
+from avssl.data.kept import Arrays, Cache
+from avssl.data.placement import Crop, sample_window
+from avssl.data.views import AudioView, VideoView, View
+from avssl.media.decode import Frames, _audio, _video, decode_frames, select_frames
+from avssl.media.errors import MediaError
+from avssl.media.limits import Limits
+
+# Long segments decode more sound than a window needs, short ones start more decoders.
+AUDIO_SEGMENT_SECONDS = 4
+# Frame rate and width over height for the first guess at what a decoded record takes; then the
+# measured size counts.
+GUESSED_FPS = 30
+GUESSED_ASPECT = 16 / 9
+
+
+def whole_frames(handle: Handle, short_side: int, limits: Limits) -> Frames:
+    """All frames of a record at their native rate; times count from the start of the file."""
+    return decode_frames(
+        handle.record.media,
+        start_seconds=handle.start_seconds,
+        end_seconds=handle.start_seconds + handle.duration_seconds,
+        short_side=short_side,
+        limits=limits,
+    )
+
+
+def wanted_times(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:
+    """When a view shows its frames, counted from the start of the file."""
+    return handle.start_seconds + start_seconds + np.arange(view.frames) / view.fps
+
+
+def window_frames(
+    handle: Handle, view: VideoView, start_seconds: float, limits: Limits
+) -> np.ndarray:
+    """uint8 [n, height, width, 3]: `whole_frames` at the times of the view, without the others."""
+    if view.seconds <= handle.duration_seconds:
+        return _video(
+            handle.opened,
+            handle.start_seconds + start_seconds,
+            view.frames,
+            view.fps,
+            view.decode_size,
+        )
+    # Past the end of the record its last frame stays, even where the file goes on.
+    frames = whole_frames(handle, view.decode_size, limits)
+    return frames.pixels[select_frames(frames.times, wanted_times(handle, view, start_seconds))]
+
+
+def samples_between(handle: Handle, first: int, last: int, rate: int, channels: int) -> np.ndarray:
+    """Samples [first, last) of a record, int16 [last - first, channels], counted from its start."""
+    per_segment = AUDIO_SEGMENT_SECONDS * rate
+    parts = []
+    for number in range(first // per_segment, math.ceil(last / per_segment)):
+        begin = number * per_segment
+        segment = _audio(
+            handle.opened_for_sound(),
+            handle.start_seconds + number * AUDIO_SEGMENT_SECONDS,
+            min(last - begin, per_segment) / rate,
+            rate,
+            channels,
+        )
+        parts.append(segment[max(0, first - begin) :])
+    return np.concatenate(parts) if parts else np.zeros((0, channels), np.int16)
+
+
+def pad_audio(samples: np.ndarray, num_samples: int) -> np.ndarray:
+    """Zeros past the end of the record."""
+    missing = num_samples - len(samples)
+    return np.pad(samples, ((0, missing), (0, 0))) if missing else samples
+
+
+def crop_frames(
+    pixels: np.ndarray, chosen: np.ndarray, crop: Crop, size: int, out: np.ndarray
+) -> None:
+    """Writes the same crop of each chosen frame, resized, into `out` [n, size, size, 3]."""
+    rows = slice(crop.top, crop.top + crop.height)
+    columns = slice(crop.left, crop.left + crop.width)
+    for target, number in zip(out, chosen, strict=True):
+        frame = pixels[number, rows, columns]
+        if frame.shape[:2] != (size, size):
+            resized = Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR)
+            frame = np.asarray(resized)
+        target[:] = frame[:, ::-1] if crop.flip else frame
+
+
+class Decoder:
+    """What a view needs of a record, from the cache if it holds the record, else from the file."""
+
+    def __init__(self, cache: Cache, limits: Limits):
+        self.cache = cache
+        self.limits = limits
+        self._uncachable: set[tuple[int, str]] = set()
+
+    def frames(
+        self, handle: Handle, view: VideoView, start_seconds: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels [n, height, width, 3], the frames among them that the view shows)."""
+        size = view.decode_size
+
+        def decode(whole: Handle) -> Arrays:
+            frames = whole_frames(whole, size, self.limits)
+            return frames.pixels, frames.times
+
+        guess = GUESSED_FPS * size * size * GUESSED_ASPECT * 3
+        kept = self._kept(handle, f"frames-{size}", 2, guess, decode)
+        if kept is None:
+            return window_frames(handle, view, start_seconds, self.limits), np.arange(view.frames)
+        pixels, times = kept
+        return pixels, select_frames(times, wanted_times(handle, view, start_seconds))
+
+    def audio(self, handle: Handle, view: AudioView, start_seconds: float) -> np.ndarray:
+        """int16 [num_samples, channels]."""
+        rate, channels = view.rate, view.channels
+        end = round(handle.duration_seconds * rate)
+
+        def decode(whole: Handle) -> Arrays:
+            return (samples_between(whole, 0, end, rate, channels),)
+
+        kept = self._kept(handle, f"audio-{rate}-{channels}", 1, 2.0 * rate * channels, decode)
+        window = sample_window(view, start_seconds)
+        last = min(window.stop, end)
+        if kept is None:
+            samples = samples_between(handle, window.start, last, rate, channels)
+        else:
+            samples = kept[0][window.start : last]
+        return pad_audio(samples, view.num_samples)
+
+    def check(self, handle: Handle, views: Iterable[View]) -> None:
+        """Decodes all that the views could ask for; raises MediaError where that fails."""
+        for view in views:
+            last = max(0.0, handle.duration_seconds - view.seconds)
+            for start in np.arange(0.0, last + view.seconds, view.seconds).clip(max=last):
+                if isinstance(view, VideoView) and handle.has["video"]:
+                    window_frames(handle, view, start, self.limits)
+                elif isinstance(view, AudioView) and handle.has["audio"]:
+                    self.audio(handle, view, start)
+
+    def _kept(
+        self,
+        handle: Handle,
+        kind: str,
+        num_arrays: int,
+        guess_bytes_per_second: float,
+        decode: Callable[[Handle], Arrays],
+    ) -> Arrays | None:
+        """The whole record, decoded and kept at first sight; None if it may not stay."""
+        kept = self.cache.get(handle.index, kind, num_arrays)
+        seconds = handle.duration_seconds
+        if kept is not None or (handle.index, kind) in self._uncachable:
+            return kept
+        if not self.cache.has_room(kind, seconds, guess_bytes_per_second):
+            return None
+        try:
+            with handle.again() as whole:
+                arrays = decode(whole)
+        except MediaError:
+            # Damaged somewhere, perhaps not in this window, and only the window may decide: without
+            # a cache nobody would have looked elsewhere.
+            self._uncachable.add((handle.index, kind))
+            return None
+        self.cache.put(handle.index, kind, arrays, seconds)
+        return arrays

@@ -1,0 +1,103 @@
+"""A record that is read only when its media is needed, and what is known of each record so far."""
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+
+from avssl.data.record import Record, Source
+from avssl.media.container import OpenMedia, open_media
+from avssl.media.errors import MediaError
+from avssl.media.limits import Limits
+from avssl.media.probe import probe
+
+UNKNOWN = -1
+
+
+class Handle:
+    """One record for the time of one read: its file is opened once, if at all, for all views."""
+
+    def __init__(self, facts: "Facts", index: int):
+        self.index = index
+        self._facts = facts
+        self._record: Record | None = None
+        self._opened: OpenMedia | None = None
+        self._stack = contextlib.ExitStack()
+        self._heard = False
+        if not facts.known(index):
+            facts.learn(self.record)
+        self.start_seconds = float(facts.starts[index])
+        self.duration_seconds = float(facts.durations[index])
+        self.has = {"video": bool(facts.has_video[index]), "audio": bool(facts.has_audio[index])}
+
+    @property
+    def record(self) -> Record:
+        if self._record is None:
+            self._record = self._facts.source[self.index]
+        return self._record
+
+    @property
+    def opened(self) -> OpenMedia:
+        if self._opened is None:
+            media = open_media(self.record.media, self._facts.limits)
+            self._opened = self._stack.enter_context(media)
+        return self._opened
+
+    def opened_for_sound(self) -> OpenMedia:
+        """The open file with an audio decoder that has decoded nothing yet."""
+        if self._heard:
+            self._stack.close()
+            self._opened = None
+        self._heard = True
+        return self.opened
+
+    def again(self) -> "Handle":
+        """The same record for work that may fail by itself."""
+        handle = Handle(self._facts, self.index)
+        handle._record = self.record
+        return handle
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        # Turns FFmpeg's errors into MediaError, as leaving `open_media` does.
+        return self._stack.__exit__(*error)
+
+
+class Facts:
+    """Length and modalities, learnt on first sight, so that a cached record needs no file."""
+
+    def __init__(self, source: Source, limits: Limits):
+        self.source = source
+        self.limits = limits
+        self.starts = np.zeros(len(source))
+        self.durations = np.full(len(source), np.nan)
+        self.has_video = np.full(len(source), UNKNOWN, np.int8)
+        self.has_audio = np.full(len(source), UNKNOWN, np.int8)
+
+    def known(self, index: int) -> bool:
+        return not math.isnan(self.durations[index])
+
+    def learn(self, record: Record) -> None:
+        """Opens the file only for what the source does not say."""
+        duration, has_video, has_audio = (
+            record.duration_seconds, record.has_video, record.has_audio
+        )  # fmt: skip
+        if duration is None or has_video is None or has_audio is None:
+            found = probe(record.media, self.limits)
+            if duration is None:
+                end = found.duration_seconds
+                if record.end_seconds is not None:
+                    end = min(end, record.end_seconds)
+                duration = end - record.start_seconds
+            has_video = found.has_video if has_video is None else has_video
+            has_audio = found.has_audio if has_audio is None else has_audio
+        if not duration > 0:
+            raise MediaError(f"no length: {duration} seconds")
+        self.starts[record.index] = record.start_seconds
+        self.has_video[record.index] = has_video
+        self.has_audio[record.index] = has_audio
+        # Last: another thread takes the record as known from here on.
+        self.durations[record.index] = duration

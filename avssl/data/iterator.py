@@ -1,0 +1,137 @@
+"""Running a data set of batches: read threads or worker processes, and a clean end of either."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from avssl.data.keys import printable
+from avssl.data.reader import Batch, BatchReader, batch_bytes
+from avssl.data.views import View
+from avssl.data.workers import READ_THREADS_PER_WORKER, Watch, check_shared_memory, start_worker
+from avssl.errors import AvsslError
+
+# Without worker processes; each thread decodes a batch of its own, and FFmpeg runs outside Python's
+# lock.
+READ_THREADS = min(4, os.cpu_count() or 1)
+# Batches that lie in shared memory at once: in each worker's queue and on its way in, and the
+# consumer's.
+SHARED_BATCHES_PER_WORKER = 2
+SHARED_BATCHES_OF_CONSUMER = 4
+# A record that takes longer hangs inside a decoder, where no time limit of Python's reaches.
+STALL_SECONDS = 45.0
+# A pause of the whole process (a debugger, SIGSTOP) is no stall: time between two looks counts this
+# much.
+MAX_LOOK_SECONDS = 2.0
+
+
+class BatchIterator(Iterator[Batch]):
+    """Batches with the views by name. `close` it, or use it in a `with` statement."""
+
+    def __init__(
+        self,
+        dataset_of: Callable[[BatchReader], grain.MapDataset],
+        reader: BatchReader,
+        views: Mapping[str, View],
+        workers: int,
+    ):
+        self._records = reader.source
+        self._numbers = {name: reader.views.index(view) for name, view in views.items()}
+        threads = READ_THREADS_PER_WORKER if workers else READ_THREADS
+        if workers:
+            num_batches = SHARED_BATCHES_PER_WORKER * workers + SHARED_BATCHES_OF_CONSUMER
+            check_shared_memory(num_batches * batch_bytes(reader.views, reader.num_rows))
+            if not flags.FLAGS.is_parsed():
+                # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
+                flags.FLAGS.mark_as_parsed()
+        self._watch = Watch(num_readers=max(1, workers) * threads)
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+        dataset = dataset_of(reader.for_iterator(self._watch)).to_iter_dataset(options)
+        if workers:
+            dataset = dataset.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1),
+                worker_init_fn=start_worker,
+            )
+        self._iterator = iter(dataset)
+        self._oldest = (-1, 0.0)  # the record that has been read for longest, and when it was begun
+        self._stalled_seconds = 0.0
+        self._looked = time.monotonic()
+        self._closed = False
+
+    def __next__(self) -> Batch:
+        try:
+            batch = next(self._iterator)
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):
+                raise
+            names = ", ".join(f"'{self._key(index)}'" for index, _, _ in self._watch.busy())
+            raise AvsslError(
+                f"a data worker died while reading {names or 'nothing'} ({_exit_code(error)}): "
+                f"remove the file, or leave it out with `avssl data build {self._records.spec} OUT`"
+            ) from error
+        for group in ("views", "geometry", "present"):
+            batch[group] = {
+                name: _plain(batch[group][number]) for name, number in self._numbers.items()
+            }
+        return {key: _plain(value) for key, value in batch.items()}
+
+    def __enter__(self) -> "BatchIterator":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begins to read ahead of the first `next`."""
+        self._iterator.start_prefetch()
+
+    def check_stall(self) -> None:
+        """Call about once a second while waiting: raises once one record has hung for too long."""
+        now = time.monotonic()
+        looked, self._looked = self._looked, now
+        busy = self._watch.busy()
+        if not busy or busy[0][:2] != self._oldest:
+            self._oldest = busy[0][:2] if busy else (-1, 0.0)
+            self._stalled_seconds = 0.0
+            return
+        self._stalled_seconds += min(now - looked, MAX_LOOK_SECONDS)
+        if self._stalled_seconds > STALL_SECONDS:
+            index, _, process = busy[0]
+            if process != os.getpid():
+                os.kill(process, signal.SIGKILL)
+            raise AvsslError(
+                f"decoding '{self._key(index)}' hangs (no answer for {STALL_SECONDS:g} s): "
+                f"remove the file, or leave it out with `avssl data build {self._records.spec} OUT`"
+            )
+
+    def stop(self) -> None:
+        """Makes the readers give up before their next record; `close` still has to follow."""
+        self._watch.stop()
+
+    def _key(self, index: int) -> str:
+        return printable(self._records.key(index))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._watch.stop()
+            self._iterator.close()
+            self._watch.close()
+
+
+def _plain(value: Any) -> Any:
+    """Arrays in shared memory as plain views of it, which keep it alive."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return np.asarray(value)
+
+
+def _exit_code(error: RuntimeError) -> str:
+    """The part of Grain's message that says how the process ended."""
+    words = str(error).split("exit code ")
+    return f"exit code {words[1].split('.')[0]}" if len(words) > 1 else "no exit code"

@@ -1,0 +1,38 @@
+"""From a spec string to the source it names."""
+
+from avssl.data.record import Source
+from avssl.data.sources.folder import FolderSource
+from avssl.data.sources.manifest import ManifestSource
+from avssl.data.sources.mix import MixedSource
+from avssl.data.sources.tfds import TfdsSource
+from avssl.data.spec import Part, parse
+
+
+def open_source(spec: str, *, allow_outside: bool = False) -> Source:
+    """The source that a spec string names; for a mix a MixedSource, whose `parts` are the sources.
+
+    A world that is not in the cache yet is generated. `allow_outside` lets manifests name files
+    outside their folder. UsageError says what is wrong with a spec, or with what lies where it
+    points.
+    """
+    parts = parse(spec)
+    sources = [_open_part(part, allow_outside) for part in parts]
+    if len(sources) == 1:
+        return sources[0]
+    weights = [part.weight for part in parts]
+    return MixedSource(tuple(zip(sources, weights, strict=True)), spec)
+
+
+def _open_part(part: Part, allow_outside: bool) -> Source:
+    match part.kind:
+        case "folder":
+            return FolderSource(part.path, part.split)
+        case "manifest":
+            return ManifestSource(part.path, part.split, allow_outside=allow_outside)
+        case "tfds":
+            return TfdsSource(part.path, part.split)
+        case _:
+            # The generator and its codecs are not needed for anything else.
+            from avssl.data.sources.world import open_world
+
+            return open_world(part.path, part.split)

@@ -1,0 +1,180 @@
+"""From a source to batches of arrays: batch k is a function of (seed, k) and of nothing else.
+
+The order is drawn on cheap integers for the whole global batch; a host then reads its own rows of
+it. So the arrays do not depend on the number of hosts or workers, and a resumed run only needs its
+step.
+"""
+
+import functools
+import math
+import sys
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+
+import grain
+import numpy as np
+
+from avssl.data.iterator import BatchIterator
+from avssl.data.reader import BatchReader, CacheOptions
+from avssl.data.record import Source
+from avssl.data.views import View
+from avssl.errors import UsageError
+from avssl.media.limits import Limits
+
+
+class Pipeline:
+    """Endless shuffled batches of a source, one host's rows of them.
+
+    `indices`: the records to use (all by default). A memory cache belongs to one process and the
+    worker processes share its budget, each for the records that it meets: with workers, prefer the
+    disk cache.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        views: Mapping[str, View],
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        cache: str = "none",
+        cache_gigabytes: float = 2.0,
+        host: int = 0,
+        num_hosts: int = 1,
+        indices: np.ndarray | None = None,
+        limits: Limits | None = None,
+    ):
+        if batch_size % num_hosts:
+            raise UsageError(
+                f"batch_size {batch_size} does not divide among {num_hosts} hosts: "
+                f"make it a multiple of {num_hosts}"
+            )
+        if seed < 0:
+            raise UsageError(f"seed must not be negative: {seed}")
+        parts, weights = split_parts(source, indices)
+        num_records = sum(map(len, parts))
+        if num_records < batch_size:
+            raise UsageError(
+                f"'{source.spec}' has {num_records} usable records, fewer than batch_size "
+                f"{batch_size}: set a smaller batch_size or add data"
+            )
+        rows = batch_size // num_hosts
+        self.source = source
+        self.views = dict(views)
+        self.batch_size = batch_size
+        self.workers = workers
+        self._order = sample_order(parts, weights, seed)
+        self.reader = BatchReader(
+            source,
+            distinct(views),
+            parts,
+            seed=seed,
+            cache=CacheOptions(cache, cache_gigabytes, max(1, workers)),
+            limits=limits or Limits(),
+            rows=slice(host * rows, (host + 1) * rows),
+        )
+
+    def batches(self, start_step: int = 0, stop_step: int | None = None) -> BatchIterator:
+        """Batches `start_step`, `start_step + 1`, ... for ever, or up to `stop_step`."""
+        chosen = self._order.map_with_index(_with_position)
+        chosen = chosen.batch(self.batch_size, drop_remainder=True)
+        chosen = chosen.slice(slice(start_step, stop_step or sys.maxsize))
+        return BatchIterator(
+            lambda reader: chosen.map(reader.batch), self.reader, self.views, self.workers
+        )
+
+    def names_of(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        """(key, why it cannot be read) of records that were substituted; opens them again."""
+        return [(self.source.key(int(i)), self.reader.reason(int(i))) for i in indices]
+
+
+def evaluation_batches(
+    source: Source,
+    views: Mapping[str, View],
+    *,
+    batch_size: int,
+    indices: np.ndarray | None = None,
+    workers: int = 0,
+    limits: Limits | None = None,
+) -> "BatchIterator":
+    """One pass in order, with the views as given; `mask` marks the rows that hold a record.
+
+    The last batch is filled up with blank rows (index -1). An unreadable record is not substituted:
+    its row is blank and out of `mask`, its index in `fault`.
+    """
+    members = np.arange(len(source)) if indices is None else np.asarray(indices)
+    reader = BatchReader(
+        source,
+        distinct(views),
+        [members],
+        seed=0,
+        cache=CacheOptions(),
+        limits=limits or Limits(),
+        rows=slice(0, batch_size),
+    )
+    num_batches = math.ceil(len(members) / batch_size)
+    return BatchIterator(
+        lambda reader: grain.MapDataset.range(num_batches).map(reader.in_order),
+        reader,
+        views,
+        workers,
+    )
+
+
+def usable_indices(
+    source: Source, modalities: Collection[str], among: np.ndarray | None = None
+) -> tuple[np.ndarray, int]:
+    """Of all records (or those `among`), the ones with all of these modalities; how many have not.
+
+    Where nobody has opened the files yet all records count as usable; what one lacks shows when it
+    is read.
+    """
+    has = source.modalities()
+    usable = np.ones(len(source), bool)
+    if has is not None:
+        for modality, known in zip(("video", "audio"), has, strict=True):
+            if modality in modalities:
+                usable &= known
+    among = np.arange(len(source)) if among is None else among
+    return among[usable[among]], int(np.count_nonzero(~usable[among]))
+
+
+def distinct(views: Mapping[str, View]) -> tuple[View, ...]:
+    """Each specification once: two names of one view are decoded once."""
+    return tuple(dict.fromkeys(views.values()))
+
+
+def split_parts(source: Source, indices: np.ndarray | None) -> tuple[list[np.ndarray], list[float]]:
+    """The record indices of each part of a mix, and the weights; one part for any other source."""
+    chosen = np.arange(len(source)) if indices is None else np.unique(np.asarray(indices))
+    mix = getattr(source, "parts", ((source, 1.0),))
+    parts, first = [], 0
+    for part, _ in mix:
+        inside = chosen[(chosen >= first) & (chosen < first + len(part))]
+        if not len(inside):
+            raise UsageError(f"'{part.spec}' has no usable records: take it out of data.source")
+        parts.append(inside)
+        first += len(part)
+    return parts, [weight for _, weight in mix]
+
+
+def sample_order(
+    parts: Sequence[np.ndarray], weights: Sequence[float], seed: int
+) -> grain.MapDataset:
+    """(part, place in the part) for each position of the endless global order of samples."""
+    orders = []
+    for number, members in enumerate(parts):
+        # Grain adds the epoch to the seed: without the hash, seed 1 would begin as seed 0 goes on.
+        own_seed = zlib.crc32(repr((seed, "order", number)).encode())
+        places = grain.MapDataset.range(len(members)).shuffle(seed=own_seed).repeat()
+        orders.append(places.map(functools.partial(_with_part, number)))
+    return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
+
+
+def _with_part(part: int, place: int) -> tuple[int, int]:
+    return part, place
+
+
+def _with_position(position: int, chosen: tuple[int, int]) -> tuple[int, int, int]:
+    return position, *chosen

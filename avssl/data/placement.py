@@ -1,0 +1,137 @@
+"""Where each view of a record lies in time and space: draws that anyone can repeat.
+
+Every draw comes from a generator of its own, seeded by (seed, position in the global order of
+samples, what the draw is for), so it depends neither on hosts and workers nor on which other views
+are read. Views that share an anchor share one window; equal views get equal placements.
+"""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from avssl.data.views import AudioView, VideoView, View
+from avssl.errors import UsageError
+
+# Tries of torchvision's RandomResizedCrop before it falls back to the centre.
+CROP_TRIES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """A box in pixels of the decoded frame, and whether the result is mirrored."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    flip: bool
+
+    def box(self, frame_width: int, frame_height: int) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) as fractions of the frame."""
+        return (
+            self.left / frame_width,
+            self.top / frame_height,
+            (self.left + self.width) / frame_width,
+            (self.top + self.height) / frame_height,
+        )
+
+
+def generator(seed: int, position: int, purpose: str) -> np.random.Generator:
+    """The source of one draw. crc32 and not hash(): the latter differs between processes."""
+    return np.random.default_rng([seed, position, zlib.crc32(purpose.encode())])
+
+
+def anchor_windows(views: Iterable[View]) -> dict[str, tuple[str, float]]:
+    """For each anchor, how its window is placed and how long it is: as long as its longest view."""
+    windows: dict[str, tuple[str, float]] = {}
+    for view in views:
+        window, seconds = windows.get(view.anchor, (view.window, 0.0))
+        if window != view.window:
+            raise UsageError(
+                f"views with the anchor '{view.anchor}' place their common window both at "
+                f"'{window}' and at '{view.window}': set the same `window` or another `anchor`"
+            )
+        windows[view.anchor] = (window, max(seconds, view.seconds))
+    return windows
+
+
+def place_in_time(
+    views: Iterable[View],
+    windows: Mapping[str, tuple[str, float]],
+    *,
+    duration_seconds: float,
+    seed: int,
+    position: int,
+) -> dict[View, float]:
+    """Start of each view in seconds from the start of the record, such that it stays inside.
+
+    A view longer than the record starts at 0; what it asks for past the end is for the decoder to
+    fill.
+    """
+    starts = {}
+    for anchor, (window, seconds) in windows.items():
+        room = max(0.0, duration_seconds - seconds)
+        share = 0.5
+        if window == "random":
+            share = generator(seed, position, f"window {anchor!r}").random()
+        starts[anchor] = share * room
+    return {
+        view: _view_start(view, starts[view.anchor], windows[view.anchor][1], duration_seconds,
+                          generator(seed, position, f"time {view!r}"))
+        for view in views
+    }  # fmt: skip
+
+
+def _view_start(
+    view: View,
+    window_start: float,
+    window_seconds: float,
+    duration_seconds: float,
+    draws: np.random.Generator,
+) -> float:
+    align, jitter = draws.random(2)
+    share = {"start": 0.0, "center": 0.5, "random": align}[view.align]
+    start = window_start + share * (window_seconds - view.seconds)
+    start += (2 * jitter - 1) * view.jitter_seconds
+    return min(max(start, 0.0), max(0.0, duration_seconds - view.seconds))
+
+
+def place_in_space(
+    view: VideoView, *, frame_width: int, frame_height: int, seed: int, position: int
+) -> Crop:
+    """The crop of all frames of a clip.
+
+    "random" is torchvision's RandomResizedCrop: area uniform in `crop_area`, log aspect uniform,
+    ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
+    pixels in the middle, which needs no resizing.
+    """
+    draws = generator(seed, position, f"space {view!r}")
+    flip = bool(draws.random() < 0.5) and view.flip
+    if view.crop == "center":
+        side = min(view.size, frame_width, frame_height)
+        width, height = side, side
+    else:
+        for _ in range(CROP_TRIES):
+            area = frame_width * frame_height * draws.uniform(*view.crop_area)
+            low, high = map(math.log, view.crop_aspect)
+            aspect = math.exp(draws.uniform(low, high))
+            width = round(math.sqrt(area * aspect))
+            height = round(math.sqrt(area / aspect))
+            if 0 < width <= frame_width and 0 < height <= frame_height:
+                left = int(draws.integers(frame_width - width + 1))
+                top = int(draws.integers(frame_height - height + 1))
+                return Crop(left, top, width, height, flip)
+        low, high = view.crop_aspect
+        aspect = min(max(frame_width / frame_height, low), high)
+        width = min(frame_width, round(frame_height * aspect))
+        height = min(frame_height, round(frame_width / aspect))
+    return Crop((frame_width - width) // 2, (frame_height - height) // 2, width, height, flip)
+
+
+def sample_window(view: AudioView, start_seconds: float) -> slice:
+    """The samples of a view, counted from the start of the record at the view's rate."""
+    first = round(start_seconds * view.rate)
+    return slice(first, first + view.num_samples)

@@ -1,0 +1,253 @@
+"""Batches of arrays: which record takes a slot, and the views of that record.
+
+A `BatchReader` travels to worker processes; what it opens (files, cache, tables of facts) it opens
+there.
+"""
+
+import copy
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from avssl.data.decoded import Decoder, crop_frames
+from avssl.data.handle import Facts, Handle
+from avssl.data.keys import printable
+from avssl.data.kept import make_cache
+from avssl.data.placement import anchor_windows, place_in_space, place_in_time
+from avssl.data.record import Source
+from avssl.data.views import VideoView, View
+from avssl.data.workers import Stopped, Watch
+from avssl.errors import AvsslError
+from avssl.media.errors import MediaError
+from avssl.media.limits import Limits
+
+# How many records after an unreadable one are tried before the data as a whole counts as
+# unreadable.
+MAX_SUBSTITUTES = 16
+# In `index` and `fault`: no record.
+NONE = -1
+
+Batch = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheOptions:
+    kind: str = "none"
+    gigabytes: float = 2.0
+    num_processes: int = 1
+
+
+def empty_batch(views: Sequence[View], num_rows: int) -> Batch:
+    """The arrays of a batch; views, geometry and presence are lists over the distinct views."""
+    arrays, geometry = [], []
+    for view in views:
+        places: dict[str, np.ndarray] = {"start_seconds": np.zeros(num_rows, np.float32)}
+        if isinstance(view, VideoView):
+            shape = (num_rows, view.frames, view.size, view.size, 3)
+            arrays.append(np.empty(shape, np.uint8))
+            places["box"] = np.zeros((num_rows, 4), np.float32)
+            places["flip"] = np.zeros(num_rows, bool)
+        else:
+            arrays.append(np.empty((num_rows, view.num_samples, view.channels), np.int16))
+        geometry.append(places)
+    return {
+        "views": arrays,
+        "geometry": geometry,
+        "present": [np.zeros(num_rows, bool) for _ in views],
+        "index": np.full(num_rows, NONE, np.int32),
+        "label": np.full(num_rows, NONE, np.int32),
+        "valid": np.zeros(num_rows, bool),
+        "fault": np.full(num_rows, NONE, np.int32),
+        "row": np.arange(num_rows, dtype=np.int32),
+    }
+
+
+def batch_bytes(views: Sequence[View], num_rows: int) -> int:
+    """What the arrays of a batch take, but for a few kilobytes."""
+    row = empty_batch(views, 1)
+    return num_rows * sum(array.nbytes for array in row["views"])
+
+
+def blank(batch: Batch, number: int, row: int) -> None:
+    """Nothing of one view in one row: zeros, also where a failed record has left something."""
+    batch["views"][number][row] = 0
+    batch["present"][number][row] = False
+    for array in batch["geometry"][number].values():
+        array[row] = 0
+
+
+class OncePerProcess:
+    """Something that is built at first use, by whichever thread comes first, and never pickled."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._built: Any = None
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return OncePerProcess, ()
+
+    def get(self, build: Callable[[], Any]) -> Any:
+        with self._lock:
+            if self._built is None:
+                self._built = build()
+            return self._built
+
+
+class BatchReader:
+    """Reads the rows of one host. `parts` holds the record indices of each part of a mix."""
+
+    def __init__(
+        self,
+        source: Source,
+        views: Sequence[View],
+        parts: Sequence[np.ndarray],
+        *,
+        seed: int,
+        cache: CacheOptions,
+        limits: Limits,
+        rows: slice,
+    ):
+        self.source = source
+        self.views = tuple(views)
+        self.parts = tuple(parts)
+        self.seed = seed
+        self.cache = cache
+        self.limits = limits
+        self.watch: Watch | None = None
+        self.rows = rows
+        self.windows = anchor_windows(self.views)
+        self._opened = OncePerProcess()
+
+    def for_iterator(self, watch: Watch) -> "BatchReader":
+        """The same reader for another iterator: both use one cache."""
+        other = copy.copy(self)
+        other.watch = watch
+        return other
+
+    @property
+    def num_rows(self) -> int:
+        return self.rows.stop - self.rows.start
+
+    def batch(self, chosen: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
+        """The host's rows, given (position, part, place in the part) of all rows of the batch."""
+        positions, parts, places = (column[self.rows] for column in chosen)
+        batch = empty_batch(self.views, len(positions))
+        batch["row"] += self.rows.start
+        for row, (position, part, place) in enumerate(
+            zip(positions.tolist(), parts.tolist(), places.tolist(), strict=True)
+        ):
+            self._read_or_substitute(batch, row, position, self.parts[part], place)
+        return batch
+
+    def in_order(self, number: int) -> Batch:
+        """Batch `number` of one ordered pass over the first part; rows past its end stay blank."""
+        num_rows = self.rows.stop
+        batch = empty_batch(self.views, num_rows)
+        batch["mask"] = np.zeros(num_rows, bool)
+        members = self.parts[0]
+        for row in range(num_rows):
+            place = number * num_rows + row
+            index = int(members[place]) if place < len(members) else NONE
+            if index != NONE and self._read(batch, row, place, index) is None:
+                batch["mask"][row] = batch["valid"][row] = True
+                continue
+            for view in range(len(self.views)):
+                blank(batch, view, row)
+            batch["index"][row] = batch["fault"][row] = index
+        return batch
+
+    def reason(self, index: int) -> str:
+        """Why a record cannot be read, by reading all of it that the views may need once more."""
+        try:
+            with self.handle(index) as handle:
+                self.decoder.check(handle, self.views)
+        except MediaError as error:
+            return str(error)
+        return "readable now"
+
+    def _read_or_substitute(
+        self, batch: Batch, row: int, position: int, members: np.ndarray, place: int
+    ) -> None:
+        """The record at `place`, or the first readable one after it in the same part."""
+        wanted = int(members[place])
+        num_tries = min(MAX_SUBSTITUTES + 1, len(members))
+        for step in range(num_tries):
+            index = int(members[(place + step) % len(members)])
+            error = self._read(batch, row, position, index)
+            if error is None:
+                batch["valid"][row] = step == 0
+                batch["fault"][row] = NONE if step == 0 else wanted
+                return
+        raise AvsslError(
+            f"none of {num_tries} records from '{printable(self.source.key(wanted))}' on can be read "
+            f"(the last: {error}); run `avssl data verify {self.source.spec}`"
+        )
+
+    def _read(self, batch: Batch, row: int, position: int, index: int) -> MediaError | None:
+        """Fills one row, or returns why the record is unreadable; other failures name it."""
+        try:
+            assert self.watch is not None
+            with self.watch.reading(index):
+                self._fill(batch, row, position, index)
+        except MediaError as error:
+            return error
+        except (AvsslError, Stopped):
+            raise
+        except Exception as error:
+            raise AvsslError(
+                f"record '{printable(self.source.key(index))}' of {self.source.spec}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return None
+
+    def _fill(self, batch: Batch, row: int, position: int, index: int) -> None:
+        with self.handle(index) as handle:
+            self._fill_views(batch, row, position, handle)
+        batch["index"][row] = index
+        batch["label"][row] = self._open()[2][index]
+
+    def _fill_views(self, batch: Batch, row: int, position: int, handle: Handle) -> None:
+        starts = place_in_time(
+            self.views, self.windows, duration_seconds=handle.duration_seconds, seed=self.seed,
+            position=position,
+        )  # fmt: skip
+        # Sound first: its first segment begins where the file was opened, frames are sought anyway.
+        for number, view in sorted(enumerate(self.views), key=lambda pair: pair[1].modality):
+            if not handle.has[view.modality]:
+                blank(batch, number, row)
+                continue
+            start, out = starts[view], batch["views"][number][row]
+            geometry = batch["geometry"][number]
+            if isinstance(view, VideoView):
+                pixels, chosen = self.decoder.frames(handle, view, start)
+                height, width = pixels.shape[1:3]
+                crop = place_in_space(
+                    view, frame_width=width, frame_height=height, seed=self.seed, position=position
+                )
+                crop_frames(pixels, chosen, crop, view.size, out)
+                geometry["box"][row] = crop.box(width, height)
+                geometry["flip"][row] = crop.flip
+            else:
+                out[:] = self.decoder.audio(handle, view, start)
+            geometry["start_seconds"][row] = start
+            batch["present"][number][row] = True
+
+    def handle(self, index: int) -> Handle:
+        return Handle(self._open()[0], index)
+
+    @property
+    def decoder(self) -> Decoder:
+        return self._open()[1]
+
+    def _open(self) -> tuple[Facts, Decoder, np.ndarray]:
+        return self._opened.get(self._build)
+
+    def _build(self) -> tuple[Facts, Decoder, np.ndarray]:
+        options = self.cache
+        fingerprint = self.source.fingerprint if options.kind == "disk" else ""
+        cache = make_cache(options.kind, options.gigabytes, fingerprint, options.num_processes)
+        labels = np.asarray(self.source.labels(), np.int32)
+        return Facts(self.source, self.limits), Decoder(cache, self.limits), labels

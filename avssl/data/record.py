@@ -1,0 +1,58 @@
+"""A record is one video; a source is an indexed collection of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One video and what is known about it.
+
+    `media` is the encoded file: its bytes, or the path of it. The record is the part of that file between
+    `start_seconds` and `end_seconds` (None: its end). `has_video`, `has_audio` and `duration_seconds`
+    (of the record, not of the file) are None where nobody has opened the file yet. `label` is -1 where
+    there is none. `truth` holds whatever else the source knows (captions, boxes, onsets ...).
+    """
+
+    key: str
+    index: int
+    media: bytes | str
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    duration_seconds: float | None = None
+    has_video: bool | None = None
+    has_audio: bool | None = None
+    label: int = -1
+    truth: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to records. Cheap to pickle: it travels to worker processes and opens files there."""
+
+    spec: str
+    label_names: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of what the data is (keys, labels, sizes): equal for equal data, wherever it lies."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Record: ...
+
+    def key(self, index: int) -> str:
+        """The record's key, without reading its media."""
+        ...
+
+    def labels(self) -> np.ndarray:
+        """int32 [num_records], -1 where there is none; without reading any media."""
+        ...
+
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(has_video, has_audio), bool [num_records] each, or None where nobody has opened the files yet."""
+        ...

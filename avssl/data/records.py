@@ -1,0 +1,197 @@
+"""The store: a tf.Example per record in ArrayRecord shards, as TFDS reads them, no TensorFlow."""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import threading
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module  # pyright: ignore
+from etils import epath
+from google.protobuf.message import DecodeError
+
+from avssl.media.errors import MediaError
+
+DATASET = "avssl"
+# Media are compressed already, and one record a group makes reading one record read one record.
+WRITER_OPTIONS = "group_size:1,uncompressed"
+READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
+MARK_BYTES = 4096
+MAX_OPEN_SHARDS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRecord:
+    """A record as it lies in a store: the whole of its media, and the facts about it."""
+
+    key: str
+    media: bytes
+    label: int = -1
+    duration_seconds: float = 0.0
+    has_video: bool = True
+    has_audio: bool = True
+    truth: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def shard_name(split: str, shard: int, num_shards: int) -> str:
+    return f"{DATASET}-{split}.array_record-{shard:05d}-of-{num_shards:05d}"
+
+
+def table_name(split: str) -> str:
+    return f"records-{split}.npz"
+
+
+def encode(record: StoredRecord) -> bytes:
+    """The record as a serialized tf.Example; equal records give equal bytes."""
+    tf = _messages()
+
+    def text(value: bytes):
+        return tf.Feature(bytes_list=tf.BytesList(value=[value]))
+
+    def integer(value: int | bool):
+        return tf.Feature(int64_list=tf.Int64List(value=[int(value)]))
+
+    features = {
+        "media": text(record.media),
+        "key": text(record.key.encode()),
+        "label": integer(record.label),
+        "duration_seconds": tf.Feature(float_list=tf.FloatList(value=[record.duration_seconds])),
+        "has_video": integer(record.has_video),
+        "has_audio": integer(record.has_audio),
+        "truth": text(json.dumps(dict(record.truth), separators=(",", ":")).encode()),
+    }
+    example = tf.Example(features=tf.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
+
+
+def decode(serialized: bytes) -> dict[str, Any]:
+    """The features of a tf.Example by name: bytes, int or float, or a list of several."""
+    example = _messages().Example.FromString(serialized)
+    values = {}
+    for name, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        value = getattr(feature, kind).value if kind else ()
+        values[name] = value[0] if len(value) == 1 else list(value)
+    return values
+
+
+@functools.cache
+def _messages() -> Any:
+    """The protocol buffers of tf.Example, which TFDS brings along. TFDS takes long to import."""
+    from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
+
+    names = ("Feature", "Features", "BytesList", "FloatList", "Int64List")
+    feature = {name: getattr(tf_feature_pb2, name) for name in names}
+    return types.SimpleNamespace(Example=tf_example_pb2.Example, **feature)  # pyright: ignore
+
+
+def features(label_names: Sequence[str]):
+    """The store's schema for TFDS."""
+    import tensorflow_datasets as tfds
+
+    # TFDS keeps names one a line and strips them: names that this would change stay out of its
+    # files (the side table has them all).
+    keepable = all(name and name == name.strip() and "\n" not in name for name in label_names)
+    if not label_names:
+        label = tfds.features.Scalar(np.int64)
+    elif keepable and all(name.isprintable() for name in label_names):
+        label = tfds.features.ClassLabel(names=list(label_names))
+    else:
+        label = tfds.features.ClassLabel(num_classes=len(label_names))
+    return tfds.features.FeaturesDict(
+        {
+            "media": tfds.features.Tensor(shape=(), dtype=np.object_),
+            "key": tfds.features.Text(),
+            "label": label,
+            "duration_seconds": tfds.features.Scalar(np.float32),
+            "has_video": tfds.features.Scalar(np.bool_),
+            "has_audio": tfds.features.Scalar(np.bool_),
+            "truth": tfds.features.Text(),
+        }
+    )
+
+
+def shard_mark(path: epath.Path) -> bytes:
+    """A digest of a shard's size, head and tail: it tells shards of equal length apart."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest.update(str(size).encode())
+        for offset in (0, max(0, size - MARK_BYTES)):
+            file.seek(offset)
+            digest.update(file.read(MARK_BYTES))
+    return digest.digest()
+
+
+class ShardWriter:
+    """Writes one shard. Nothing is known to lie on the disk before `close` returned."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._writer = array_record_module.ArrayRecordWriter(path, WRITER_OPTIONS)
+
+    def write(self, record: StoredRecord) -> None:
+        self._writer.write(encode(record))
+
+    def close(self) -> None:
+        self._writer.close()
+        # The rename that follows must not reach the disk before the data.
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def count_records(path: str) -> int | None:
+    """How many records a shard says it holds, None where it is no whole shard."""
+    try:
+        reader = array_record_module.ArrayRecordReader(path, READER_OPTIONS)
+        num_records = reader.num_records() if reader.ok() else None
+        reader.close()
+    except (RuntimeError, OSError):
+        return None
+    return num_records
+
+
+class ShardReader:
+    """Reads single records from many shards; holds the most recently used ones open."""
+
+    def __init__(self):
+        self._open: collections.OrderedDict[str, Any] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: str, position: int) -> dict[str, Any]:
+        """The features of one record.
+
+        Raises MediaError, naming shard and record, where the record is damaged: the pipeline then
+        counts it as it counts a video that cannot be decoded.
+        """
+        try:
+            return decode(self._reader(path).read([position])[0])
+        # Riegeli checks a hash per record and reports RuntimeError.
+        except (RuntimeError, IndexError, OSError, DecodeError) as error:
+            with self._lock:
+                self._open.pop(path, None)
+            raise MediaError(
+                f"record {position} of shard {os.path.basename(path)} is damaged"
+            ) from error
+
+    def _reader(self, path: str):
+        with self._lock:
+            reader = self._open.pop(path, None)
+            if reader is None:
+                reader = array_record_module.ArrayRecordReader(
+                    path, READER_OPTIONS, file_reader_buffer_size=32768
+                )
+            self._open[path] = reader
+            # Dropped, not closed: another thread may be reading from it.
+            if len(self._open) > MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)
+            return reader

@@ -1,0 +1,200 @@
+"""A folder of videos: every regular file in it is a record, its sub-folder is its class."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from etils import epath
+
+from avssl.data.keys import digest_of_records, key_of_path, printable
+from avssl.data.record import Record
+from avssl.data.sources.files import is_remote, looks_like_media, media_at, read_head
+from avssl.errors import UsageError
+
+LOG = logging.getLogger("avssl")
+
+# What lies beside videos in most data sets. Such a file is left out, unless its first bytes are
+# those of a video; any other file is a record, whatever its name, and fails where it is opened.
+_SIDECARS = (
+    ".txt .csv .tsv .json .jsonl .xml .yaml .yml .srt .vtt .ass .md .html .pdf .log "
+    ".jpg .jpeg .png .gif .bmp .webp .npy .npz .pkl .pt .pth .h5 .hdf5 .zip .gz .tar .7z "
+    ".py .sh .ipynb .part .info"
+)
+SIDECARS = frozenset(_SIDECARS.split())
+
+
+class FolderSource:
+    """Files below a folder in the order of their names' bytes.
+
+    Links are followed (folders of links are how subsets are made), but no folder is entered twice,
+    so a loop ends. Names that start with a dot, on a file or a folder, are passed over. `skipped`
+    lists what was left out and why.
+    """
+
+    def __init__(self, path: str, split: str | None = None):
+        self.spec = f"folder:{path}" + (f"@{split}" if split else "")
+        self.root = _existing_folder(path, split)
+        walk = _walk_remote if is_remote(self.root) else _walk_local
+        found: dict[str, tuple[str, int]] = {}
+        skipped = []
+        for relative, size, reason in sorted(walk(self.root), key=lambda row: os.fsencode(row[0])):
+            key = key_of_path(relative)
+            if reason is None and key in found:
+                reason = "its name reads like another file's"
+            if reason is None:
+                found[key] = (relative, size)
+            else:
+                skipped.append((key, reason))
+        self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
+        if not found:
+            raise UsageError(_nothing_in(self.root, self.skipped))
+        if self.skipped:
+            key, reason = self.skipped[0]
+            LOG.info(
+                "%s: %d entries left out, first %s: %s",
+                printable(self.root), len(self.skipped), printable(key), reason,
+            )  # fmt: skip
+        self._keys = tuple(found)
+        self._files = tuple(relative for relative, _ in found.values())
+        self._sizes = np.array([size for _, size in found.values()], np.int64)
+        # A class cannot be named "": no folder is.
+        classes = [key.partition("/")[0] if "/" in key else "" for key in self._keys]
+        self.label_names = tuple(sorted(set(classes) - {""}))
+        label_of = {name: label for label, name in enumerate(self.label_names)}
+        self._labels = np.array([label_of.get(name, -1) for name in classes], np.int32)
+
+    @property
+    def fingerprint(self) -> str:
+        rows = zip(self._keys, self._labels.tolist(), self._sizes.tolist(), strict=True)
+        return digest_of_records(self.label_names, rows)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Record:
+        return Record(
+            key=self._keys[index],
+            index=int(index),
+            media=media_at(self.root, self._files[index]),
+            label=int(self._labels[index]),
+        )
+
+    def key(self, index: int) -> str:
+        return self._keys[index]
+
+    def labels(self) -> np.ndarray:
+        return self._labels
+
+    def modalities(self) -> None:
+        return None
+
+
+def _existing_folder(path: str, split: str | None) -> str:
+    root = epath.Path(path).expanduser()
+    # A folder may have an @ in its own name.
+    if split and not root.exists() and epath.Path(f"{path}@{split}").expanduser().is_dir():
+        root, split = epath.Path(f"{path}@{split}").expanduser(), None
+    if not root.exists():
+        raise UsageError(f"folder '{printable(str(root))}' does not exist{_near(root)}")
+    if not root.is_dir():
+        raise UsageError(
+            f"'{printable(str(root))}' is a file, not a folder; "
+            "write manifest:FILE.csv for a list of videos"
+        )
+    if split:
+        inside = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        if split not in inside:
+            raise UsageError(
+                f"'@{split}' asks for a sub-folder that '{printable(str(root))}' does not have; "
+                f"it has: {printable(', '.join(inside[:10])) or 'none'}"
+            )
+        root = root / split
+    if (root / "dataset_info.json").exists():
+        raise UsageError(f"'{printable(str(root))}' is a built data set; write tfds:{root}")
+    return str(root) if is_remote(str(root)) else os.path.abspath(root)
+
+
+def _near(root: epath.Path) -> str:
+    try:
+        names = [entry.name for entry in root.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(root.name, names, n=1)
+    return f"; did you mean '{printable(near[0])}'?" if near else ""
+
+
+def _nothing_in(root: str, skipped: tuple[tuple[str, str], ...]) -> str:
+    if not skipped:
+        return f"folder '{printable(root)}' holds no files"
+    key, reason = skipped[0]
+    return (
+        f"folder '{printable(root)}' holds no videos; {len(skipped)} entries were left out, "
+        f"first {printable(key)}: {reason}"
+    )
+
+
+def _walk_local(root: str) -> Iterator[tuple[str, int, str | None]]:
+    """(relative path, size, reason to leave it out or None) of all that is in a folder."""
+    entered = set()
+    # Linked folders wait until all real ones were entered: a folder is known by its own name first.
+    folders, links = [""], []
+    while folders or links:
+        linked = not folders
+        relative = links.pop(0) if linked else folders.pop()
+        path = os.path.join(root, relative)
+        try:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) in entered:
+                yield relative, 0, "a link to a folder that was read already"
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as entries:
+                ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            yield relative or ".", 0, f"cannot be listed ({error.strerror})"
+            continue
+        for entry in ordered:
+            if entry.name.startswith("."):
+                continue
+            inside = os.path.join(relative, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(inside)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(inside)
+            else:
+                yield inside, *_size_or_reason(root, inside, entry)
+
+
+def _size_or_reason(root: str, relative: str, entry: os.DirEntry) -> tuple[int, str | None]:
+    try:
+        # A FIFO or a device must not even be opened: it could block for ever.
+        if not entry.is_file():
+            dangling = entry.is_symlink() and not os.path.exists(entry.path)
+            return 0, "a link that leads nowhere" if dangling else "not a regular file"
+        size = entry.stat().st_size
+        return size, _sidecar(root, relative)
+    except OSError as error:
+        return 0, f"cannot be read ({error.strerror})"
+
+
+def _walk_remote(root: str) -> Iterator[tuple[str, int, str | None]]:
+    folders = [epath.Path(root)]
+    while folders:
+        folder = folders.pop()
+        for entry in folder.iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry)
+            else:
+                relative = str(entry.relative_to(root))
+                yield relative, entry.stat().length, _sidecar(root, relative)
+
+
+def _sidecar(root: str, relative: str) -> str | None:
+    suffix = os.path.splitext(relative)[1].lower()
+    if suffix in SIDECARS and not looks_like_media(read_head(root, relative)):
+        return f"no media ({suffix} file)"
+    return None

@@ -1,0 +1,71 @@
+"""Several sources as one: A*3+B."""
+
+import bisect
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from avssl.data.record import Record, Source
+
+
+class MixedSource:
+    """The records of all parts, one part after the other.
+
+    `parts` holds each source with its weight: how often it is drawn, which is the pipeline's
+    business. Classes are joined by name; a class that two parts have is one class.
+    """
+
+    def __init__(self, parts: tuple[tuple[Source, float], ...], spec: str):
+        self.spec = spec
+        self.parts = parts
+        self._ends = np.cumsum([len(source) for source, _ in parts]).tolist()
+        names = dict.fromkeys(name for source, _ in parts for name in source.label_names)
+        self.label_names = tuple(names)
+        place = {name: label for label, name in enumerate(names)}
+        # The last entry is for label -1, no label.
+        self._renumber = [
+            np.array([*(place[name] for name in source.label_names), -1], np.int32)
+            for source, _ in parts
+        ]
+
+    @property
+    def fingerprint(self) -> str:
+        digests = "+".join(f"{source.fingerprint}*{weight!r}" for source, weight in self.parts)
+        return hashlib.sha256(digests.encode()).hexdigest()[:32]
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """(part, index in that part) of a record."""
+        index = int(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        part = bisect.bisect_right(self._ends, index)
+        return part, index - (self._ends[part - 1] if part else 0)
+
+    def __getitem__(self, index: int) -> Record:
+        part, inside = self._place(index)
+        record = self.parts[part][0][inside]
+        label = int(self._renumber[part][record.label])
+        return dataclasses.replace(record, index=int(index), label=label)
+
+    def key(self, index: int) -> str:
+        part, inside = self._place(index)
+        return self.parts[part][0].key(inside)
+
+    def labels(self) -> np.ndarray:
+        return np.concatenate(
+            [
+                renumber[source.labels()]
+                for (source, _), renumber in zip(self.parts, self._renumber, strict=True)
+            ]
+        )
+
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        known = [source.modalities() for source, _ in self.parts]
+        if any(facts is None for facts in known):
+            return None
+        video, audio = zip(*(facts for facts in known if facts is not None), strict=True)
+        return np.concatenate(video), np.concatenate(audio)

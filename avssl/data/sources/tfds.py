@@ -1,0 +1,223 @@
+"""A data set in the TFDS layout with ArrayRecord shards: one that was built here, or another."""
+
+import bisect
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from avssl.data.keys import digest_of_records, printable
+from avssl.data.record import Record
+from avssl.data.records import ShardReader
+from avssl.data.sources.shards import SplitShards, check_shards, key_of_values, table_of_split
+from avssl.data.table import RecordTable
+from avssl.errors import UsageError, unknown
+from avssl.media.errors import MediaError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Consecutive records of one shard that belong to the chosen split."""
+
+    path: str
+    split: str
+    skip: int  # records of the shard before the first
+    row: int  # the first one's row in its split's table
+    length: int
+
+
+class TfdsSource:
+    """Records of a TFDS folder; `split` as TFDS writes it: `train`, `train[:90%]`, `train+test`.
+
+    A store of this program has a side table, so that keys and labels need no media. Any other set
+    that has a feature `media` (encoded bytes) can be read too; its keys (feature `key`, or
+    SPLIT/POSITION) and labels are collected once and kept in `$AVSSL_CACHE`.
+
+    Every shard is compared with the metadata when the set is opened. A record that turns out
+    damaged when it is read raises MediaError naming its shard and its place there.
+    """
+
+    def __init__(self, path: str, split: str | None = None, *, spec: str | None = None):
+        self.spec = spec or f"tfds:{path}" + (f"@{split}" if split else "")
+        root, split, builder = _open_builder(path, split)
+        self.root = root
+        info = builder.info
+        chosen = _chosen_split(info.splits, split, root)
+        shards = {
+            name: SplitShards(
+                root,
+                name,
+                tuple(os.path.basename(path) for path in info.splits[name].filenames),
+                tuple(info.splits[name].shard_lengths),
+            )
+            for name in info.splits
+        }
+        self._runs = _runs(chosen.file_instructions, shards)
+        if not self._runs:
+            raise UsageError(f"split '{split}' of '{root}' holds no records")
+        self._ends = np.cumsum([run.length for run in self._runs]).tolist()
+        self._shards = {name: shards[name] for name in {run.split for run in self._runs}}
+        for split_shards in self._shards.values():
+            check_shards(split_shards)
+        self._table: RecordTable | None = None
+        self._reader: ShardReader | None = None
+        self.label_names = self._names(info.features)
+
+    def _names(self, features) -> tuple[str, ...]:
+        if self.table.label_names:
+            return self.table.label_names
+        names = getattr(features["label"], "names", None) if "label" in features else None
+        if names:
+            return tuple(names)
+        # Labels are numbers without names: their digits are their names.
+        highest = int(self.labels().max())
+        if highest > 1_000_000:
+            raise UsageError(f"'{self.root}': label {highest} is no class number")
+        return tuple(str(number) for number in range(highest + 1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker reads the table from the disk: it may be large, and files cannot travel.
+        return {**self.__dict__, "_table": None, "_reader": None}
+
+    @property
+    def table(self) -> RecordTable:
+        """The side table's rows of this source, in its order."""
+        if self._table is None:
+            tables = {name: table_of_split(shards) for name, shards in self._shards.items()}
+            self._table = RecordTable.concatenate(
+                [tables[run.split].rows(run.row, run.row + run.length) for run in self._runs]
+            )
+        return self._table
+
+    @property
+    def fingerprint(self) -> str:
+        table = self.table
+        keys = (table.key(row) for row in range(len(table)))
+        rows = zip(keys, table.label.tolist(), table.num_bytes.tolist(), strict=True)
+        return digest_of_records(self.label_names, rows)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Record:
+        index = int(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        place = bisect.bisect_right(self._ends, index)
+        run = self._runs[place]
+        position = run.skip + index - (self._ends[place] - run.length)
+        if self._reader is None:
+            self._reader = ShardReader()
+        values = self._reader.read(run.path, position)
+        where = f"record {position} of shard {os.path.basename(run.path)}"
+        key = self.key(index)
+        media = values.get("media")
+        if not isinstance(media, bytes):
+            raise MediaError(f"{where} has no media")
+        # Another set's shard under this name: its records are whole, but they are not these.
+        if key_of_values(values) not in (key, None):
+            raise MediaError(f"{where} is not '{printable(key)}' but another record")
+        return Record(
+            key=key,
+            index=index,
+            media=media,
+            duration_seconds=values.get("duration_seconds"),
+            has_video=_flag(values.get("has_video")),
+            has_audio=_flag(values.get("has_audio")),
+            label=int(self.labels()[index]),
+            truth=_truth(values.get("truth"), where),
+        )
+
+    def key(self, index: int) -> str:
+        return self.table.key(index)
+
+    def labels(self) -> np.ndarray:
+        return self.table.label
+
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        if not self.table.has_facts:
+            return None
+        return self.table.has_video, self.table.has_audio
+
+
+def _truth(text: bytes | None, where: str) -> dict[str, Any]:
+    try:
+        return json.loads(text or "{}")
+    except ValueError as error:
+        raise MediaError(f"the truth of {where} is no JSON") from error
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _open_builder(path: str, split: str | None):
+    root = epath.Path(path).expanduser()
+    if split and not root.exists() and epath.Path(f"{path}@{split}").expanduser().is_dir():
+        root, split = epath.Path(f"{path}@{split}").expanduser(), None
+    shown = printable(str(root))
+    if not root.is_dir():
+        raise UsageError(f"data set folder '{shown}' does not exist")
+    if (root / ".build").exists() and not (root / "dataset_info.json").exists():
+        raise UsageError(
+            f"'{shown}' is an unfinished build; run the same 'avssl data build' again to finish it"
+        )
+    if not (root / "dataset_info.json").exists():
+        inside = sorted(str(entry.parent) for entry in root.glob("*/*/dataset_info.json"))
+        inside += sorted(str(entry.parent) for entry in root.glob("*/dataset_info.json"))
+        hint = f"; did you mean tfds:{inside[0]}?" if inside else ""
+        raise UsageError(f"'{shown}' has no dataset_info.json, so it is no TFDS data set{hint}")
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(root)
+        file_format = builder.info.file_format
+    # TFDS and protobuf raise whatever they met in a damaged file: all of it is bad input.
+    except Exception as error:
+        reason = printable(str(error).partition("\n")[0])
+        raise UsageError(f"the metadata of '{shown}' cannot be read ({reason})") from error
+    if file_format is None or file_format.value != "array_record":
+        raise UsageError(
+            f"'{shown}' holds {getattr(file_format, 'value', 'unknown')} files; only array_record "
+            "gives records in any order (tfds: convert_format)"
+        )
+    names = sorted(getattr(builder.info.features, "keys", list)())
+    if "media" not in names:
+        has = ", ".join(names) or "none by name"
+        raise UsageError(f"'{shown}' has no feature 'media' (encoded bytes); it has: {has}")
+    return str(root) if "://" in str(root) else os.path.abspath(root), split, builder
+
+
+def _chosen_split(splits, split: str | None, root: str):
+    names = sorted(splits)
+    if split is None:
+        if len(names) != 1 and "train" not in names:
+            raise UsageError(f"'{root}' has the splits {', '.join(names)}; choose one with @SPLIT")
+        split = "train" if "train" in names else names[0]
+    bare = split.partition("[")[0].partition("+")[0].strip()
+    if bare not in names and bare != "all":
+        raise unknown(f"split of '{printable(root)}'", bare, names)
+    try:
+        return splits[split]
+    except (ValueError, KeyError, AssertionError) as error:
+        reason = printable(str(error).strip().splitlines()[-1])
+        raise UsageError(f"split '{printable(split)}' cannot be read: {reason}") from error
+
+
+def _runs(instructions, shards: dict[str, SplitShards]) -> list[_Run]:
+    first = {
+        name: (split, row)
+        for split in shards.values()
+        for name, row in zip(split.names, split.first_rows, strict=True)
+    }
+    runs = []
+    for instruction in instructions:
+        name = os.path.basename(instruction.filename)
+        split, row = first[name]
+        skip, take = instruction.skip, instruction.take
+        if take:
+            runs.append(_Run(split.path(name), split.split, skip, row + skip, take))
+    return runs

@@ -1,0 +1,114 @@
+"""The side table of a store: what is known about each record without reading its media."""
+
+import dataclasses
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from etils import epath
+
+from avssl.errors import UsageError
+
+_COLUMNS = ("label", "has_video", "has_audio", "duration_seconds", "num_bytes")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordTable:
+    """One row per record, column by column; keys lie end to end in one array of UTF-8 bytes."""
+
+    key_bytes: np.ndarray  # uint8
+    key_ends: np.ndarray  # int64 [n]
+    label: np.ndarray  # int32 [n]
+    has_video: np.ndarray  # bool [n]
+    has_audio: np.ndarray  # bool [n]
+    duration_seconds: np.ndarray  # float32 [n]
+    num_bytes: np.ndarray  # int64 [n]: of the media
+    shard_marks: np.ndarray  # uint8 [shards, 32]: see avssl.data.records.shard_mark
+    label_names: tuple[str, ...] = ()
+    has_facts: bool = True  # False: nobody knows has_video and has_audio
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def key(self, row: int) -> str:
+        start = self.key_ends[row - 1] if row else 0
+        return self.key_bytes[start : self.key_ends[row]].tobytes().decode()
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Iterable[Sequence],
+        *,
+        shard_marks: Sequence[bytes] = (),
+        label_names: Iterable[str] = (),
+        has_facts: bool = True,
+    ) -> "RecordTable":
+        """From rows of (key, label, has_video, has_audio, duration_seconds, num_bytes)."""
+        keys, label, has_video, has_audio, duration, num_bytes = (
+            zip(*rows, strict=True) if (rows := list(rows)) else ((),) * 6
+        )
+        encoded = [key.encode() for key in keys]
+        return cls(
+            key_bytes=np.frombuffer(b"".join(encoded), np.uint8),
+            key_ends=np.cumsum([len(key) for key in encoded], dtype=np.int64),
+            label=np.array(label, np.int32),
+            has_video=np.array(has_video, bool),
+            has_audio=np.array(has_audio, bool),
+            duration_seconds=np.array(duration, np.float32),
+            num_bytes=np.array(num_bytes, np.int64),
+            shard_marks=np.frombuffer(b"".join(shard_marks), np.uint8).reshape(-1, 32),
+            label_names=tuple(label_names),
+            has_facts=has_facts,
+        )
+
+    def rows(self, start: int, stop: int) -> "RecordTable":
+        """The rows from `start` up to `stop`, without the marks of the shards."""
+        first = int(self.key_ends[start - 1]) if start else 0
+        last = int(self.key_ends[stop - 1]) if stop else 0
+        cut = {name: getattr(self, name)[start:stop] for name in _COLUMNS}
+        return dataclasses.replace(
+            self,
+            key_bytes=self.key_bytes[first:last],
+            key_ends=self.key_ends[start:stop] - first,
+            shard_marks=self.shard_marks[:0],
+            **cut,
+        )
+
+    @classmethod
+    def concatenate(cls, tables: "Sequence[RecordTable]") -> "RecordTable":
+        if len(tables) == 1:
+            return tables[0]
+        offsets = np.cumsum([0, *(len(table.key_bytes) for table in tables)])
+        ends = [table.key_ends + offset for table, offset in zip(tables, offsets, strict=False)]
+        joined = {name: np.concatenate([getattr(t, name) for t in tables]) for name in _COLUMNS}
+        return cls(
+            key_bytes=np.concatenate([table.key_bytes for table in tables]),
+            key_ends=np.concatenate(ends),
+            shard_marks=tables[0].shard_marks[:0],
+            label_names=tables[0].label_names,
+            has_facts=all(table.has_facts for table in tables),
+            **joined,
+        )
+
+    def to_bytes(self) -> bytes:
+        columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        names = json.dumps(columns.pop("label_names")).encode()
+        buffer = io.BytesIO()
+        np.savez(buffer, label_names=np.frombuffer(names, np.uint8), **columns)
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, path: epath.Path) -> "RecordTable":
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as columns:
+                fields = {field.name: columns[field.name] for field in dataclasses.fields(cls)}
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise UsageError(
+                f"{path} is damaged or no table of this program ({error}); build the data set again"
+            ) from error
+        fields["has_facts"] = bool(fields["has_facts"])
+        fields["label_names"] = tuple(json.loads(fields["label_names"].tobytes()))
+        return cls(**fields)

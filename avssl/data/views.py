@@ -1,0 +1,115 @@
+"""Views: named windows into a record.
+
+Everything that decides which pixels and samples come out is part of a view's identity, so that equal
+specifications can be decoded and encoded once. Augmentations that run on the device (colour, volume)
+are part of it too: two views that differ in them are two views.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from avssl.errors import UsageError, unknown
+
+ALIGNMENTS = ("start", "center", "random")
+WINDOWS = ("random", "center")
+CROPS = ("random", "center")
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoView:
+    """Frames of a record, cropped to a square.
+
+    Views with the same `anchor` share one window in time, as long as the longest of them. `window` says
+    where that window lies in the record; `align` where this view lies inside it; `jitter_seconds` moves
+    the view by a uniform draw of at most that much to either side.
+    """
+
+    frames: int = 8
+    fps: float = 16.0
+    size: int = 112
+    anchor: str = "clip"
+    window: str = "random"
+    align: str = "random"
+    jitter_seconds: float = 0.0
+    crop: str = "random"
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    modality = "video"
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.fps
+
+    @property
+    def decode_size(self) -> int:
+        """Short side that frames are decoded to: a margin wider than the crop (256 for 224)."""
+        return math.ceil(self.size * 8 / 7)
+
+    def evaluation(self) -> "VideoView":
+        """The same view without any draw: centre window, centre crop, no augmentation."""
+        return dataclasses.replace(
+            self, window="center", align="center", jitter_seconds=0.0, crop="center", flip=False,
+            brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioView:
+    """Samples of a record. Placed in time as a `VideoView` is; `volume` v draws a gain from [1-v, 1+v]."""
+
+    seconds: float = 2.0
+    rate: int = 24000
+    channels: int = 1
+    anchor: str = "clip"
+    window: str = "random"
+    align: str = "random"
+    jitter_seconds: float = 0.0
+    volume: float = 0.0
+
+    modality = "audio"
+
+    @property
+    def num_samples(self) -> int:
+        return round(self.seconds * self.rate)
+
+    def evaluation(self) -> "AudioView":
+        """The same view without any draw."""
+        return dataclasses.replace(
+            self, window="center", align="center", jitter_seconds=0.0, volume=0.0
+        )
+
+
+View = VideoView | AudioView
+VIEWS = {"video": VideoView, "audio": AudioView}
+
+
+def build_view(name: str, config: Mapping[str, Any]) -> View:
+    """A view from its config sub-dict, whose key `modality` chooses the class."""
+    fields = dict(config)
+    modality = fields.pop("modality", None)
+    if modality not in VIEWS:
+        raise unknown(f"modality of view '{name}'", str(modality), VIEWS)
+    cls = VIEWS[modality]
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key in fields:
+        if key not in known:
+            raise unknown(f"key of view '{name}'", key, known)
+    for key, value in fields.items():
+        if isinstance(value, list):
+            fields[key] = tuple(value)
+    view = cls(**fields)
+    for key, allowed in (("align", ALIGNMENTS), ("window", WINDOWS), ("crop", CROPS)):
+        value = getattr(view, key, None)
+        if value is not None and value not in allowed:
+            raise unknown(f"{key} of view '{name}'", value, allowed)
+    if view.seconds <= 0:
+        raise UsageError(f"view '{name}' has no length: {view}")
+    return view

@@ -1,0 +1,30 @@
+"""Errors that are meant for a person: one sentence, an exit code, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AvsslError(Exception):
+    """Something the user must know about. The command line prints the sentence and exits."""
+
+    exit_code = 1
+
+
+class UsageError(AvsslError):
+    """Wrong usage or input: the user can mend it by changing the command, the config or the data."""
+
+    exit_code = 2
+
+
+class Preempted(AvsslError):  # noqa: N818 - not a failure: the scheduler should start the run again
+    """The run was asked to stop, and saved its state before it did."""
+
+    exit_code = 75
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
+    """The error for a mistyped name: it carries the nearest valid one, or all of them if none is near."""
+    valid = sorted(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(valid) or 'none'}"
+    return UsageError(f"unknown {kind} '{name}'; {hint}")

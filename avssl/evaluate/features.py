@@ -1,0 +1,122 @@
+"""Features of every clip of a source: one ordered pass with centre windows and centre crops.
+
+The encoders and heads run as in training but with running statistics and without any draw. The last partial
+batch is padded and the padding dropped, so that the numbers do not depend on the batch size or the devices.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from avssl.data.pipeline import evaluation_batches
+from avssl.data.record import Source
+from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.model import Model, purpose_key
+
+
+@dataclasses.dataclass(frozen=True)
+class Extracted:
+    """Row i of every array is the same clip. `outputs` are those of the objectives' heads."""
+
+    embeddings: dict[str, np.ndarray]  # by modality
+    outputs: dict[str, dict[str, np.ndarray]]  # by objective
+    labels: np.ndarray
+    index: np.ndarray
+    present: dict[str, np.ndarray]  # by modality
+    num_unreadable: int
+
+    def where(self, rows: np.ndarray) -> "Extracted":
+        """The rows of a mask."""
+        return dataclasses.replace(
+            self,
+            embeddings={name: array[rows] for name, array in self.embeddings.items()},
+            outputs={
+                name: {key: array[rows] for key, array in outputs.items()}
+                for name, outputs in self.outputs.items()
+            },
+            labels=self.labels[rows],
+            index=self.index[rows],
+            present={name: array[rows] for name, array in self.present.items()},
+        )
+
+
+def without_draws(model: Model) -> Model:
+    """The model with evaluation views."""
+    return dataclasses.replace(
+        model, views={name: view.evaluation() for name, view in model.views.items()}
+    )
+
+
+def local_mesh() -> Mesh:
+    """The devices of this process alone: evaluation needs no other."""
+    devices = np.asarray(jax.local_devices()).reshape(-1, 1)
+    return Mesh(devices, ("data", "fsdp"))
+
+
+class Extractor:
+    """Compiled once, used for the trained and the random encoder on every source."""
+
+    def __init__(self, model: Model, batch_size: int = 64):
+        self.model = without_draws(model)
+        self.mesh = local_mesh()
+        num_devices = self.mesh.size
+        self.batch_size = -(-batch_size // num_devices) * num_devices
+        self.first_view = {}
+        for read in self.model.reads:
+            self.first_view.setdefault(self.model.views[read.view].modality, read)
+        sharding = batch_sharding(self.mesh)
+        self.forward = jax.jit(
+            self._forward, in_shardings=(replicated(self.mesh), sharding), out_shardings=sharding
+        )
+
+    def _forward(self, variables: Any, batch: Any) -> Any:
+        key = purpose_key(jax.random.key(0), "evaluation")
+        features, _ = self.model.features(variables, batch, key, train=False)
+        outputs = self.model.heads(variables, features, batch, key, train=False)[0]
+        embeddings = {
+            modality: features[read].embedding for modality, read in self.first_view.items()
+        }
+        return embeddings, outputs
+
+    def batches(self, source: Source, indices: np.ndarray | None, workers: int) -> Iterator[Any]:
+        return evaluation_batches(
+            source,
+            dict(self.model.views),
+            batch_size=self.batch_size,
+            indices=indices,
+            workers=workers,
+        )
+
+    def extract(
+        self, variables: Any, source: Source, indices: np.ndarray | None = None, workers: int = 0
+    ) -> Extracted:
+        """One pass over the source, or over some of it."""
+        variables = jax.device_put(variables, replicated(self.mesh))
+        parts = []
+        num_unreadable = 0
+        for batch in self.batches(source, indices, workers):
+            mask = batch.pop("mask")
+            embeddings, outputs = jax.device_get(
+                self.forward(variables, jax.device_put(batch, batch_sharding(self.mesh)))
+            )
+            num_unreadable += int(np.sum(batch["fault"] >= 0))
+            present = {
+                modality: batch["present"][read.view] for modality, read in self.first_view.items()
+            }
+            part = Extracted(
+                embeddings, outputs, batch["label"], batch["index"], present, num_unreadable
+            )
+            parts.append(part.where(mask))
+        return joined(parts, num_unreadable)
+
+
+def joined(parts: list[Extracted], num_unreadable: int) -> Extracted:
+    stacked = jax.tree.map(
+        lambda *arrays: np.concatenate(arrays),
+        *[(p.embeddings, p.outputs, p.labels, p.index, p.present) for p in parts],
+    )
+    return Extracted(*stacked, num_unreadable=num_unreadable)

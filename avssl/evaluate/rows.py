@@ -1,0 +1,98 @@
+"""Evaluation results: rows of `eval.json` and of the table that a person reads."""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from etils import epath
+
+from avssl.errors import AvsslError
+
+COLUMNS = ("protocol", "features", "metric", "value", "random_init", "difference", "chance", "n")
+# Every other metric is a fraction between 0 and 1.
+RANKS = ("median_rank",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One number of a run, beside what the same encoder gives at random initialisation and a guess.
+
+    `n` is the number of clips that were scored.
+    """
+
+    protocol: str
+    features: str
+    metric: str
+    value: float
+    random_init: float
+    chance: float
+    n: int
+
+    def __post_init__(self):
+        for name in ("value", "random_init", "chance"):
+            number = getattr(self, name)
+            if not math.isfinite(number) or (self.metric not in RANKS and not 0 <= number <= 1):
+                raise ValueError(
+                    f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
+                )
+
+    @property
+    def difference(self) -> float:
+        return self.value - self.random_init
+
+
+def write_json(path: epath.PathLike, rows: Sequence[Row]) -> None:
+    """{"rows": [{"protocol": ..., ...}, ...]}; the file is whole or as it was before."""
+    path = epath.Path(path)
+    text = json.dumps(
+        {"rows": [dataclasses.asdict(row) for row in rows]}, indent=2, allow_nan=False
+    )
+    unfinished = path.parent / (path.name + ".unfinished")
+    try:
+        unfinished.write_text(text + "\n")
+        unfinished.replace(path)
+    except OSError as error:
+        raise AvsslError(
+            f"cannot write the results to {path}: {error.strerror or error}; "
+            "give another place with --json"
+        ) from error
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Aligned plain text; fractions in percent, differences in points."""
+    lines = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    num_names = COLUMNS.index("value")
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = zip(line, widths, strict=True)
+        return "  ".join(
+            cell.ljust(width) if column < num_names else cell.rjust(width)
+            for column, (cell, width) in enumerate(cells)
+        )
+
+    return "\n".join(aligned(line) for line in lines)
+
+
+def print_table(rows: Sequence[Row], file: TextIO | None = None) -> None:
+    print(format_table(rows), file=file or sys.stdout, flush=True)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    def shown(number: float) -> str:
+        return f"{number:.1f}" if row.metric in RANKS else f"{100 * number:.1f} %"
+
+    difference = row.difference if row.metric in RANKS else 100 * row.difference
+    return (
+        row.protocol,
+        row.features,
+        row.metric,
+        shown(row.value),
+        shown(row.random_init),
+        f"{difference:+.1f}",
+        shown(row.chance),
+        str(row.n),
+    )

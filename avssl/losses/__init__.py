@@ -1,0 +1,1 @@
+"""Losses: pure functions of arrays. They import nothing but jax and jaxtyping."""

@@ -1,0 +1,81 @@
+"""Contrastive losses between two modalities, over the global batch."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from avssl.losses.precision import widen
+
+Scalar = Float[Array, ""]
+
+
+def unit_rows(embedding: Float[Array, "b d"]) -> Float[Array, "b d"]:
+    """Rows of length 1, in float32 or wider. A row of zeros stays zero, with gradient zero."""
+    wide = widen(embedding)
+    square = jnp.sum(wide**2, axis=-1, keepdims=True)
+    # The root of exactly 0 has no gradient, hence the `where` inside it as well.
+    return jnp.where(square > 0.0, wide / jnp.sqrt(jnp.where(square > 0.0, square, 1.0)), 0.0)
+
+
+def cosines(first: Float[Array, "b d"], second: Float[Array, "n d"]) -> Float[Array, "b n"]:
+    """Cosine of every row of `first` with every row of `second`, in float32 or wider."""
+    first, second = unit_rows(first), unit_rows(second)
+    return jnp.einsum(
+        "id,jd->ij",
+        first,
+        second,
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=first.dtype,
+    )
+
+
+def negative_mask(index: Int[Array, "b"], present: Bool[Array, "b"]) -> Bool[Array, "b b"]:
+    """True where column j may be a negative of row i: both are present and of different records."""
+    different = index[:, None] != index[None, :]
+    return different & present[:, None] & present[None, :]
+
+
+def symmetric_info_nce(
+    video: Float[Array, "b d"],
+    audio: Float[Array, "b d"],
+    *,
+    temperature: float | Scalar,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Symmetric InfoNCE between the modalities (van den Oord et al. 2018, eq. 4, both ways).
+
+    With s_ij = cos(video_i, audio_j) / temperature,
+    loss = mean_i of (CE(s_i., i) + CE(s_.i, i)) / 2. Rows may have any length.
+
+    Departures, which change nothing in a batch of distinct, complete clips: rows with `present`
+    False (one of their modalities is missing) leave as row and as negative; rows of the same record
+    (equal `index`) are never each other's negatives; without any present row the loss is 0.
+    Metrics: how often the own partner is strictly nearer than every negative, each way, and the
+    number of pairs.
+    """
+    # Absent rows may hold anything, NaN too: they must not reach the product, nor its gradient.
+    video, audio = (jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (video, audio))
+    similarity = cosines(video, audio)
+    logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
+    negatives = negative_mask(index, present)
+    weight = present.astype(logits.dtype)
+    count = jnp.sum(weight)
+
+    def mean(values: Float[Array, "b"]) -> Scalar:
+        return jnp.sum(values * weight) / jnp.maximum(count, 1.0)
+
+    own = jnp.diagonal(logits)
+    # A row's own partner always counts, so that an absent row has a finite (and unused) loss.
+    counted = negatives | jnp.eye(len(index), dtype=bool)
+    to_audio = jax.nn.logsumexp(logits, axis=1, where=counted) - own
+    to_video = jax.nn.logsumexp(logits, axis=0, where=counted) - own
+    loss = 0.5 * (mean(to_audio) + mean(to_video))
+
+    rivals = jnp.where(negatives, logits, -jnp.inf)
+    metrics = {
+        "video_to_audio_top1": mean((own > jnp.max(rivals, axis=1)).astype(logits.dtype)),
+        "audio_to_video_top1": mean((own > jnp.max(rivals, axis=0)).astype(logits.dtype)),
+        "num_pairs": count,
+    }
+    return loss, metrics

@@ -1,0 +1,143 @@
+"""Any file, or a part of one, as a small MP4 that is quick to seek in."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from avssl.media.channels import CHANNELS
+from avssl.media.container import PROMISE_SLACK_SECONDS, OpenMedia, open_media
+from avssl.media.encode import Mp4Writer
+from avssl.media.errors import MediaError
+from avssl.media.limits import DEFAULT_LIMITS, Limits
+from avssl.media.sound import sample_blocks, to_int16
+from avssl.media.video import (
+    DEFAULT_FPS,
+    DISPLAY_TOLERANCE_SECONDS,
+    Scaler,
+    nominal_fps,
+    shown_frames,
+)
+
+# Common to MPEG: 24, 25, 30, 50 and 30000/1001 frames per second are whole numbers of ticks.
+TICK = Fraction(1, 90_000)
+# Formats whose header states the length of the file instead of guessing it.
+STATED_LENGTH = ("mov", "matroska", "wav", "flac", "avi")
+STATED_SLACK_FRACTION = 0.01
+
+
+def transcode(
+    media: bytes | str,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    short_side: int | None = 128,
+    gop: int = 16,
+    audio_rate: int = 24000,
+    crf: int = 20,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """[start, end) of a file (None: to its end) as MP4, with its time zero at `start_seconds`.
+
+    Every frame keeps its own time, so variable rates stay variable; frames come upright with square
+    pixels, the short side exactly `short_side` (None: as it is), sides rounded to even, a keyframe
+    every `gop`. Audio keeps 1, 2 or 4 channels, other counts become stereo; it begins with silence
+    where the track starts later. All of the window is decoded, so this is also the test of a file:
+    damage and truncation raise `MediaError`.
+    """
+    # Opened once per track, so that both are read and written side by side.
+    with open_media(media, limits) as for_video, open_media(media, limits) as for_audio:
+        writer = Mp4Writer()
+        try:
+            frames = samples = iter(())
+            if for_video.video is not None:
+                frames = _declare_video(for_video, writer, start_seconds, short_side, gop, crf)
+            if for_audio.audio is not None:
+                samples = _declare_audio(for_audio, writer, start_seconds, audio_rate)
+            end = math.inf if end_seconds is None else end_seconds
+            _write(writer, frames, samples, start_seconds, end, audio_rate)
+            if end_seconds is None:
+                _check_length(for_video, for_audio)
+            return writer.finish()
+        finally:
+            writer.close()
+
+
+def _declare_video(
+    opened: OpenMedia, writer: Mp4Writer, start: float, short_side: int | None, gop: int, crf: int
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """(time, time of the next frame, pixels)"""
+    assert opened.video is not None
+    scale = Scaler(opened, short_side, even=True)
+    scaled = ((time, until, scale(f)) for time, until, f in shown_frames(opened, start))
+    first = next(scaled)
+    fps = nominal_fps(opened.video) or DEFAULT_FPS
+    height, width = first[2].shape[:2]
+    writer.add_video(height, width, fps, TICK, gop=gop, crf=crf)
+    return itertools.chain([first], scaled)
+
+
+def _declare_audio(
+    opened: OpenMedia, writer: Mp4Writer, start: float, rate: int
+) -> Iterator[np.ndarray]:
+    """int16 [k, channels] blocks; none, and no track, where the sound ends before `start`."""
+    assert opened.audio is not None
+    channels = opened.audio.codec_context.channels
+    if channels not in CHANNELS:
+        channels = 2
+    blocks = sample_blocks(opened, round(start * rate), None, rate, channels)
+    first = next(blocks, None)
+    if first is None:
+        return iter(())
+    writer.add_audio(rate, channels)
+    return (to_int16(block) for block in itertools.chain([first], blocks))
+
+
+def _write(
+    writer: Mp4Writer,
+    frames: Iterator[tuple[float, float, np.ndarray]],
+    samples: Iterator[np.ndarray],
+    start: float,
+    end: float,
+    rate: int,
+) -> None:
+    missing = math.inf if end == math.inf else round((end - start) * rate)
+    num_written, last = 0, -1
+
+    def write_samples(until_seconds: float) -> None:
+        nonlocal num_written
+        while num_written < missing and num_written < until_seconds * rate:
+            block = next(samples, None)
+            if block is None:
+                return
+            block = block[: int(min(len(block), missing - num_written))]
+            writer.write_samples(block)
+            num_written += len(block)
+
+    for time, until, pixels in frames:
+        # The first frame is on display from the start on, whenever it began.
+        timestamp = round((time - start) / TICK) if last >= 0 else 0
+        if timestamp > last:
+            writer.write_frame(pixels, timestamp)
+            last = timestamp
+        write_samples(time - start)
+        if until >= end - DISPLAY_TOLERANCE_SECONDS:
+            break
+    write_samples(math.inf)
+    if last < 0 and num_written == 0:
+        raise MediaError("holds neither frames nor sound in the part that was asked for")
+
+
+def _check_length(for_video: OpenMedia, for_audio: OpenMedia) -> None:
+    stated = for_video.promised_seconds(None) or 0.0
+    if for_video.format == "avi" and for_video.video is not None and for_video.video.average_rate:
+        stated = float(for_video.video.frames / for_video.video.average_rate)
+    end = max(for_video.data_end_seconds, for_audio.data_end_seconds)
+    # The length of a file is that of its longest track, which may be one of subtitles.
+    comparable = for_video.format.startswith(STATED_LENGTH) and not for_video.has_other_tracks
+    if comparable and end < stated - max(PROMISE_SLACK_SECONDS, STATED_SLACK_FRACTION * stated):
+        raise MediaError(
+            f"truncated: its header promises {stated:.2f} s, the data end at {end:.2f} s"
+        )

@@ -1,0 +1,199 @@
+"""Frames in the order of display, each with its time, from any point of a file."""
+
+import math
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import cast
+
+import av
+import av.error
+import numpy as np
+from av.buffer import Buffer
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from avssl.media.container import COUNTED_FORMATS, STREAMED_FORMATS, OpenMedia
+from avssl.media.errors import MediaError
+
+# Some containers round timestamps to milliseconds: a frame counts as on display this much early.
+DISPLAY_TOLERANCE_SECONDS = 1e-3
+# How far before the wanted time to seek; further where the file's index led past it, then the
+# start.
+SEEK_MARGINS_SECONDS = (0.0, 2.0, 16.0, math.inf)
+# The pixel must not depend on which vector instructions the machine has.
+INTERPOLATION = (
+    Interpolation.BICUBIC
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)
+MAX_PIXEL_ASPECT = 4.0
+MAX_FPS = 1000
+DEFAULT_FPS = Fraction(25)
+
+
+def shown_frames(
+    media: OpenMedia, start_seconds: float
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """(time, time of the next frame, frame), from the frame on display at `start_seconds`.
+
+    The first is the last frame with time <= start, or the first of all if the track starts later;
+    the last frame stays on display for ever. At least one frame comes, or a `MediaError`.
+    """
+    pending = None
+    for time, frame in _frames_from(media, start_seconds):
+        if pending is not None and time > start_seconds + DISPLAY_TOLERANCE_SECONDS:
+            yield pending[0], time, pending[1]
+        pending = time, frame
+    if pending is None:
+        raise MediaError("its video track holds no frame that can be decoded")
+    yield pending[0], math.inf, pending[1]
+
+
+def _frames_from(media: OpenMedia, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
+    for margin in SEEK_MARGINS_SECONDS:
+        at_the_start = start - margin <= 0 or media.format in COUNTED_FORMATS
+        if at_the_start:
+            media.rewind()
+        assert media.video is not None
+        if not at_the_start and not media.seek(media.video, start - margin):
+            continue
+        frames = _decoded(media, media.video)
+        first = next(frames, None)
+        if at_the_start or (first is not None and first[0] <= start + DISPLAY_TOLERANCE_SECONDS):
+            if first is not None:
+                yield first
+                yield from frames
+            return
+
+
+def _decoded(media: OpenMedia, track: av.VideoStream) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Frames from the next keyframe on, each later than the one before."""
+    assert track.time_base is not None
+    # AVI stores no presentation times, and FFmpeg's guesses are wrong for H.264 with B-frames. Its
+    # frames leave the decoder in order, though, with the decoding time of the packet that pushed
+    # them out.
+    in_decoding_order = media.format == "avi"
+    delay = track.codec_context.reorder_depth if in_decoding_order else 0
+    period = 1 / float(nominal_fps(track) or DEFAULT_FPS)
+    last, keyframe, num_packets, num_damaged = -math.inf, None, 0, 0
+    for packet in media.packets(track):
+        if keyframe is None and packet.size:
+            if not packet.is_keyframe:
+                continue
+            keyframe = -math.inf
+            if packet.pts is not None and not in_decoding_order:
+                keyframe = media.seconds(packet.pts, track)
+        num_packets += 1
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError as error:
+            num_damaged += 1
+            tolerated = 4 + num_packets // 10 if media.format in STREAMED_FORMATS else 0
+            if num_damaged > tolerated:
+                raise MediaError(_damage(media, error, last)) from error
+            continue
+        for frame in frames:
+            stamp = frame.dts if in_decoding_order else frame.pts
+            if stamp is None and not in_decoding_order:
+                stamp = frame.dts
+            if stamp is not None:
+                time = media.seconds(stamp - delay, track)
+            else:
+                time = last + period if last > -math.inf else 0.0
+            # Frames shown before the keyframe that was sought refer to others that were not
+            # decoded.
+            if keyframe is not None and time >= keyframe and time > last:
+                last = time
+                yield time, frame
+
+
+def _damage(media: OpenMedia, error: av.error.FFmpegError, last: float) -> str:
+    where = f" near {last:.2f} s" if last > -math.inf else ""
+    if isinstance(error, av.error.ArgumentError):
+        return (
+            f"frames of an impossible size{where}, or of more pixels than the limit of "
+            f"{media.limits.max_pixels}"
+        )
+    return f"damaged video data{where} ({error.strerror})"
+
+
+def nominal_fps(track: av.VideoStream) -> Fraction | None:
+    """The mean rate that the file states or its first packets suggest, unless it is absurd."""
+    rates = (track.average_rate, track.guessed_rate, track.base_rate)
+    return next((rate for rate in rates if rate and 0 < rate <= MAX_FPS), None)
+
+
+class Scaler:
+    """Turns frames upright and to one size: that of the first, its short side made `short_side`."""
+
+    def __init__(self, media: OpenMedia, short_side: int | None, *, even: bool = False):
+        self._media = media
+        self._short_side = short_side
+        self._even = even
+        self._size: tuple[int, int] | None = None
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [height, width, 3]"""
+        transposed, flip_rows, flip_columns = orientation(frame)
+        if self._size is None:
+            self._size = self._plan(frame, transposed)
+        height, width = self._size
+        if transposed:
+            height, width = width, height
+        pixels = self._reformatter.reformat(
+            frame, width, height, "rgb24", interpolation=INTERPOLATION, threads=1
+        ).to_ndarray()
+        if transposed:
+            pixels = pixels.transpose(1, 0, 2)
+        if flip_rows:
+            pixels = pixels[::-1]
+        if flip_columns:
+            pixels = pixels[:, ::-1]
+        return np.ascontiguousarray(pixels)
+
+    def _plan(self, frame: av.VideoFrame, transposed: bool) -> tuple[int, int]:
+        assert self._media.video is not None
+        height, width = display_size(self._media.video, frame.height, frame.width, transposed)
+        if self._short_side is not None:
+            scale = self._short_side / min(height, width)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        if self._even:
+            height, width = max(2, 2 * round(height / 2)), max(2, 2 * round(width / 2))
+        limit = self._media.limits.max_pixels
+        if height * width > limit:
+            raise MediaError(
+                f"frames of {width}x{height} after scaling exceed the limit of {limit} pixels"
+            )
+        return height, width
+
+
+def display_size(
+    track: av.VideoStream, height: int, width: int, transposed: bool
+) -> tuple[int, int]:
+    """(height, width) of upright frames with square pixels."""
+    aspect = float(track.sample_aspect_ratio or 1)
+    # Beyond this it is no camera's but a header's that would stretch a frame to gigabytes.
+    if 1 < aspect <= MAX_PIXEL_ASPECT:
+        width = round(width * aspect)
+    elif 1 / MAX_PIXEL_ASPECT <= aspect < 1:
+        height = round(height / aspect)
+    return (width, height) if transposed else (height, width)
+
+
+def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose, then flip rows, then flip columns): what the display matrix asks for."""
+    data = cast(Mapping[Type, Buffer], frame.side_data).get(Type.DISPLAYMATRIX)
+    if data is None:
+        return False, False, False
+    # 16.16 fixed point, x' = a x + c y, y' = b x + d y, with y pointing down.
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, b < 0, c < 0
+    return False, d < 0, a < 0
+
+
+def rotation_degrees(frame: av.VideoFrame) -> int:
+    """Clockwise quarter turns that bring the frame upright, in degrees: 0, 90, 180 or 270."""
+    return round(-frame.rotation / 90) % 4 * 90

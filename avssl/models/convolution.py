@@ -1,0 +1,205 @@
+"""Convolutions that are fast on CPU too, with the same parameters and numbers everywhere.
+
+XLA's CPU backend has a fast path for 2D convolutions and their input gradients, and none for 3D
+ones: the input gradient of a strided 3D convolution is 50 to 400 times slower than the same sum
+written as 2D convolutions. So on CPU a 3D convolution is a sum over its temporal taps of 2D ones.
+The kernel gradient of 2D convolutions is slow as well where maps are large; there it is written as
+matrix products over blocks of the batch that stay in the cache, up to 3 times faster. The
+implementation is chosen by the platform that is compiled for, not by the host's.
+
+Layouts: video [batch, time, height, width, channels], kernel [time, height, width, in, out].
+Padding is given per side and axis, as in PyTorch, because "SAME" places it differently for even
+sizes under a stride.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from avssl.models.precision import parameter_dtype
+
+HE_NORMAL = nn.initializers.he_normal()
+# PyTorch's default for convolutions and linear layers: uniform in +-1/sqrt(fan_in).
+TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+# Patches of one block of the weight gradient: measured best around the size of a core's L2 cache.
+BLOCK_BYTES = 2**20
+
+
+def _native(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[int, ...]) -> Array:
+    axes = "THW"[-len(strides) :]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        [(pad, pad) for pad in padding],
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+    )
+
+
+def _input_gradient(convolve: Callable, x: Array, kernel: Array, g: Array) -> Array:
+    return jax.vjp(lambda x: convolve(x, kernel), x)[1](g)[0]
+
+
+def _kernel_gradient(convolve: Callable, x: Array, kernel: Array, g: Array) -> Array:
+    return jax.vjp(lambda kernel: convolve(x, kernel), kernel)[1](g)[0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve2d(
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "kh kw i o"],
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+) -> Float[Array, "b h2 w2 o"]:
+    return _native(x, kernel, strides, padding)
+
+
+def _convolve2d_forward(x, kernel, strides, padding):
+    return _native(x, kernel, strides, padding), (x, kernel)
+
+
+def _convolve2d_backward(strides, padding, residuals, g):
+    x, kernel = residuals
+    native = partial(_native, strides=strides, padding=padding)
+    kernel_gradient = jax.lax.platform_dependent(
+        x,
+        kernel,
+        g,
+        cpu=partial(_kernel_gradient_by_products, strides=strides, padding=padding),
+        default=partial(_kernel_gradient, native),
+    )
+    return _input_gradient(native, x, kernel, g), kernel_gradient
+
+
+convolve2d.defvjp(_convolve2d_forward, _convolve2d_backward)
+
+
+def _kernel_gradient_by_products(x, kernel, g, *, strides, padding):
+    """For each kernel row, (inputs shifted to each column)^T @ g; the batch in blocks."""
+    batch, out_height, out_width, out_channels = g.shape
+    height, width, in_channels, _ = kernel.shape
+    accumulated = parameter_dtype(x.dtype)
+    x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
+
+    def shifted(x, row, column):
+        return x[
+            :,
+            row : row + strides[0] * (out_height - 1) + 1 : strides[0],
+            column : column + strides[1] * (out_width - 1) + 1 : strides[1],
+        ]
+
+    def block_gradient(x, g):
+        g = g.reshape(-1, out_channels)
+        rows = []
+        for row in range(height):
+            columns = [shifted(x, row, column) for column in range(width)]
+            patches = jnp.concatenate(columns, axis=-1).reshape(-1, width * in_channels)
+            product = jnp.matmul(patches.T, g, preferred_element_type=accumulated)
+            rows.append(product.reshape(width, in_channels, out_channels))
+        return jnp.stack(rows)
+
+    patch_bytes = out_height * out_width * width * in_channels * x.dtype.itemsize
+    blocks = _num_blocks(batch, patch_bytes)
+    if blocks == 1:
+        return block_gradient(x, g).astype(kernel.dtype)
+    # The block is the minor part of the row's number, so that a batch which is sharded in its
+    # major part stays where it is.
+    x = x.reshape(batch // blocks, blocks, *x.shape[1:])
+    g = g.reshape(batch // blocks, blocks, *g.shape[1:])
+
+    def add_block(block, total):
+        take = partial(jax.lax.dynamic_index_in_dim, index=block, axis=1, keepdims=False)
+        return total + block_gradient(take(x), take(g))
+
+    total = jnp.zeros(kernel.shape, accumulated)
+    return jax.lax.fori_loop(0, blocks, add_block, total).astype(kernel.dtype)
+
+
+def _num_blocks(batch: int, patch_bytes: int) -> int:
+    """The smallest divisor of the batch that makes a block's patches fit."""
+    fitting = (
+        n for n in range(1, batch + 1) if batch % n == 0 and batch // n * patch_bytes <= BLOCK_BYTES
+    )
+    return next(fitting, batch)
+
+
+def _by_taps(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[int, ...]) -> Array:
+    """A sum over temporal taps of 2D convolutions, with time folded into the batch."""
+    taps = kernel.shape[0]
+    x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (0, 0), (0, 0), (0, 0)))
+    out_time = (x.shape[1] - taps) // strides[0] + 1
+
+    def tap(offset: int) -> Array:
+        frames = x[:, offset : offset + strides[0] * (out_time - 1) + 1 : strides[0]]
+        frames = frames.reshape(-1, *frames.shape[2:])
+        return convolve2d(frames, kernel[offset], strides[1:], padding[1:])
+
+    total = sum(tap(offset) for offset in range(taps))
+    return total.reshape(x.shape[0], out_time, *total.shape[1:])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve3d(
+    x: Float[Array, "b t h w i"],
+    kernel: Float[Array, "kt kh kw i o"],
+    strides: tuple[int, int, int],
+    padding: tuple[int, int, int],
+) -> Float[Array, "b t2 h2 w2 o"]:
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=partial(_by_taps, strides=strides, padding=padding),
+        default=partial(_native, strides=strides, padding=padding),
+    )
+
+
+# Differentiated by hand, so that each platform's branch keeps nothing but the two inputs: left to
+# autodiff, both branches' residuals would be carried.
+def _convolve3d_forward(x, kernel, strides, padding):
+    return convolve3d(x, kernel, strides, padding), (x, kernel)
+
+
+def _convolve3d_backward(strides, padding, residuals, g):
+    branches = {
+        "cpu": partial(_by_taps, strides=strides, padding=padding),
+        "default": partial(_native, strides=strides, padding=padding),
+    }
+    return tuple(
+        jax.lax.platform_dependent(
+            *residuals, g, **{name: partial(gradient, f) for name, f in branches.items()}
+        )
+        for gradient in (_input_gradient, _kernel_gradient)
+    )
+
+
+convolve3d.defvjp(_convolve3d_forward, _convolve3d_backward)
+
+
+class Conv(nn.Module):
+    """A 2D or 3D convolution, as many axes as `kernel_size` has; without a bias, as a norm follows.
+
+    `padding` defaults to half the kernel on either side.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    padding: tuple[int, ...] | None = None
+    kernel_init: Callable = HE_NORMAL
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *positions i"]) -> Float[Array, "b *out o"]:
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(self.dtype))
+        strides = self.strides or (1,) * len(self.kernel_size)
+        padding = self.padding or tuple(size // 2 for size in self.kernel_size)
+        convolve = {2: convolve2d, 3: convolve3d}[len(self.kernel_size)]
+        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), strides, padding)

@@ -1,0 +1,35 @@
+"""Projection heads."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from avssl.models.norm import BatchNorm
+from avssl.models.precision import parameter_dtype
+
+
+class ProjectionMLP(nn.Module):
+    """Linear layers with ReLU between them, one per width; nothing after the last.
+
+    The default is AVID's head (`models/av_wrapper.py`: 512-512-128, no norm). `batch_norm` puts a
+    BatchNorm before each ReLU. Kernels start as LeCun-normal and biases at zero; PyTorch's default,
+    uniform in +-1/sqrt(fan_in), would shrink the activations from layer to layer.
+    """
+
+    widths: tuple[int, ...] = (512, 512, 128)
+    batch_norm: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b c"], *, train: bool) -> Float[Array, "b d"]:
+        held = parameter_dtype(self.dtype)
+        for layer, width in enumerate(self.widths, start=1):
+            dense = nn.Dense(width, dtype=self.dtype, param_dtype=held, name=f"linear{layer}")
+            x = dense(x)
+            if layer < len(self.widths):
+                if self.batch_norm:
+                    x = BatchNorm(dtype=self.dtype, name=f"norm{layer}")(x, train=train)
+                x = nn.relu(x)
+        return x

@@ -1,0 +1,61 @@
+"""Encoders by name."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+from jax.typing import DTypeLike
+
+from avssl.errors import UsageError, unknown
+from avssl.models.conv2d10 import Conv2D10
+from avssl.models.linear import LinearAudio, LinearVideo
+from avssl.models.r2plus1d import R2Plus1D18
+from avssl.models.small import SmallAudio, SmallVideo
+from avssl.models.vgg import L3Audio, L3Video
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "conv2d10": Conv2D10,
+    "l3_audio": L3Audio,
+    "l3_video": L3Video,
+    "linear_audio": LinearAudio,
+    "linear_video": LinearVideo,
+    "r2plus1d18": R2Plus1D18,
+    "small_audio": SmallAudio,
+    "small_video": SmallVideo,
+}
+
+# Keys of an encoder's config that its module does not see.
+NOT_FIELDS = ("name", "modality", "frontend")
+
+
+def encoder_fields(cls: type[nn.Module]) -> dict[str, Any]:
+    """The config keys of an encoder with their defaults."""
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(cls)
+        if field.name not in ("parent", "name", "dtype")
+    }
+
+
+def build_encoder(name_in_config: str, config: Mapping[str, Any], dtype: DTypeLike) -> nn.Module:
+    """The module for `encoders.NAME_IN_CONFIG`."""
+    where = f"encoders.{name_in_config}"
+    kind = config.get("name")
+    if kind not in ENCODERS:
+        raise unknown(f"encoder in {where}.name", str(kind), ENCODERS)
+    cls = ENCODERS[kind]
+    modality = config.get("modality", cls.modality)
+    if modality != cls.modality:
+        raise UsageError(
+            f"{where}.modality is '{modality}', but the encoder '{kind}' takes {cls.modality}; "
+            f"give the one or another encoder"
+        )
+    fields = {key: value for key, value in config.items() if key not in NOT_FIELDS}
+    known = encoder_fields(cls)
+    for key, value in fields.items():
+        if key not in known:
+            raise unknown(f"key of {where}", key, (*known, *NOT_FIELDS))
+        if isinstance(value, list):
+            fields[key] = tuple(value)
+    return cls(**fields, dtype=dtype)

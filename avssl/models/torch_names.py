@@ -1,0 +1,135 @@
+"""Where each array of an official PyTorch checkpoint lies in ours: tables that read both ways."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from avssl.errors import UsageError
+
+# Axes of PyTorch's array in the order of ours.
+LAYOUTS = {
+    "conv3d": (2, 3, 4, 1, 0),  # out, in, time, height, width -> time, height, width, in, out
+    "conv2d": (2, 3, 1, 0),
+    "linear": (1, 0),
+    "vector": (0,),
+}
+
+# Step counters of PyTorch's BatchNorm: they change nothing at a fixed momentum.
+IGNORED_SUFFIX = ".num_batches_tracked"
+
+
+class Entry(NamedTuple):
+    """One array: its state_dict key, its path in the variables, its layout in PyTorch."""
+
+    key: str
+    path: tuple[str, ...]
+    layout: str
+
+
+Table = tuple[Entry, ...]
+
+
+def under(key: str, path: tuple[str, ...], *tables: Table) -> Table:
+    """Tables of parts, seen from the whole that holds them at `key` and, in each collection, `path`."""
+    prefix = f"{key}." if key else ""
+    return tuple(
+        Entry(prefix + entry.key, (entry.path[0], *path, *entry.path[1:]), entry.layout)
+        for table in tables
+        for entry in table
+    )
+
+
+def _conv(key: str, path: tuple[str, ...], layout: str) -> Table:
+    return (Entry(f"{key}.weight", ("params", *path, "kernel"), layout),)
+
+
+def _norm(key: str, path: tuple[str, ...]) -> Table:
+    names = (
+        ("weight", "params", "scale"),
+        ("bias", "params", "bias"),
+        ("running_mean", "batch_stats", "mean"),
+        ("running_var", "batch_stats", "var"),
+    )
+    return tuple(
+        Entry(f"{key}.{theirs}", (collection, *path, ours), "vector")
+        for theirs, collection, ours in names
+    )
+
+
+def _conv_norm(conv: str, norm: str, name: str, layout: str) -> Table:
+    """One `ConvNormRelu`."""
+    return _conv(conv, (name, "conv"), layout) + _norm(norm, (name, "norm"))
+
+
+def r2plus1d_block(*, shortcut: bool) -> Table:
+    table = (
+        _conv_norm("spt_conv1", "spt_bn1", "spatial1", "conv3d")
+        + _conv_norm("tmp_conv1", "tmp_bn1", "temporal1", "conv3d")
+        + _conv_norm("spt_conv2", "spt_bn2", "spatial2", "conv3d")
+        + _conv("tmp_conv2", ("temporal2",), "conv3d")
+        + _norm("out_bn", ("out_norm",))
+    )
+    return table + _conv("res_conv", ("shortcut",), "conv3d") if shortcut else table
+
+
+def conv2d_block() -> Table:
+    return _conv_norm("conv1", "bn1", "layer1", "conv2d") + _conv_norm(
+        "conv2", "bn2", "layer2", "conv2d"
+    )
+
+
+def r2plus1d18(blocks: tuple[int, ...] = (2, 2, 2, 2)) -> Table:
+    """AVID's `R2Plus1D(18)`: ours is `R2Plus1D18`."""
+    table = _conv_norm("conv1.0", "conv1.1", "stem", "conv3d")
+    for stage, num_blocks in enumerate(blocks, start=2):
+        for block in range(num_blocks):
+            part = r2plus1d_block(shortcut=stage > 2 and block == 0)
+            table += under(f"conv{stage}x.{block}", (f"conv{stage}x_{block}",), part)
+    return table
+
+
+def conv2d10() -> Table:
+    """AVID's `Conv2D(10)`: ours is `Conv2D10`."""
+    table = _conv_norm("conv1.0", "conv1.1", "stem", "conv2d")
+    for block in range(1, 5):
+        table += under(f"block{block}", (f"conv{block + 1}x",), conv2d_block())
+    return table
+
+
+def projection(num_layers: int = 3) -> Table:
+    """AVID's `Head`: ours is `ProjectionMLP` without BatchNorm."""
+    table: Table = ()
+    for layer in range(num_layers):
+        key, path = f"projection.{2 * layer}", ("params", f"linear{layer + 1}")
+        table += (
+            Entry(f"{key}.weight", (*path, "kernel"), "linear"),
+            Entry(f"{key}.bias", (*path, "bias"), "vector"),
+        )
+    return table
+
+
+def from_torch(table: Table, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Our variables, {"params": ..., "batch_stats": ...}, from a state_dict of numpy arrays."""
+    keys = {entry.key for entry in table}
+    if missing := sorted(keys - set(state)):
+        raise UsageError(
+            f"the checkpoint lacks '{missing[0]}' ({len(missing)} of {len(keys)} missing)"
+        )
+    if extra := sorted(key for key in set(state) - keys if not key.endswith(IGNORED_SUFFIX)):
+        raise UsageError(
+            f"the checkpoint holds '{extra[0]}' ({len(extra)} such), which the model lacks"
+        )
+    flat = {entry.path: np.transpose(state[entry.key], LAYOUTS[entry.layout]) for entry in table}
+    return unflatten_dict(flat)
+
+
+def to_torch(table: Table, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The state_dict as numpy arrays, of our variables or of gradients in their structure."""
+    flat = flatten_dict(variables)
+    return {
+        entry.key: np.transpose(np.asarray(flat[entry.path]), np.argsort(LAYOUTS[entry.layout]))
+        for entry in table
+        if entry.path[0] in variables
+    }

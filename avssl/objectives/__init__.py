@@ -1,0 +1,33 @@
+"""The registry: one line an objective."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from avssl.errors import unknown
+from avssl.objectives.avc import Avc
+from avssl.objectives.ave import Ave
+from avssl.objectives.base import Objective, objective_fields
+from avssl.objectives.xid import Xid
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "avc": Avc,
+    "ave": Ave,
+    "xid": Xid,
+}
+
+
+def objective_defaults(name: str) -> dict[str, Any]:
+    """The config keys of an objective with their defaults."""
+    if name not in OBJECTIVES:
+        raise unknown("objective", name, OBJECTIVES)
+    return objective_fields(OBJECTIVES[name])
+
+
+def build_objective(name: str, config: Mapping[str, Any]) -> Objective:
+    """An objective from its config sub-dict; unknown keys fail with the nearest."""
+    defaults = objective_defaults(name)
+    for key in config:
+        if key not in defaults:
+            raise unknown(f"key of objective '{name}'", key, defaults)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    return OBJECTIVES[name](**values)

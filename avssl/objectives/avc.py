@@ -1,0 +1,54 @@
+"""L3-Net: binary audio-visual correspondence with a fusion network."""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+from jax import Array
+
+from avssl.losses.correspondence import correspondence_loss
+from avssl.models.features import Features
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.pairs import pairs_of_batch
+
+
+class Avc(Objective):
+    """Do picture and sound belong together (Arandjelovic & Zisserman 2017, "Look, Listen and Learn").
+
+    arXiv 1705.08168, section 2: h = ReLU(W1 [video; audio] + b1) with 128 units, logits = W2 h + b2, softmax
+    cross-entropy, half of the pairs corresponding. W1 is kept as its two halves, W1 [v; a] = Wv v + Wa a, so
+    that what compares clips, on the global batch, is a sum of projections and a 128 x 2 product.
+
+    Departure: the mismatched sound is another clip's of the batch (see `pairs.py`), not of a video drawn from
+    the whole data. The paper's weight penalty (1e-5) is the optimiser's.
+    """
+
+    hidden: int = 128
+
+    def setup(self) -> None:
+        self.video_half = nn.Dense(self.hidden)
+        self.audio_half = nn.Dense(self.hidden, use_bias=False)
+        self.classify = nn.Dense(2)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        return {
+            "video": self.video_half(features[self.video_read].embedding),
+            "audio": self.audio_half(features[self.audio_read].embedding),
+        }
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        logits = self.logits(outputs["video"][pairs.video], outputs["audio"][pairs.audio])
+        return Outcome(*correspondence_loss(logits, pairs.corresponds, present=pairs.usable))
+
+    def logits(self, video: Array, audio: Array) -> Array:
+        return self.classify(jax.nn.relu(video + audio))
+
+    def joint(self, outputs: Outputs) -> None:
+        """The halves are summands, not two vectors of one space."""
+        return None
+
+    def similarity(self, video: Array, audio: Array) -> Array:
+        """How much more likely each pair is to correspond than not, as a logit."""
+        logits = self.logits(video[:, None], audio[None, :])
+        return logits[..., 1] - logits[..., 0]

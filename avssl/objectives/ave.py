@@ -1,0 +1,59 @@
+"""AVE-Net: correspondence from the distance of aligned embeddings alone."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from avssl.losses.correspondence import correspondence_loss, distance_logits
+from avssl.models.features import Features
+from avssl.models.heads import ProjectionMLP
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.pairs import pairs_of_batch
+
+# Between random unit vectors; the logits start at zero there, or training never leaves the plateau.
+TYPICAL_DISTANCE = 2**0.5
+
+
+class Ave(Objective):
+    """Do picture and sound belong together, decided from their distance (Arandjelovic & Zisserman 2018).
+
+    "Objects that Sound" (arXiv 1712.06651, section 3): embeddings by 512-128 ReLU, 128-128 and L2 normalisation;
+    logits = weight * distance + bias with two weights and two biases; softmax cross-entropy, half of the pairs
+    corresponding. The common space serves retrieval.
+
+    Departures: the mismatched sound is another clip's of the batch (see `pairs.py`); weight starts at
+    (slope, -slope) and bias so that both logits are 0 at a distance of sqrt(2), because the paper does not
+    give its initialisation and a slope of the wrong sign stays at chance.
+    """
+
+    projection: tuple[int, ...] = (128, 128)
+    initial_slope: float = 3.0
+
+    def setup(self) -> None:
+        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        slope = self.initial_slope
+        # Class 1 is "together": near means likely.
+        self.distance_weight = self.param(
+            "distance_weight", lambda _: jnp.array([slope, -slope], jnp.float32)
+        )
+        self.distance_bias = self.param(
+            "distance_bias", lambda _: jnp.array([-slope, slope], jnp.float32) * TYPICAL_DISTANCE
+        )
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        return {
+            "video": self.video_head(features[self.video_read].embedding, train=train),
+            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
+        }
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        logits, distance = distance_logits(
+            outputs["video"][pairs.video],
+            outputs["audio"][pairs.audio],
+            weight=self.distance_weight,
+            bias=self.distance_bias,
+        )
+        loss, metrics = correspondence_loss(logits, pairs.corresponds, present=pairs.usable)
+        return Outcome(loss, {**metrics, "mean_distance": jnp.mean(distance)})

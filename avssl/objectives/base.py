@@ -1,0 +1,139 @@
+"""What an objective is: the views and features it reads, its per-example heads, its loss on the batch.
+
+The model encodes each distinct `Read` once per step, whoever asked for it. `heads` runs beside the encoders,
+on the rows that a device or a micro-batch holds; what it returns is gathered, and `__call__` sees the GLOBAL
+batch. Neither may use a collective or ask for the number of devices: there is one seam, and it is elsewhere.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from avssl.data.views import View
+from avssl.errors import UsageError, unknown
+from avssl.losses.contrastive import unit_rows
+from avssl.models.features import Features
+
+# What `heads` returns: arrays whose first axis is the example.
+Outputs = dict[str, Array]
+# The small per-example arrays: index, label, row, valid, present[view], geometry[view].
+Batch = Mapping[str, Any]
+
+MODES = ("train", "eval", "ema")
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """One pass of one encoder over one view.
+
+    mode: `train` takes gradients and batch statistics; `eval` takes running statistics and no gradient;
+    `ema` is `eval` with the averaged parameters.
+    """
+
+    view: str
+    encoder: str
+    mode: str = "train"
+
+
+@struct.dataclass
+class Outcome:
+    """The loss of the global batch and what to log beside it."""
+
+    loss: Array
+    metrics: dict[str, Array]
+
+
+class Objective(nn.Module):
+    """Base of all objectives; the fields are exactly the keys of the objective's config.
+
+    The common case, one video and one audio feature per clip, needs only `heads` and `__call__`.
+    State that outlives a step (banks, queues) lives in the collection `memory`.
+    """
+
+    weight: float = 1.0
+    video_view: str = "video"
+    audio_view: str = "audio"
+    video_encoder: str = "video"
+    audio_encoder: str = "audio"
+
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        """The windows this objective reads, by name; `table` holds those of the config."""
+        return {name: table[name] for name in (self.video_view, self.audio_view)}
+
+    def reads(self) -> tuple[Read, ...]:
+        return (self.video_read, self.audio_read)
+
+    @property
+    def video_read(self) -> Read:
+        return Read(self.video_view, self.video_encoder)
+
+    @property
+    def audio_read(self) -> Read:
+        return Read(self.audio_view, self.audio_encoder)
+
+    @property
+    def dtype(self) -> Any:
+        """The type of heads and losses: float32, or float64 where JAX has it switched on (proofs)."""
+        return jnp.result_type(float)
+
+    def both_present(self, batch: Batch) -> Array:
+        """bool [batch]: the rows that have both modalities."""
+        return batch["present"][self.video_view] & batch["present"][self.audio_view]
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        """The per-example outputs of the objective's own modules, on local rows or a micro-batch."""
+        raise TypeError(f"{type(self).__name__} defines no heads")
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        """The loss of the global batch: only what compares examples, memory and scale."""
+        raise TypeError(f"{type(self).__name__} defines no loss")
+
+    def initialise(self, features: Mapping[Read, Features], batch: Batch) -> Outcome:
+        """Both parts in one pass, so that `init` meets every parameter and every memory."""
+        return self(self.heads(features, batch, train=False), batch, train=False)
+
+    def joint(self, outputs: Outputs) -> tuple[Array, Array] | None:
+        """Video and audio vectors of one space, where the objective has one: for the cosine monitors."""
+        if {"video", "audio"} <= outputs.keys():
+            return outputs["video"], outputs["audio"]
+        return None
+
+    def similarity(self, video: Array, audio: Array) -> Array:
+        """How well each row of outputs["video"] goes with each of outputs["audio"], [num_video, num_audio]."""
+        return unit_rows(video) @ unit_rows(audio).T
+
+
+def objective_fields(cls: type[Objective]) -> dict[str, Any]:
+    """The config keys of an objective with their defaults."""
+    defaults = {}
+    for field in dataclasses.fields(cls):
+        if field.name in ("parent", "name"):
+            continue
+        if field.default is dataclasses.MISSING:
+            raise TypeError(f"{cls.__name__}.{field.name} needs a default")
+        defaults[field.name] = field.default
+    return defaults
+
+
+def check_names(
+    name: str, objective: Objective, views: Mapping[str, View], encoders: Mapping[str, Any]
+) -> None:
+    """Refuses an objective that names a view or an encoder the config lacks, or pairs them wrongly."""
+    for read in objective.reads():
+        if read.encoder not in encoders:
+            raise unknown(f"encoder (asked for by objective '{name}')", read.encoder, encoders)
+        if read.view not in views:
+            raise unknown(f"view (asked for by objective '{name}')", read.view, views)
+        if read.mode not in MODES:
+            raise unknown(f"mode of a read (asked for by objective '{name}')", read.mode, MODES)
+        modality = getattr(encoders[read.encoder], "modality", None)
+        if views[read.view].modality != modality:
+            raise UsageError(
+                f"objective '{name}' gives the {views[read.view].modality} view '{read.view}' to the "
+                f"{modality} encoder '{read.encoder}'"
+            )

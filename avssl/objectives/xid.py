@@ -1,0 +1,43 @@
+"""Cross-modal instance discrimination over the global batch."""
+
+from collections.abc import Mapping
+
+from avssl.losses.contrastive import symmetric_info_nce
+from avssl.models.features import Features
+from avssl.models.heads import ProjectionMLP
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+
+
+class Xid(Objective):
+    """Symmetric InfoNCE: each clip's sound among all sounds of the batch, and the other way round.
+
+    van den Oord et al. 2018 (arXiv 1807.03748, eq. 4) between modalities, as the xID baseline of Morgado et al.
+    2021 ("Robust Audio-Visual Instance Discrimination", arXiv 2103.15916, eq. 1): each clip is its own class,
+    loss = mean_i (CE(video_i . audio / temperature, i) + CE(audio_i . video / temperature, i)) / 2, vectors of
+    unit length. temperature 0.07 and the head 512-512-128 without normalisation are AVID's.
+
+    Departure: the negatives are the other clips of the global batch, not draws from a memory bank.
+    """
+
+    temperature: float = 0.07
+    projection: tuple[int, ...] = (512, 512, 128)
+
+    def setup(self) -> None:
+        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        return {
+            "video": self.video_head(features[self.video_read].embedding, train=train),
+            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
+        }
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        loss, metrics = symmetric_info_nce(
+            outputs["video"],
+            outputs["audio"],
+            temperature=self.temperature,
+            index=batch["index"],
+            present=self.both_present(batch),
+        )
+        return Outcome(loss, metrics)

@@ -1,0 +1,1 @@
+"""Signal processing on the device, inside the jitted step: front ends and augmentations."""

@@ -1,0 +1,187 @@
+"""Checkpoints of the run that owns its folder: saved in the background, whole or not at all.
+
+What a reader may rely on: a folder named by a step holds every file that `manifest.json` lists,
+because Orbax's temporary folder gets its manifest first and its name last. Kill -9 at any moment
+leaves whole checkpoints and at most one temporary folder, which the next start removes.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from avssl.errors import AvsslError, UsageError
+from avssl.train.checkpoint_commit import committed_steps, remove_leftovers, step_writer
+from avssl.train.checkpoint_reader import CheckpointReader, Tree, going_on, read_checkpoint
+from avssl.train.checkpoint_tree import nested, num_bytes
+from avssl.train.console import warn
+from avssl.train.disk_errors import why_not_written
+from avssl.train.ownership import Ownership
+
+__all__ = ["Checkpoints", "read_checkpoint"]
+
+
+class Checkpoints(CheckpointReader):
+    """Saves, and starts again from what was saved; keeps the newest `keep`.
+
+    Opened by every process of a run, and all of them make the same calls. Process 0 alone removes
+    leftovers and moves damaged folders aside, to `damaged-STEP`: left in place, Orbax would name
+    one of them the latest and quietly refuse to save until its step is passed.
+    """
+
+    def __init__(self, folder: str | Path, *, keep: int = 3):
+        super().__init__(folder)
+        if keep < 1:
+            raise UsageError(f"checkpoint.keep is {keep}; a run needs at least one checkpoint")
+        self._keep = keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._ownership: Ownership | None = None
+        self._saving: tuple[int, int] | None = None  # step and bytes of the save under way
+        _quiet_orbax()
+        if jax.process_index() == 0:
+            with self._explained():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._ownership = Ownership(self.folder)
+                remove_leftovers(self.folder)
+        ocp.multihost.sync_global_processes("avssl:checkpoints_opened")
+
+    def latest(self) -> int | None:
+        """The newest sound step; what is damaged on the way there is moved aside, with a word."""
+        self.wait()
+        step = self._agreed(super().latest() if jax.process_index() == 0 else None)
+        if step is not None:
+            self._sound.add(step)
+        if self._manager is None:
+            self._manager = self._open_manager()
+        else:
+            self._manager.reload()
+        return step
+
+    def save(self, step: int, items: Mapping[str, Tree], meta: Mapping[str, Any]) -> bool:
+        """Start saving; False if this step is there already. The arrays may be donated at once.
+
+        `meta` is anything that JSON can hold. An earlier save that failed is reported here.
+        """
+        if self._manager is None:
+            self.latest()
+        self.wait()
+        assert self._manager is not None
+        if step in self._manager.all_steps():
+            return False
+        trees = {name: nested(jax.tree.map(_detached, tree)) for name, tree in items.items()}
+        arguments: dict[str, ocp.args.CheckpointArgs] = {
+            name: ocp.args.PyTreeSave(tree) for name, tree in trees.items() if tree
+        }
+        if "meta" in arguments:
+            raise ValueError("the item name 'meta' is taken by the JSON beside the arrays")
+        arguments["meta"] = ocp.args.JsonSave(json.loads(json.dumps(meta)))
+        self._saving = (step, num_bytes(trees))
+        with self._explained():
+            self._manager.save(step, args=ocp.args.Composite(**arguments), force=True)
+        return True
+
+    def wait(self) -> None:
+        """Until the save under way is on disk with its manifest, or has failed."""
+        if self._manager is not None:
+            with self._explained():
+                self._manager.wait_until_finished()
+        self._saving = None
+
+    def close(self) -> None:
+        try:
+            self.wait()
+        finally:
+            manager, self._manager = self._manager, None
+            if manager is not None:
+                manager.close()
+            if self._ownership is not None:
+                self._ownership.release()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open_manager(self) -> ocp.CheckpointManager:
+        # Neither max_to_keep nor cleanup_tmp_directories: Orbax deletes in place, and by its own
+        # idea of what is temporary. Not lightweight_initialize: its dates break the save that
+        # follows a preemption. No save policy either: the loop decides, with force=True.
+        options = ocp.CheckpointManagerOptions(
+            create=False,
+            enable_async_checkpointing=True,
+            temporary_path_class=step_writer(self._keep),
+        )
+        return ocp.CheckpointManager(self.folder, options=options)
+
+    def _report(self, step: int, fault: str, chosen: int | None) -> None:
+        aside, copies = self.folder / f"damaged-{step}", 1
+        while os.path.lexists(aside):
+            copies += 1
+            aside = self.folder / f"damaged-{step}-{copies}"
+        with self._explained():
+            os.rename(self.folder / str(step), aside)
+        warn(
+            f"the checkpoint of step {step} is damaged: {fault}; moved to "
+            f"{self.folder.name}/{aside.name}, {going_on(chosen)}"
+        )
+
+    def _agreed(self, step: int | None) -> int | None:
+        """What process 0 found: the others must not look while it moves things aside."""
+        if jax.process_count() == 1:
+            return step
+        number = ocp.multihost.broadcast_one_to_all(np.int32(-1 if step is None else step))
+        return None if number < 0 else int(number)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """One sentence for a disk that is full or closed to us; anything else passes through."""
+        try:
+            yield
+        except AvsslError:
+            raise
+        except Exception as error:
+            reason = why_not_written(error)
+            if reason is None:
+                raise
+            raise AvsslError(self._sentence(reason)) from error
+
+    def _sentence(self, reason: str) -> str:
+        if self._saving is None:
+            return f"cannot write to {self.folder}: {reason}; free space there, or change --workdir"
+        step, needed = self._saving
+        self._saving = None
+        if jax.process_index() == 0:
+            with contextlib.suppress(OSError):  # it only takes room; the next start tries again
+                remove_leftovers(self.folder, step)
+        kept = committed_steps(self.folder)
+        last = f"the one of step {kept[-1]} is intact" if kept else "there is none before it"
+        free = shutil.disk_usage(self.folder).free
+        return (
+            f"cannot save the checkpoint of step {step} in {self.folder}: {reason}; it needs up to "
+            f"{needed:,} bytes and {free:,} are free; make room and start again ({last})"
+        )
+
+
+def _detached(leaf: Any) -> Any:
+    """Host arrays are copied, since they are written later; Orbax copies those on devices."""
+    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)
+
+
+def _quiet_orbax() -> None:
+    """Orbax logs with a traceback every error that it also raises; we report what is raised."""
+    absl = logging.getLogger("absl")
+    if _not_from_orbax not in absl.filters:
+        absl.addFilter(_not_from_orbax)
+
+
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    return f"{os.sep}orbax{os.sep}" not in record.pathname

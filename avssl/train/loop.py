@@ -1,0 +1,144 @@
+"""The loop: save, next, step, log. Every method of the project trains through it.
+
+A checkpoint is taken BEFORE the next batch is asked for: what is saved is the state after `step` updates, and
+batch `step` is a function of (seed, step), so a resumed run goes on as if it had never stopped.
+"""
+
+import collections
+import dataclasses
+import time
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from avssl.errors import AvsslError, Preempted
+from avssl.train.mesh import local_value
+from avssl.train.state import TrainState
+
+# How many steps may be under way before their logs are read: the device never waits for the host.
+STEPS_IN_FLIGHT = 2
+# A share of bad clips is only judged against at least this many, so that one early fault stops nothing.
+MIN_SEEN_CLIPS = 1000
+
+
+class Save(Protocol):
+    def __call__(self, step: int, state: TrainState) -> None: ...
+
+
+class Log(Protocol):
+    def __call__(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+@dataclasses.dataclass
+class Faults:
+    """Watches the share of clips that could not be read; `names_of` says which and why."""
+
+    max_fraction: float
+    names_of: Any
+    last: collections.deque = dataclasses.field(
+        default_factory=lambda: collections.deque(maxlen=1000)
+    )
+
+    def check(self, step: int, logs: dict[str, np.ndarray]) -> None:
+        self.last.extend(int(index) for index in logs["faults"] if index >= 0)
+        bad, seen = int(logs["bad_clips"]), int(logs["seen_clips"])
+        if bad <= self.max_fraction * max(seen, MIN_SEEN_CLIPS):
+            return
+        worst = [index for index, _ in collections.Counter(self.last).most_common(5)]
+        named = "; ".join(f"{key} ({reason})" for key, reason in self.names_of(worst))
+        raise AvsslError(
+            f"step {step}: {bad} of {seen} clips could not be read, more than data.max_bad_fraction="
+            f"{self.max_fraction:g} allows: {named}; drop them with `avssl data build`, or raise the limit"
+        )
+
+
+def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:
+    """Stops at the first value that is not a number, before anything is saved from it."""
+    # The sums last: the metric that broke first is named, not what it was added to.
+    for key in sorted(logs, key=lambda key: (key == "gradient_norm", key == "loss", key)):
+        if not np.all(np.isfinite(logs[key])):
+            raise AvsslError(
+                f"step {step}: {key} is {logs[key]}; nothing was saved from it, the last checkpoint is good: "
+                "lower the learning rate, set optimizer.clip_norm, or look at the data with `avssl data verify`"
+            )
+
+
+@dataclasses.dataclass
+class Loop:
+    """One run of the loop from `start` to `steps`; fields are what it needs and nothing else."""
+
+    step_function: Any
+    feed: Any  # iterator of placed batches with `wait_seconds`
+    start: int
+    steps: int
+    batch_size: int
+    log_every_steps: int
+    checkpoint_every_steps: int
+    save: Save
+    log: Log
+    faults: Faults
+    stop_requested: Any  # step -> bool, the same on every process
+
+    def run(self, state: TrainState) -> TrainState:
+        """The state after the last step, saved. Raises `Preempted` once a requested stop is saved."""
+        pending: collections.deque[tuple[int, Any]] = collections.deque()
+        saved = self.start
+        self.restart_clock()
+        for step in range(self.start, self.steps):
+            stop = self.stop_requested(step)
+            if step > saved and (stop or step % self.checkpoint_every_steps == 0):
+                self.drain(pending, 0)
+                self.save(step, state)
+                saved = step
+            if stop:
+                raise Preempted(f"stopped on request after step {step}; the same command resumes it")
+            batch = next(self.feed)
+            state, logs = self.step_function(state, batch)
+            pending.append((step + 1, logs))
+            self.drain(pending, STEPS_IN_FLIGHT)
+        self.drain(pending, 0)
+        if self.steps > saved:
+            self.save(self.steps, state)
+        return state
+
+    def drain(self, pending: collections.deque, keep: int) -> None:
+        """Reads the logs of all but the last `keep` steps; every step is checked, some are written."""
+        while len(pending) > keep:
+            step, logs = pending.popleft()
+            values = {key: local_value(value) for key, value in logs.items()}
+            check_finite(step, values)
+            self.faults.check(step, values)
+            if step % self.log_every_steps == 0 or step == self.steps:
+                self.log(step, {**scalars(values), **self.speed(step)})
+
+    def restart_clock(self) -> None:
+        self.clock = (time.perf_counter(), self.feed.wait_seconds, self.start)
+
+    def speed(self, step: int) -> dict[str, float]:
+        """Clips per second and the share of time spent waiting for data since the last line."""
+        then, waited, last_step = self.clock
+        now, waiting = time.perf_counter(), self.feed.wait_seconds
+        self.clock = (now, waiting, step)
+        elapsed = max(now - then, 1e-9)
+        return {
+            "clips_per_second": (step - last_step) * self.batch_size / elapsed,
+            "data_wait_fraction": min((waiting - waited) / elapsed, 1.0),
+        }
+
+
+def scalars(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """What is written: one number per metric."""
+    return {
+        key: int(value) if np.issubdtype(value.dtype, np.integer) else float(value)
+        for key, value in values.items()
+        if value.ndim == 0
+    }
+
+
+def sync_processes(name: str) -> None:
+    """Waits for the other processes, so that none leaves while another still needs it."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,165 @@
+"""Devices: starting several processes, the mesh, and where each array lives on it.
+
+The batch is split over both axes, `data` and `fsdp`. A large array of the state is split over `fsdp` on its
+largest axis that divides; everything else is whole on every device.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from avssl.errors import AvsslError, UsageError
+
+BATCH_AXES = ("data", "fsdp")
+# Arrays below this many elements are cheaper to copy than to gather.
+MIN_SHARDED_ELEMENTS = 2**12
+
+
+def start_processes(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    timeout_seconds: int = 120,
+) -> None:
+    """Joins the other processes of this run, if there are any.
+
+    Order: flags, then AVSSL_COORDINATOR, AVSSL_NUM_PROCESSES and AVSSL_PROCESS_ID (`launch/local.sh`), then
+    what JAX finds in the scheduler's environment where AVSSL_DISTRIBUTED=1 asks for it (SLURM, TPU pods).
+    """
+    environment = os.environ
+    coordinator = coordinator or environment.get("AVSSL_COORDINATOR", "")
+    if num_processes is None:
+        num_processes = int(environment.get("AVSSL_NUM_PROCESSES", "1"))
+    if process_id is None:
+        process_id = int(environment.get("AVSSL_PROCESS_ID", "0"))
+    if cpu_devices := environment.get("AVSSL_CPU_DEVICES"):
+        jax.config.update("jax_num_cpu_devices", int(cpu_devices))
+    automatic = environment.get("AVSSL_DISTRIBUTED") == "1"
+    if not coordinator and not automatic:
+        return
+    arguments: dict[str, Any] = {} if automatic and not coordinator else {
+        "coordinator_address": coordinator,
+        "num_processes": num_processes,
+        "process_id": process_id,
+    }  # fmt: skip
+    try:
+        jax.distributed.initialize(
+            initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=30, **arguments
+        )
+    except Exception as error:
+        where = coordinator or "the scheduler's coordinator"
+        raise AvsslError(
+            f"process {process_id} of {num_processes} could not join the others at {where} within "
+            f"{timeout_seconds} s ({str(error).splitlines()[0]}); check the address and that all started"
+        ) from error
+
+
+def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices, or the given ones, as `data` x `fsdp`."""
+    devices = jax.devices() if devices is None else list(devices)
+    num_devices = len(devices)
+    if num_devices % fsdp:
+        raise UsageError(f"parallel.fsdp={fsdp} does not divide the {num_devices} devices")
+    # Linen code indexes sharded axes, which the explicit axis types of JAX 0.10 refuse.
+    return jax.make_mesh(
+        (num_devices // fsdp, fsdp),
+        BATCH_AXES,
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices,
+    )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """A pytree path as `a/b/c`."""
+    return "/".join(str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path)
+
+
+def state_shardings(state: Any, mesh: Mesh, rules: Sequence[tuple[str, int | None]] = ()) -> Any:
+    """The sharding of each array of an (abstract) state.
+
+    rules: (regular expression on the path, axis to split or None for whole); the first match wins.
+    """
+    fsdp = mesh.shape["fsdp"]
+
+    def shard(path: Sequence[Any], leaf: Any) -> NamedSharding:
+        name = path_name(path)
+        for pattern, axis in rules:
+            if re.search(pattern, name):
+                if axis is None:
+                    return replicated(mesh)
+                if axis >= len(leaf.shape) or leaf.shape[axis] % fsdp:
+                    raise UsageError(
+                        f"parallel.rules: axis {axis} of '{name}' {leaf.shape} does not split {fsdp} ways"
+                    )
+                return on_axis(axis)
+        candidates = [axis for axis, size in enumerate(leaf.shape) if size % fsdp == 0]
+        if fsdp == 1 or not candidates or np.prod(leaf.shape) < MIN_SHARDED_ELEMENTS:
+            return replicated(mesh)
+        return on_axis(max(candidates, key=lambda axis: leaf.shape[axis]))
+
+    def on_axis(axis: int) -> NamedSharding:
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "fsdp"))
+
+    return jax.tree_util.tree_map_with_path(shard, state)
+
+
+def place_on_mesh(mesh: Mesh) -> Callable[[Any], Any]:
+    """Host-local numpy batches to global arrays."""
+    sharding = batch_sharding(mesh)
+
+    def place(batch: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(sharding, leaf), batch
+        )
+
+    return place
+
+
+def place_for_pmap(mesh: Mesh) -> Callable[[Any], Any]:
+    """Host-local numpy batches with a leading axis of local devices."""
+    num_local = len(mesh.local_devices)
+
+    def place(batch: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(num_local, leaf.shape[0] // num_local, *leaf.shape[1:]), batch
+        )
+
+    return place
+
+
+def check_batch_divides(batch_size: int, accumulate: int) -> None:
+    num_devices = jax.device_count()
+    if batch_size % (num_devices * accumulate):
+        raise UsageError(
+            f"batch_size {batch_size} does not divide over {num_devices} devices x {accumulate} "
+            f"micro-batches: use a multiple of {num_devices * accumulate}"
+        )
+
+
+def local_value(array: jax.Array) -> np.ndarray:
+    """The value of a replicated array, without gathering it."""
+    return np.asarray(array.addressable_shards[0].data)
+
+
+def float_type(precision: str) -> Any:
+    """The type of parameters, losses and optimiser state."""
+    return jnp.float64 if precision == "float64" else jnp.float32
+
+
+def compute_type(precision: str) -> Any:
+    """The type of the encoders' arithmetic."""
+    return {"float32": jnp.float32, "bf16": jnp.bfloat16, "float64": jnp.float64}[precision]

@@ -1,0 +1,308 @@
+"""The model of a run: view arrays in, one loss out.
+
+Two halves with one seam between them. `encode` prepares the views, runs each distinct read once and the
+objectives' heads: per-example work, on whatever rows it is given. `loss` compares examples: it needs the
+outputs of the whole batch. Whoever gathers in between (a mesh, pmap, accumulation) is no business of either.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from avssl.data.views import VideoView, View, build_view
+from avssl.errors import UsageError
+from avssl.losses.monitors import cosine_monitors, spread_monitors
+from avssl.models.features import Features
+from avssl.models.registry import build_encoder
+from avssl.objectives import build_objective
+from avssl.objectives.base import Batch, Objective, Outputs, Read, check_names
+from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
+from avssl.signal.frontends import Frontend, build_frontend
+from avssl.train.mesh import compute_type, float_type
+
+Variables = dict[str, Any]
+
+
+def purpose_key(key: Array, purpose: str) -> Array:
+    """A key of its own for each purpose, whatever order purposes are asked in."""
+    return jax.random.fold_in(key, zlib.crc32(purpose.encode()) & 0x7FFFFFFF)
+
+
+def row_keys(key: Array, rows: Array) -> Array:
+    """A key for each row of the global batch."""
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Encoders, their front ends and the objectives with a weight."""
+
+    views: Mapping[str, View]
+    encoders: Mapping[str, nn.Module]
+    frontends: Mapping[str, Frontend]
+    objectives: Mapping[str, Objective]
+    reads: tuple[Read, ...]
+    precision: str = "float32"
+
+    def init(self, key: Array) -> Variables:
+        """Parameters, running statistics and memory, in the type of the precision."""
+        batch = self.example_batch(2)
+        variables: Variables = {"params": {}, "batch_stats": {}, "memory": {}}
+        parameters: dict[str, Any] = {"encoders": {}, "objectives": {}}
+        statistics: dict[str, Any] = {"encoders": {}, "objectives": {}}
+        features = {}
+        for read in self.reads:
+            encoder = self.encoders[read.encoder]
+            example = self.inputs(read, batch, None)
+            if read.encoder not in parameters["encoders"]:
+                made = encoder.init(
+                    purpose_key(key, read.encoder), example, train=False, rows=batch["row"]
+                )
+                parameters["encoders"][read.encoder] = made["params"]
+                statistics["encoders"][read.encoder] = made.get("batch_stats", {})
+            features[read] = encoder.apply(
+                {
+                    "params": parameters["encoders"][read.encoder],
+                    "batch_stats": statistics["encoders"][read.encoder],
+                },
+                example, train=False, rows=batch["row"],
+            )  # fmt: skip
+        for name, objective in self.objectives.items():
+            own_key = purpose_key(key, name)
+            made = objective.init(
+                {"params": own_key, "draw": own_key},
+                self.read_by(objective, features), batch, method="initialise",
+            )  # fmt: skip
+            parameters["objectives"][name] = made.get("params", {})
+            statistics["objectives"][name] = made.get("batch_stats", {})
+            variables["memory"][name] = made.get("memory", {})
+        variables["params"], variables["batch_stats"] = parameters, statistics
+        dtype = float_type(self.precision)
+        return jax.tree.map(
+            lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
+            variables,
+        )
+
+    def encode(
+        self, variables: Variables, batch: Batch, key: Array, *, train: bool
+    ) -> tuple[dict[str, Outputs], Any]:
+        """The heads' outputs of each objective, and the new running statistics."""
+        features, statistics = self.features(variables, batch, key, train=train)
+        outputs, head_statistics = self.heads(variables, features, batch, key, train=train)
+        return outputs, {"encoders": statistics, "objectives": head_statistics}
+
+    def heads(
+        self,
+        variables: Variables,
+        features: Mapping[Read, Features],
+        batch: Batch,
+        key: Array,
+        *,
+        train: bool,
+    ) -> tuple[dict[str, Outputs], Any]:
+        """Each objective's per-example modules on the features it reads."""
+        outputs, statistics = {}, {}
+        for name, objective in self.objectives.items():
+            outputs[name], updated = objective.apply(
+                {
+                    "params": variables["params"]["objectives"][name],
+                    "batch_stats": variables["batch_stats"]["objectives"][name],
+                },
+                self.read_by(objective, features), batch, train=train, method="heads",
+                rngs={"draw": purpose_key(key, name)}, mutable=["batch_stats"],
+            )  # fmt: skip
+            statistics[name] = updated.get("batch_stats", {})
+        return outputs, statistics
+
+    def features(
+        self, variables: Variables, batch: Batch, key: Array, *, train: bool
+    ) -> tuple[dict[Read, Features], Any]:
+        """Each distinct read once; views of equal specification are one view, whatever their names."""
+        made: dict[tuple[View, str, str], Features] = {}
+        prepared: dict[tuple[View, Frontend], Array] = {}
+        statistics = dict(variables["batch_stats"]["encoders"])
+        for read in self.reads:
+            view, frontend = self.views[read.view], self.frontends[read.encoder]
+            identity = (view, read.encoder, read.mode)
+            if identity in made:
+                continue
+            if (view, frontend) not in prepared:
+                prepared[view, frontend] = self.inputs(read, batch, key if train else None)
+            live = train and read.mode == "train"
+            weights = variables["ema" if read.mode == "ema" else "params"]
+            encoded, updated = self.encoders[read.encoder].apply(
+                {
+                    "params": weights["encoders"][read.encoder],
+                    "batch_stats": variables["batch_stats"]["encoders"][read.encoder],
+                },
+                prepared[view, frontend], train=live, rows=batch["row"],
+                rngs={"draw": purpose_key(key, f"{read.encoder} {view!r}")},
+                mutable=["batch_stats"],
+            )  # fmt: skip
+            if live:
+                statistics[read.encoder] = updated.get("batch_stats", {})
+            # Losses compare in the type of the parameters; maps stay in the type of the arithmetic.
+            encoded = encoded.replace(
+                embedding=encoded.embedding.astype(float_type(self.precision))
+            )
+            made[identity] = encoded if live else jax.lax.stop_gradient(encoded)
+        features = {
+            read: made[self.views[read.view], read.encoder, read.mode] for read in self.reads
+        }
+        return features, statistics
+
+    def loss(
+        self,
+        variables: Variables,
+        outputs: Mapping[str, Outputs],
+        batch: Batch,
+        key: Array,
+        *,
+        train: bool,
+    ) -> tuple[Array, tuple[dict[str, Array], Any]]:
+        """(weighted sum, (metrics, new memory)) of the global batch."""
+        total = jnp.zeros((), float_type(self.precision))
+        metrics: dict[str, Array] = {}
+        memory = {}
+        for name, objective in self.objectives.items():
+            outcome, updated = objective.apply(
+                {
+                    "params": variables["params"]["objectives"][name],
+                    "memory": variables["memory"][name],
+                },
+                outputs[name], batch, train=train,
+                rngs={"draw": purpose_key(key, name)}, mutable=["memory"],
+            )  # fmt: skip
+            memory[name] = updated.get("memory", {})
+            total = total + objective.weight * outcome.loss
+            metrics[f"{name}/loss"] = outcome.loss
+            metrics.update({f"{name}/{key}": value for key, value in outcome.metrics.items()})
+            for key, value in monitors(objective, outputs[name], batch).items():
+                metrics[f"{name}/{key}"] = value
+        return total, (metrics, memory)
+
+    def inputs(self, read: Read, batch: Batch, key: Array | None) -> Array:
+        """A view as its encoder wants it; augmented if there is a key."""
+        view = self.views[read.view]
+        array = batch["views"][read.view]
+        dtype = compute_type(self.precision)
+        keys = None
+        if key is not None:
+            keys = row_keys(purpose_key(key, f"augment {view!r}"), batch["row"])
+        if isinstance(view, VideoView):
+            video = video_to_float(array, dtype)
+            if keys is not None:
+                video = colour_jitter(
+                    video, keys, brightness=view.brightness, contrast=view.contrast,
+                    saturation=view.saturation, hue=view.hue,
+                )  # fmt: skip
+            return self.frontends[read.encoder](video)
+        waveform = audio_to_float(array, float_type(self.precision))
+        if keys is not None:
+            waveform = volume(waveform, keys, amount=view.volume)
+        return self.frontends[read.encoder](waveform, rate=view.rate).astype(dtype)
+
+    def read_by(
+        self, objective: Objective, features: Mapping[Read, Features]
+    ) -> dict[Read, Features]:
+        return {read: features[read] for read in objective.reads()}
+
+    def example_batch(self, size: int) -> dict[str, Any]:
+        """A batch of zeros with the shapes and types of the pipeline's."""
+        arrays: dict[str, Array] = {}
+        geometry: dict[str, dict[str, Array]] = {}
+        for name, view in self.views.items():
+            geometry[name] = {"start_seconds": jnp.zeros((size,), jnp.float32)}
+            if isinstance(view, VideoView):
+                shape = (size, view.frames, view.size, view.size, 3)
+                arrays[name] = jnp.zeros(shape, jnp.uint8)
+                geometry[name]["box"] = jnp.zeros((size, 4), jnp.float32)
+                geometry[name]["flip"] = jnp.zeros((size,), bool)
+            else:
+                arrays[name] = jnp.zeros((size, view.num_samples, view.channels), jnp.int16)
+        rows = jnp.arange(size, dtype=jnp.int32)
+        return {
+            "views": arrays,
+            "geometry": geometry,
+            "present": {name: jnp.ones((size,), bool) for name in self.views},
+            "index": rows,
+            "label": rows,
+            "valid": jnp.ones((size,), bool),
+            "fault": rows - size,
+            "row": rows,
+        }
+
+
+def monitors(objective: Objective, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+    """Collapse monitors of what an objective's heads give for video and audio."""
+    present = objective.both_present(batch)
+    found: dict[str, Array] = {}
+    for modality in ("video", "audio"):
+        if modality in outputs:
+            for key, value in spread_monitors(outputs[modality], present=present).items():
+                found[f"{modality}_{key}"] = value
+    if (pair := objective.joint(outputs)) is not None:
+        found.update(cosine_monitors(*pair, index=batch["index"], present=present))
+    return jax.lax.stop_gradient(found)
+
+
+def without_views(batch: Batch) -> dict[str, Any]:
+    """The small per-example arrays: what crosses the seam beside the outputs."""
+    return {key: value for key, value in batch.items() if key != "views"}
+
+
+def build_model(config: ConfigDict) -> Model:
+    """The model of a resolved config; objectives of weight 0 and what only they need are left out."""
+    table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    objectives = {
+        name: build_objective(name, keys.to_dict())
+        for name, keys in config.objectives.items()
+        if keys.weight
+    }
+    dtype = compute_type(config.precision)
+    encoders = {
+        name: build_encoder(name, keys.to_dict(), dtype) for name, keys in config.encoders.items()
+    }
+    views: dict[str, View] = {}
+    reads: dict[Read, None] = {}
+    for name, objective in objectives.items():
+        for view_name, view in asked_views(name, objective, table).items():
+            if views.setdefault(view_name, view) != view:
+                raise UsageError(
+                    f"objective '{name}' asks for view '{view_name}' as {view}, another one as "
+                    f"{views[view_name]}: give one of them another name"
+                )
+        check_names(name, objective, views, encoders)
+        reads.update(dict.fromkeys(objective.reads()))
+        if config.ema.decay == 0 and any(read.mode == "ema" for read in objective.reads()):
+            raise UsageError(f"objective '{name}' reads averaged parameters: set --config.ema.decay")
+    used = {read.encoder for read in reads}
+    return Model(
+        views=views,
+        encoders={name: encoders[name] for name in encoders if name in used},
+        frontends={
+            name: build_frontend(config.encoders[name].frontend.to_dict())
+            for name in encoders
+            if name in used
+        },
+        objectives=objectives,
+        reads=tuple(reads),
+        precision=config.precision,
+    )
+
+
+def asked_views(name: str, objective: Objective, table: Mapping[str, View]) -> dict[str, View]:
+    try:
+        return objective.views(table)
+    except KeyError as error:
+        raise UsageError(
+            f"objective '{name}' needs the view {error}, which the config does not define; "
+            f"defined: {', '.join(table)}"
+        ) from error

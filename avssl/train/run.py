@@ -1,0 +1,235 @@
+"""A pretraining run, from a resolved config to a run folder.
+
+The order never varies: folder, data, model, mesh, state, start policy, compile, loop, table.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from avssl.config import differences, say, to_json
+from avssl.data.feed import DeviceFeed
+from avssl.data.holdout import split_holdout
+from avssl.data.open import open_source
+from avssl.data.pipeline import Pipeline, usable_indices
+from avssl.data.record import Source
+from avssl.errors import UsageError
+from avssl.train.checkpoint import Checkpoints
+from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
+from avssl.train.loop import Faults, Loop, sync_processes
+from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
+from avssl.train.model import Model, build_model
+from avssl.train.optim import build_optimizer
+from avssl.train.preemption import Preemption
+from avssl.train.progress import Progress, parameter_table
+from avssl.train.runlog import RunLog, write_config
+from avssl.train.start import graft
+from avssl.train.state import TrainState, initial_state
+from avssl.train.step import PlacedStep, place_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What does not change during a run."""
+
+    config: ConfigDict
+    model: Model
+    mesh: Mesh
+    abstract: TrainState
+    shardings: Any
+    initialise: Callable[[], TrainState]
+    step: PlacedStep
+
+
+def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = False) -> None:
+    """Trains until `config.steps`, or goes on where the run folder stopped; ends with the probe table."""
+    is_main = jax.process_index() == 0
+    open_folder(config, workdir, allow_config_change, write=is_main)
+    check_batch_divides(config.batch_size, config.optimizer.accumulate)
+    source = open_source(config.data.source)
+    model = build_model(config)
+    pipeline = open_pipeline(config, source, model)
+    with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
+        last = checkpoints.latest()
+        if last is not None:
+            check_same_data(checkpoints.meta(last), source, config)
+        if last is None or last < config.steps:
+            train(config, workdir, model, pipeline, source, checkpoints, last)
+        else:
+            say(f"finished already: {workdir} holds step {last} of {config.steps}")
+    sync_processes("trained")
+    if is_main and config.eval.protocols:
+        from avssl.evaluate.run import evaluate_folder
+
+        evaluate_folder(workdir)
+    sync_processes("evaluated")
+
+
+def train(
+    config: ConfigDict,
+    workdir: Path,
+    model: Model,
+    pipeline: Pipeline,
+    source: Source,
+    checkpoints: Checkpoints,
+    last: int | None,
+) -> None:
+    """The part between the start policy and the last checkpoint."""
+    start = last or 0
+    setup = build_setup(config, model)
+    feed = DeviceFeed(pipeline.batches(start), setup.step.place)
+    with feed, Preemption() as preemption:
+        state = start_state(setup, checkpoints, last)
+        step_function = compiled(setup, state)
+        with RunLog(workdir, resume_step=start) as log, Progress(start, config.steps) as progress:
+
+            def write(step: int, metrics: dict[str, float]) -> None:
+                log.append(step, metrics)
+                progress.update(step, metrics)
+
+            def save(step: int, state: TrainState) -> None:
+                checkpoints.save(step, state.items(), metadata(setup.config, source, step))
+
+            loop = Loop(
+                step_function=step_function,
+                feed=feed,
+                start=start,
+                steps=config.steps,
+                batch_size=config.batch_size,
+                log_every_steps=config.log_every_steps,
+                checkpoint_every_steps=config.checkpoint.every_steps,
+                save=save,
+                log=write,
+                faults=Faults(config.data.max_bad_fraction, pipeline.names_of),
+                stop_requested=preemption.requested,
+            )
+            try:
+                loop.run(state)
+            finally:
+                # Inside Preemption: a second signal must not kill the save under way.
+                checkpoints.wait()
+
+
+def open_folder(config: ConfigDict, workdir: Path, allow_config_change: bool, write: bool) -> None:
+    """Makes the run folder, or checks that it belongs to this config."""
+    file = workdir / "config.json"
+    # A run that was stopped before its first checkpoint binds nobody.
+    if file.exists() and CheckpointReader(workdir / "checkpoints").steps():
+        changed = differences(json.loads(file.read_text(encoding="utf-8")), to_json(config))
+        if changed and not allow_config_change:
+            raise UsageError(
+                f"{workdir} holds a run of another config ({'; '.join(changed)}); take another --workdir, "
+                "or --allow-config-change to go on with the new values"
+            )
+        if changed:
+            say(f"config changed: {'; '.join(changed)}")
+    if write:
+        write_config(workdir, to_json(config))
+
+
+def open_pipeline(config: ConfigDict, source: Source, model: Model) -> Pipeline:
+    """The training stream: without held-out records, and without those that lack a modality we need."""
+    kept, held_out = split_holdout(source, config.data.holdout_fraction)
+    needed = {view.modality for view in model.views.values()}
+    usable, num_left_out = usable_indices(source, needed, kept)
+    if len(held_out):
+        say(f"data: {len(held_out)} of {len(source)} records held out of training")
+    if num_left_out:
+        say(f"data: {num_left_out} records lack {' or '.join(sorted(needed))} and are left out")
+    return Pipeline(
+        source,
+        dict(model.views),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.data.workers,
+        cache=config.data.cache,
+        cache_gigabytes=config.data.cache_gigabytes,
+        host=jax.process_index(),
+        num_hosts=jax.process_count(),
+        indices=usable,
+    )
+
+
+def build_setup(
+    config: ConfigDict, model: Model, devices: Sequence[jax.Device] | None = None
+) -> Setup:
+    """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all."""
+    mesh = make_mesh(config.parallel.fsdp, devices)
+    optimizer = build_optimizer(config.optimizer, config.steps)
+
+    def initialise() -> TrainState:
+        return initial_state(model, optimizer, config.seed, config.ema.decay)
+
+    abstract = jax.eval_shape(initialise)
+    shardings = state_shardings(abstract, mesh, config.parallel.rules)
+    step = place_step(
+        model,
+        optimizer,
+        mesh,
+        shardings,
+        mode=config.parallel.mode,
+        seed=config.seed,
+        accumulate=config.optimizer.accumulate,
+        ema_decay=config.ema.decay,
+    )
+    return Setup(config, model, mesh, abstract, shardings, initialise, step)
+
+
+def fresh_state(setup: Setup) -> TrainState:
+    """The initial state, made where it lies."""
+    return jax.jit(setup.initialise, out_shardings=setup.shardings)()
+
+
+def start_state(setup: Setup, checkpoints: Checkpoints, last: int | None) -> TrainState:
+    """Own checkpoint > `init_from` > scratch."""
+    config = setup.config
+    if last is not None:
+        abstract = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            setup.abstract,
+            setup.shardings,
+        )
+        state = abstract.with_items(checkpoints.restore(last, abstract.items()))
+        say(f"start: checkpoint of step {last} in {checkpoints.folder}")
+    else:
+        state = fresh_state(setup)
+        if config.init_from:
+            folder = Path(config.init_from)
+            step, given = read_checkpoint(folder / "checkpoints", ("params", "batch_stats"))
+            state, taken = graft(state, given, folder)
+            say(f"start: step {step} of {folder} (init_from): {taken}")
+        else:
+            say(f"start: scratch, seed {config.seed}")
+    if jax.process_index() == 0:
+        say(parameter_table(state.params))
+    return state
+
+
+def compiled(setup: Setup, state: TrainState) -> Any:
+    """Compiles the step while the first batches are read, so that compile time is not step time."""
+    started = time.perf_counter()
+    function = setup.step.compile(state, setup.model.example_batch, setup.config.batch_size)
+    devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
+    say(f"compiled the step in {time.perf_counter() - started:.1f} s for {devices}")
+    return function
+
+
+def metadata(config: ConfigDict, source: Source, step: int) -> dict[str, Any]:
+    return {"step": step, "config": to_json(config), "data_fingerprint": source.fingerprint}
+
+
+def check_same_data(meta: dict[str, Any], source: Source, config: ConfigDict) -> None:
+    """Batch k is a function of the data too: a source that changed under the run is refused."""
+    if meta["data_fingerprint"] != source.fingerprint:
+        raise UsageError(
+            f"data.source '{config.data.source}' is not the data this run was trained on "
+            f"(fingerprint {source.fingerprint[:12]}, the checkpoint's is "
+            f"{meta['data_fingerprint'][:12]}); restore the data or take another --workdir"
+        )

@@ -1,0 +1,216 @@
+"""The step: `(state, batch) -> (state, logs)`, pure, the same for every objective and every mode.
+
+The seam between the per-example half of the model and its loss is here, and only here: on a mesh the arrays
+are global already and it does nothing; under pmap it gathers. Gradients of a gathered loss: every device
+computes the whole loss, the transpose of the gather sums the devices' equal cotangents, so a local gradient is
+n times this device's share, and their mean is the gradient of the global loss.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from avssl.train.mesh import batch_sharding, place_for_pmap, place_on_mesh, replicated
+from avssl.train.model import Model, purpose_key, without_views
+from avssl.train.state import TrainState
+
+Logs = dict[str, Array]
+# The name that BatchNorm and the seam look for; bound under pmap alone.
+MAPPED_AXIS = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seam:
+    """What happens between the encoders and the losses, and to the gradients afterwards."""
+
+    gather: Callable[[Any], Any]
+    mean: Callable[[Any], Any]
+
+
+MESH_SEAM = Seam(gather=lambda tree: tree, mean=lambda tree: tree)
+PMAP_SEAM = Seam(
+    gather=lambda tree: jax.tree.map(
+        lambda leaf: jax.lax.all_gather(leaf, MAPPED_AXIS, axis=0, tiled=True), tree
+    ),
+    mean=lambda tree: jax.lax.pmean(tree, MAPPED_AXIS),
+)
+
+
+def micro_batches(tree: Any, number: int) -> Any:
+    """[batch, ...] to [number, batch / number, ...]; micro-batch j is rows j, j + number, ...
+
+    The interleaving keeps every micro-batch spread over all devices, the same rows on any number of them.
+    """
+
+    def split(leaf: Array) -> Array:
+        return jnp.moveaxis(leaf.reshape(-1, number, *leaf.shape[1:]), 1, 0)
+
+    return jax.tree.map(split, tree)
+
+
+def whole_batch(tree: Any) -> Any:
+    """The inverse of `micro_batches`."""
+
+    def merge(leaf: Array) -> Array:
+        return jnp.moveaxis(leaf, 0, 1).reshape(-1, *leaf.shape[2:])
+
+    return jax.tree.map(merge, tree)
+
+
+def loss_and_gradients(
+    model: Model, state: TrainState, batch: Any, key: Array, seam: Seam, accumulate: int
+) -> tuple[Array, dict[str, Array], Any, Any, Any]:
+    """(loss, metrics, gradients, running statistics, memory) of the global batch."""
+    variables = state.variables()
+
+    def encode(params: Any, rows: Any) -> tuple[Any, Any]:
+        return model.encode({**variables, "params": params}, rows, key, train=True)
+
+    def compare(params: Any, outputs: Any) -> tuple[Array, Any]:
+        gathered = seam.gather((outputs, without_views(batch)))
+        return model.loss({**variables, "params": params}, *gathered, key, train=True)
+
+    if accumulate == 1:
+
+        def whole(params: Any) -> tuple[Array, Any]:
+            outputs, statistics = encode(params, batch)
+            loss, (metrics, memory) = compare(params, outputs)
+            return loss, (metrics, memory, statistics)
+
+        (loss, (metrics, memory, statistics)), gradients = jax.value_and_grad(whole, has_aux=True)(
+            state.params
+        )
+        return loss, metrics, gradients, statistics, memory
+
+    # Two passes (Gao et al. 2021, GradCache): a contrastive loss over micro-batches is another loss, so the
+    # outputs of all micro-batches are compared at once and their cotangents pushed through each encoder pass.
+    parts = micro_batches(batch, accumulate)
+    outputs, statistics = jax.lax.map(lambda part: encode(state.params, part), parts)
+    # Each micro-batch updated the same old statistics: their mean is one update.
+    statistics = jax.tree.map(lambda leaf: leaf.mean(axis=0), statistics)
+    (loss, (metrics, memory)), (gradients, cotangents) = jax.value_and_grad(
+        compare, argnums=(0, 1), has_aux=True
+    )(state.params, whole_batch(outputs))
+
+    def push(total: Any, part: tuple[Any, Any]) -> tuple[Any, None]:
+        rows, cotangent = part
+        _, pull = jax.vjp(lambda params: encode(params, rows)[0], state.params)
+        return jax.tree.map(jnp.add, total, pull(cotangent)[0]), None
+
+    gradients, _ = jax.lax.scan(push, gradients, (parts, micro_batches(cotangents, accumulate)))
+    return loss, metrics, gradients, statistics, memory
+
+
+def make_step(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
+    seam: Seam = MESH_SEAM,
+) -> Callable[[TrainState, Any], tuple[TrainState, Logs]]:
+    """The pure step, to be jitted over a mesh or mapped over devices."""
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
+        key = jax.random.fold_in(purpose_key(jax.random.key(seed), "step"), state.step)
+        loss, metrics, gradients, statistics, memory = loss_and_gradients(
+            model, state, batch, key, seam, accumulate
+        )
+        gradients = seam.mean(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema_decay:
+            ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
+        small = seam.gather({"valid": batch["valid"], "fault": batch["fault"]})
+        bad = state.bad + jnp.sum(~small["valid"], dtype=jnp.int32)
+        seen = state.seen + small["valid"].shape[0]
+        new_state = TrainState(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            batch_stats=statistics,
+            memory=memory,
+            ema=ema,
+            seen=seen,
+            bad=bad,
+        )
+        logs = {
+            "loss": loss,
+            **metrics,
+            "gradient_norm": optax.global_norm(gradients),
+            "bad_clips": bad,
+            "seen_clips": seen,
+            "faults": small["fault"],
+        }
+        return new_state, logs
+
+    return step
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacedStep:
+    """A jitted step, how host-local batches get to its devices, and what it sees of a batch's arrays."""
+
+    run: Any
+    place: Callable[[Any], Any]
+    abstract: Callable[[jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]
+
+    def compile(
+        self, state: Any, example_batch: Callable[[int], Any], batch_size: int
+    ) -> Callable[[TrainState, Any], tuple[TrainState, Logs]]:
+        """The compiled step, from shapes alone; `state` may be abstract."""
+        shapes = jax.eval_shape(lambda: example_batch(batch_size))
+        return self.run.lower(state, jax.tree.map(self.abstract, shapes)).compile()
+
+
+def place_step(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    shardings: Any,
+    *,
+    mode: str,
+    **settings: Any,
+) -> PlacedStep:
+    """The step jitted over the mesh, or mapped over the devices with `mode="pmap"`."""
+    if mode == "pmap":
+        return mapped_step(make_step(model, optimizer, seam=PMAP_SEAM, **settings), mesh)
+    sharding = batch_sharding(mesh)
+    jitted = jax.jit(
+        make_step(model, optimizer, seam=MESH_SEAM, **settings),
+        in_shardings=(shardings, sharding),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
+    return PlacedStep(
+        jitted,
+        place_on_mesh(mesh),
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    )
+
+
+def mapped_step(step: Callable[..., Any], mesh: Mesh) -> PlacedStep:
+    """The step under pmap. The state goes in and comes out whole, so checkpoints are as on a mesh."""
+    num_devices, num_local = mesh.size, len(mesh.local_devices)
+    mapped = jax.pmap(
+        step,
+        axis_name=MAPPED_AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        donate_argnums=0,
+        devices=list(mesh.devices.flat),
+    )
+
+    def local_rows(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        shape = (num_local, leaf.shape[0] // num_devices, *leaf.shape[1:])
+        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    return PlacedStep(mapped, place_for_pmap(mesh), local_rows)

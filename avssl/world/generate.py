@@ -1,0 +1,74 @@
+"""One clip of a world as a file, and the truth about it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from avssl.media.encode import encode_clip
+from avssl.world.registry import World
+from avssl.world.render import render
+from avssl.world.scene import FAULTS, Scene, Thing, draw_scene
+from avssl.world.sound import record
+
+GOP_FRAMES = 16
+
+
+def generate(world: World, split: str, index: int) -> tuple[bytes, dict[str, Any]]:
+    """An mp4 file (H.264, stereo AAC) and its truth: a pure function of the arguments."""
+    frames, audio, truth = generate_arrays(world, split, index)
+    media = encode_clip(frames, world.fps, audio, world.audio_rate, gop=GOP_FRAMES)
+    return media, truth
+
+
+def generate_arrays(
+    world: World, split: str, index: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """The clip before it is encoded: frames uint8 [n, h, w, 3], audio int16 [m, 2], truth."""
+    scene = draw_scene(world, split, index)
+    frames, boxes = render(scene)
+    audio, heard = record(scene)
+    return frames, audio, describe(scene, boxes, heard)
+
+
+def describe(scene: Scene, boxes: list[np.ndarray | None], heard: list[Thing]) -> dict[str, Any]:
+    """The truth, as JSON takes it.
+
+    Seconds count from the clip's start. Boxes are x0, y0, x1, y1 in shares of the frame, one per
+    frame, null for an object beside the picture. Azimuths are degrees from the middle, positive to
+    the right, one per frame. `labels` are the classes that are seen, `heard_labels` those in the
+    audio track, and `onsets_seconds` the onsets in it. An object's own `onsets_seconds` are the
+    events that are seen; it is `sounding` if they are heard.
+    """
+    world = scene.world
+    seconds = world.seconds
+    objects = []
+    for thing, box in zip(scene.things, boxes, strict=True):
+        azimuths = thing.azimuths(thing.path(scene.frame_seconds).x)
+        objects.append(
+            {
+                "class": thing.class_index,
+                "class_name": thing.kind.name,
+                "sounding": any(thing is other for other in heard),
+                "visible": thing.visible,
+                "boxes": None if box is None else np.round(box, 4).tolist(),
+                "azimuth_degrees": [round(math.degrees(azimuth), 2) for azimuth in azimuths],
+                "distance_metres": round(thing.distance_metres, 3),
+                "onsets_seconds": np.round(thing.hits(seconds)[0], 5).tolist(),
+            }
+        )
+    onsets = [thing.hits(seconds)[0] for thing in heard]
+    return {
+        "world": world.name,
+        "split": scene.split,
+        "index": scene.index,
+        "fps": world.fps,
+        "label": scene.label,
+        "labels": sorted({thing.class_index for thing in scene.things if thing.visible}),
+        "heard_labels": sorted({thing.class_index for thing in heard}),
+        "objects": objects,
+        "onsets_seconds": np.round(np.sort(np.concatenate([*onsets, []])), 5).tolist(),
+        "reverb_seconds": round(scene.room.reverb_seconds, 3),
+        "faults": {name: scene.fault == name for name in FAULTS},
+        "audio_from_index": scene.index if scene.swapped_index is None else scene.swapped_index,
+    }

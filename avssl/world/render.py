@@ -1,0 +1,122 @@
+"""From a scene to frames, and to the box of each object in each of them."""
+
+import math
+
+import numpy as np
+
+from avssl.world.motion import Path
+from avssl.world.scene import Background, Scene, Thing
+from avssl.world.shapes import SHAPES
+from avssl.world.textures import TEXTURES
+
+# A sprite is drawn once per object, this many times finer than the frame, and read without
+# interpolation: its own edges are already as soft as a frame's pixel.
+OVERSAMPLING = 3
+REACH = 1.1  # a sprite covers [-REACH, REACH] half sides; its border is transparent
+
+
+def stretch(grid: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear enlargement of [g, g, c] to [size, size, c]."""
+    knots = np.arange(len(grid))
+    places = np.linspace(0, len(grid) - 1, size)
+    weights = np.maximum(0, 1 - np.abs(places[:, None] - knots[None]))
+    return np.einsum("yi,xj,ijc->yxc", weights, weights, grid, optimize=True)
+
+
+def draw_background(background: Background, size: int) -> np.ndarray:
+    """float32 [size, size, 3] in 0..255."""
+    frame = stretch(background.colours, size)
+    rows = (np.arange(size) + 0.5) / size
+    floor = np.clip((rows - background.horizon) * size / 2, 0, 1)[:, None, None] * 0.6
+    frame = frame * (1 - floor) + background.floor_colour * floor
+    frame = frame + stretch(background.patches, size)
+    return np.clip(frame, 0, 255).astype(np.float32)
+
+
+def draw_sprite(thing: Thing, size: int) -> np.ndarray:
+    """float32 [s, s, 4]: colour in 0..255 and opacity in 0..1, at the object's own orientation."""
+    pixels = thing.size * size
+    side = math.ceil(OVERSAMPLING * REACH * pixels)
+    line = np.linspace(-REACH, REACH, side, dtype=np.float32)
+    u, v = np.meshgrid(line, line)
+    v = v / np.float32(thing.aspect)
+    inside = SHAPES[thing.kind.shape](u, v)
+    opacity = np.clip(0.5 + inside * pixels / 2, 0, 1)
+    mix = TEXTURES[thing.kind.texture](u, v, inside, thing.density, thing.phase)
+    mix = np.clip(mix, 0, 1)[..., None]
+    colour = thing.colours[0] * (1 - mix) + thing.colours[1] * mix
+    sprite = np.concatenate([colour, opacity[..., None]], axis=-1).astype(np.float32)
+    sprite[[0, -1]] = sprite[:, [0, -1]] = 0
+    return sprite
+
+
+def paste(frame: np.ndarray, sprite: np.ndarray, x: float, y: float, angle: float, half: tuple):
+    """Blends the sprite into `frame` (float32, changed in place); all lengths in pixels."""
+    size = len(frame)
+    extent = REACH * math.hypot(*half)
+    x0, x1 = max(0, math.floor(x - extent)), min(size, math.ceil(x + extent))
+    y0, y1 = max(0, math.floor(y - extent)), min(size, math.ceil(y + extent))
+    if x0 >= x1 or y0 >= y1:
+        return
+    right = ((np.arange(x0, x1, dtype=np.float32) + 0.5 - x) / half[0])[None, :]
+    down = ((np.arange(y0, y1, dtype=np.float32) + 0.5 - y) / half[1])[:, None]
+    side = len(sprite)
+    centre, unit = (side - 1) / 2, (side - 1) / 2 / REACH
+    cos, sin = math.cos(angle) * unit, math.sin(angle) * unit
+    column = (cos * right + (sin * down + (centre + 0.5))).astype(np.int32)
+    row = (-sin * right + (cos * down + (centre + 0.5))).astype(np.int32)
+    np.clip(column, 0, side - 1, out=column)
+    np.clip(row, 0, side - 1, out=row)
+    row *= side
+    row += column
+    pixels = sprite.reshape(-1, 4).take(row, axis=0)
+    patch = frame[y0:y1, x0:x1]
+    patch += (pixels[..., :3] - patch) * pixels[..., 3:]
+
+
+def half_sides(thing: Thing, path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Half width and half height in pixels: a squash flattens the object and widens it."""
+    half = thing.size * size / 2 * path.scale
+    return half * (2 - path.squash), half * path.squash
+
+
+def outline(sprite: np.ndarray) -> np.ndarray:
+    """[2, k]: first and last opaque point of each row of the sprite, in half sides."""
+    opaque = sprite[..., 3] >= 0.5
+    rows = np.flatnonzero(opaque.any(axis=1))
+    first = opaque[rows].argmax(axis=1)
+    last = opaque.shape[1] - 1 - opaque[rows, ::-1].argmax(axis=1)
+    points = np.stack([np.concatenate([first, last]), np.concatenate([rows, rows])])
+    return (points / (len(sprite) - 1) * 2 - 1) * REACH
+
+
+def boxes_of(sprite: np.ndarray, thing: Thing, path: Path, size: int) -> np.ndarray:
+    """float [n, 4]: x0, y0, x1, y1 in shares of the frame, whatever hides the object."""
+    half_width, half_height = half_sides(thing, path, size)
+    u, v = outline(sprite)
+    cos, sin = np.cos(path.angle)[:, None], np.sin(path.angle)[:, None]
+    x = path.x[:, None] * size + (cos * u - sin * v) * half_width[:, None]
+    y = path.y[:, None] * size + (sin * u + cos * v) * half_height[:, None]
+    box = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1) / size
+    return np.clip(box, 0, 1)
+
+
+def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """uint8 frames [n, h, w, 3] and, per object, its boxes (None: beside the picture)."""
+    size, times = scene.world.size, scene.frame_seconds
+    frames = np.repeat(draw_background(scene.background, size)[None], len(times), axis=0)
+    boxes: dict[int, np.ndarray] = {}
+    far_to_near = sorted(
+        range(len(scene.things)), key=lambda place: -scene.things[place].distance_metres
+    )
+    for place in far_to_near:
+        thing = scene.things[place]
+        if not thing.visible:
+            continue
+        path, sprite = thing.path(times), draw_sprite(thing, size)
+        half_width, half_height = half_sides(thing, path, size)
+        for i, frame in enumerate(frames):
+            half = (float(half_width[i]), float(half_height[i]))
+            paste(frame, sprite, path.x[i] * size, path.y[i] * size, float(path.angle[i]), half)
+        boxes[place] = boxes_of(sprite, thing, path, size)
+    return frames.astype(np.uint8), [boxes.get(place) for place in range(len(scene.things))]

@@ -1,0 +1,47 @@
+"""Settings of every test: strict, on eight simulated devices, with a persistent compilation cache."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+import pytest
+
+CACHE = Path(os.environ.get("AVSSL_TEST_CACHE", Path.home() / ".cache" / "avssl-tests"))
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+# Generated worlds are shared by all tests and all runs of the suite.
+os.environ.setdefault("AVSSL_CACHE", str(CACHE / "data"))
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--goldens", type=Path, default=GOLDENS, help="folder of .npz files for tests/parity"
+    )
+
+
+@pytest.fixture(scope="session")
+def goldens(request: pytest.FixtureRequest) -> Path:
+    return request.config.getoption("--goldens")
+
+
+@pytest.fixture
+def strict_dtypes():
+    """For the tests of losses and signal: no silent promotion between dtypes."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def float64():
+    """For proofs of equality."""
+    with jax.enable_x64(True):
+        yield

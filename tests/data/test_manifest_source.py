@@ -1,0 +1,135 @@
+import os
+import time
+
+import numpy as np
+import pytest
+
+from avssl.data.open import open_source
+from avssl.errors import UsageError
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Writes a manifest and opens it."""
+
+    def make(content: str | bytes, **options):
+        path = tmp_path / "clips.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return open_source(f"manifest:{path}", **options)
+
+    return make
+
+
+def keys(source) -> list[str]:
+    return [source.key(index) for index in range(len(source))]
+
+
+def test_all_columns(manifest, tmp_path):
+    source = manifest(
+        "path,label,start,end,caption\n"
+        'b/x.mp4,dog,1.5,3,"a dog, barking"\n'
+        "b/x.mp4,cat,3,,\n"
+        "y.mp4,,,2,é\n"
+        "z.mp4,cat\n"
+        "\n"
+    )
+    assert keys(source) == ["b/x.mp4#t=1.5,3", "b/x.mp4#t=3", "y.mp4#t=0,2", "z.mp4"]
+    assert source.label_names == ("cat", "dog")
+    np.testing.assert_array_equal(source.labels(), [1, 0, -1, 0])
+    first, second, third, fourth = (source[index] for index in range(4))
+    assert first.media == str(tmp_path / "b" / "x.mp4")
+    assert (first.start_seconds, first.end_seconds) == (1.5, 3.0)
+    assert first.truth == {"caption": "a dog, barking"}
+    assert (second.start_seconds, second.end_seconds) == (3.0, None)
+    assert (third.start_seconds, third.end_seconds, third.truth) == (0.0, 2.0, {"caption": "é"})
+    assert (fourth.start_seconds, fourth.end_seconds, fourth.label) == (0.0, None, 0)
+
+
+def test_bom_crlf_and_header_in_other_cases(manifest):
+    source = manifest(b"\xef\xbb\xbf Path ,LABEL\r\na.mp4,x\r\n")
+    assert keys(source) == ["a.mp4"]
+    assert source.label_names == ("x",)
+
+
+def test_names_that_are_not_utf8(manifest, tmp_path):
+    source = manifest(b"path,label\ncaf\xe9.mp4,caf\xe9\n")
+    assert keys(source) == ["caf\\xe9.mp4"]
+    assert source.label_names == ("caf\\xe9",)
+    assert os.fsencode(source[0].media).endswith(b"/caf\xe9.mp4")
+
+
+def test_detours_inside_the_folder_are_straightened(manifest):
+    assert keys(manifest("path\n./a/../b//c.mp4\n")) == ["b/c.mp4"]
+
+
+def test_repeated_rows_are_left_out_and_said(manifest, caplog):
+    source = manifest("path,start\na.mp4,1\na.mp4,2\n./a.mp4,1.0\n")
+    assert keys(source) == ["a.mp4#t=1", "a.mp4#t=2"]
+    assert source.skipped == (("a.mp4#t=1", "line 4 repeats line 2"),)
+    assert "1 rows left out" in caplog.text
+
+
+OUTSIDE = ("../x.mp4", "a/../../x.mp4", "/etc/passwd", "//host/x.mp4", "..")
+ADDRESSES = ("file:x.mp4", "file:///etc/passwd", "http://h/x.mp4", "HTTP:x.mp4", "concat:a|b")
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, *ADDRESSES, "a\0b.mp4", '"a\nb.mp4"', ".", "a/", " "])
+def test_paths_that_are_refused_with_their_line(manifest, path):
+    with pytest.raises(UsageError, match=r"clips\.csv:[34]: ") as caught:
+        manifest(f"path,label\nok.mp4,x\n{path},x\n")
+    assert "\n" not in str(caught.value)
+    assert "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["../x.mp4", "/data/x.mp4"])
+def test_outside_can_be_allowed(manifest, tmp_path, path):
+    source = manifest(f"path\n{path}\n", allow_outside=True)
+    assert os.path.normpath(source[0].media) == os.path.normpath(tmp_path / path)
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_addresses_are_never_allowed(manifest, path):
+    with pytest.raises(UsageError, match=r"is an address|leads out"):
+        manifest(f"path\n{path}\n", allow_outside=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "clips.csv:1: there is no column 'path'; the columns are: none"),
+        ("file,label\na,b\n", "the columns are: file, label"),
+        ("path\n", "no rows"),
+        ("path,label\na,b,c\n", "clips.csv:2: 3 cells under 2 columns"),
+        ("path,start\na,soon\n", "clips.csv:2: start 'soon' is no number"),
+        ("path,start\na,-1\n", "clips.csv:2: start '-1'"),
+        ("path,end\na,nan\n", "clips.csv:2: end 'nan'"),
+        ("path,start,end\na,2,2\n", "clips.csv:2: end 2 is not after the start"),
+        ('path\n"' + "a" * 200_000 + "\n", "is a quotation mark left open"),
+        ("path\na\n".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_wrong_manifests(manifest, content, message):
+    with pytest.raises(UsageError) as caught:
+        manifest(content)
+    assert message in str(caught.value)
+
+
+def test_missing_file_and_split(manifest, tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        open_source(f"manifest:{tmp_path}/none.csv")
+    manifest("path\na\n")
+    with pytest.raises(UsageError, match="has no splits"):
+        open_source(f"manifest:{tmp_path}/clips.csv@train")
+
+
+def test_a_million_rows(tmp_path):
+    path = tmp_path / "clips.csv"
+    rows = (f"{index // 1000:04d}/{index:07d}.mp4,c{index % 400}" for index in range(10**6))
+    path.write_text("path,label\n" + "\n".join(rows))
+    start = time.process_time()
+    source = open_source(f"manifest:{path}")
+    seconds = time.process_time() - start
+    assert len(source) == 10**6
+    assert len(source.label_names) == 400
+    assert source.key(999_999) == "0999/0999999.mp4"
+    assert seconds < 5, f"{seconds:.1f} s of processor time"

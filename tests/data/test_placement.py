@@ -1,0 +1,124 @@
+"""Draws in time and space: repeatable, inside the record, shared by anchor, as torchvision's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from avssl.data.placement import (
+    anchor_windows,
+    place_in_space,
+    place_in_time,
+    sample_window,
+)
+from avssl.data.views import AudioView, VideoView
+from avssl.errors import UsageError
+
+VIDEO = VideoView(frames=8, fps=16.0, size=16)
+AUDIO = AudioView(seconds=2.0, rate=8000)
+
+
+def starts(views, *, duration=10.0, seed=0, position=0):
+    return place_in_time(
+        views, anchor_windows(views), duration_seconds=duration, seed=seed, position=position
+    )
+
+
+def test_a_draw_depends_on_seed_position_and_view_alone():
+    free = dataclasses.replace(VIDEO, anchor="free", jitter_seconds=0.3)
+    alone = starts([free], position=7)[free]
+    assert starts([VIDEO, AUDIO, free], position=7)[free] == alone
+    assert starts([dataclasses.replace(free)], position=7)[free] == alone
+    others = {starts([free], position=p, seed=s)[free] for p in range(5) for s in range(5)}
+    assert len(others) == 25
+
+
+def test_views_of_one_anchor_share_a_window_as_long_as_the_longest():
+    short = dataclasses.replace(VIDEO, align="center")
+    long = dataclasses.replace(AUDIO, align="center")
+    at_start = dataclasses.replace(AUDIO, align="start", seconds=1.0)
+    for position in range(20):
+        placed = starts([short, long, at_start], position=position)
+        assert placed[short] + short.seconds / 2 == pytest.approx(placed[long] + 1.0)
+        assert placed[at_start] == placed[long]
+        inside = starts([VIDEO, AUDIO], position=position)
+        assert inside[AUDIO] <= inside[VIDEO] <= inside[AUDIO] + 2.0 - VIDEO.seconds + 1e-9
+
+
+def test_no_view_leaves_the_record_however_it_is_jittered():
+    jittered = dataclasses.replace(VIDEO, jitter_seconds=5.0)
+    placed = np.array([starts([jittered, AUDIO], position=p)[jittered] for p in range(300)])
+    assert placed.min() == 0.0
+    assert placed.max() == 10.0 - VIDEO.seconds
+    assert np.unique(placed).size > 100
+    assert starts([AUDIO], duration=1.5)[AUDIO] == 0.0
+
+
+def test_jitter_moves_a_view_by_at_most_so_much_to_either_side():
+    fixed = dataclasses.replace(VIDEO, window="center", align="center")
+    jittered = dataclasses.replace(fixed, jitter_seconds=0.25)
+    moved = np.array(
+        [starts([jittered], position=p)[jittered] - starts([fixed])[fixed] for p in range(400)]
+    )
+    assert -0.25 <= moved.min() < -0.23
+    assert 0.23 < moved.max() <= 0.25
+
+
+def test_windows_cover_the_record_evenly():
+    placed = np.array([starts([AUDIO], position=p)[AUDIO] for p in range(2000)])
+    counts, _ = np.histogram(placed, bins=8, range=(0, 8))
+    assert counts.min() > 190
+    assert counts.max() < 310
+
+
+def test_evaluation_is_the_middle():
+    views = [VIDEO.evaluation(), AUDIO.evaluation()]
+    placed = starts(views, position=3)
+    assert placed == starts(views, seed=1, position=9)
+    assert placed[views[0]] == pytest.approx(5.0 - VIDEO.seconds / 2)
+    crop = place_in_space(views[0], frame_width=40, frame_height=32, seed=5, position=8)
+    assert (crop.left, crop.top, crop.width, crop.height) == (12, 8, 16, 16)
+    assert not crop.flip
+
+
+def test_an_anchor_cannot_be_placed_in_two_ways():
+    with pytest.raises(UsageError, match=r"anchor 'clip'.*'random'.*'center'"):
+        anchor_windows([VIDEO, AUDIO.evaluation()])
+
+
+def test_crops_have_the_area_and_aspect_of_random_resized_crop():
+    view = dataclasses.replace(VIDEO, crop_area=(0.2, 0.8))
+    crops = [
+        place_in_space(view, frame_width=320, frame_height=240, seed=0, position=p)
+        for p in range(2000)
+    ]
+    area = np.array([crop.width * crop.height for crop in crops]) / (320 * 240)
+    log_aspect = np.log([crop.width / crop.height for crop in crops])
+    assert 0.19 < area.min() < 0.22
+    assert 0.75 < area.max() < 0.81
+    assert abs(np.mean(area) - 0.5) < 0.03
+    assert abs(log_aspect).max() < np.log(4 / 3) + 0.03
+    assert abs(np.mean(log_aspect)) < 0.03
+    boxes = np.array([crop.box(320, 240) for crop in crops])
+    assert boxes.min() >= 0.0
+    assert boxes.max() <= 1.0
+    assert 0.45 < np.mean([crop.flip for crop in crops]) < 0.55
+
+
+def test_a_frame_that_no_crop_fits_gives_the_largest_centred_one():
+    view = dataclasses.replace(VIDEO, crop_area=(1.0, 1.0), crop_aspect=(0.5, 2.0))
+    wide = place_in_space(view, frame_width=100, frame_height=10, seed=0, position=0)
+    assert (wide.left, wide.top, wide.width, wide.height) == (40, 0, 20, 10)
+    tall = place_in_space(view, frame_width=10, frame_height=100, seed=0, position=0)
+    assert (tall.left, tall.top, tall.width, tall.height) == (0, 40, 10, 20)
+
+
+def test_a_view_without_flip_is_never_mirrored():
+    view = dataclasses.replace(VIDEO, flip=False)
+    flips = {place_in_space(view, frame_width=40, frame_height=30, seed=0, position=p).flip
+             for p in range(50)}  # fmt: skip
+    assert flips == {False}
+
+
+def test_samples_are_counted_from_the_start_of_the_record():
+    assert sample_window(AUDIO, 0.5) == slice(4000, 20000)

@@ -1,0 +1,65 @@
+import io
+import json
+import os
+
+import pytest
+
+from avssl.errors import AvsslError
+from avssl.evaluate.rows import Row, format_table, print_table, write_json
+
+LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400)
+WORSE = Row("retrieval", "video->audio", "class_p1", 0.085, 0.1, 0.1, 400)
+RANK = Row("retrieval", "audio->video", "median_rank", 12.0, 201.0, 200.5, 400)
+
+
+def test_json_has_the_promised_keys(tmp_path):
+    write_json(tmp_path / "eval.json", [LINEAR, WORSE])
+    written = json.loads((tmp_path / "eval.json").read_text())
+    assert written["rows"][0] == {
+        "protocol": "linear",
+        "features": "video",
+        "metric": "top1",
+        "value": 0.61,
+        "random_init": 0.22,
+        "chance": 0.1,
+        "n": 400,
+    }
+    assert [row["features"] for row in written["rows"]] == ["video", "video->audio"]
+    assert os.listdir(tmp_path) == ["eval.json"]
+
+
+def test_rewriting_replaces(tmp_path):
+    write_json(tmp_path / "eval.json", [LINEAR, WORSE])
+    write_json(str(tmp_path / "eval.json"), [RANK])
+    assert len(json.loads((tmp_path / "eval.json").read_text())["rows"]) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(AvsslError, match=r"cannot write the results to .*nowhere.*No such file"):
+        write_json(tmp_path / "nowhere" / "eval.json", [LINEAR])
+
+
+def test_table_is_aligned_in_percent_and_points():
+    table = format_table([LINEAR, WORSE, RANK]).splitlines()
+    assert table[0].split() == (
+        ["protocol", "features", "metric", "value", "random_init", "difference", "chance", "n"]
+    )
+    assert "61.0 %" in table[1]
+    assert "+39.0" in table[1]
+    assert "10.0 %" in table[1]
+    assert "-1.5" in table[2]
+    assert table[3].split()[3:] == ["12.0", "201.0", "-189.0", "200.5", "400"]
+    assert len({len(line) for line in table}) == 1
+    assert table[0].index("metric") == table[1].index("top1") == table[3].index("median_rank")
+
+
+def test_print_goes_where_it_is_told():
+    file = io.StringIO()
+    print_table([LINEAR], file)
+    assert file.getvalue() == format_table([LINEAR]) + "\n"
+
+
+@pytest.mark.parametrize("value", [61.0, -0.1, float("nan")])
+def test_a_value_that_is_no_fraction_is_refused(value):
+    with pytest.raises(ValueError, match="linear top1: value"):
+        Row("linear", "video", "top1", value, 0.2, 0.1, 400)

@@ -1,0 +1,113 @@
+"""Configs: overrides, nearest names, defaults, differences between runs."""
+
+import pytest
+
+from avssl.config import base, differences, load_config, override, parse_value, resolve, to_json
+from avssl.errors import UsageError
+
+QUICKSTART = "configs/quickstart.py"
+
+
+def changed(*flags: str):
+    config = load_config(QUICKSTART)
+    override(config, [tuple(flag.split("=", 1)) for flag in flags])
+    return resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("flag", "nearest"),
+    [
+        ("batchsize=8", "batch_size"),
+        ("optimizer.learningrate=1", "optimizer.learning_rate"),
+        ("data.souce=world:tiny", "data.source"),
+        ("objectives.xdi.weight=1", "xid"),
+        ("objectives.xid.temprature=1", "objectives.xid.temperature"),
+        ("views.video.fp=1", "views.video.fps"),
+        ("precision=float23", "float32"),
+        ("parallel.mode=pmesh", "mesh"),
+    ],
+)
+def test_mistyped_key_or_value_names_the_nearest(flag, nearest):
+    with pytest.raises(UsageError, match=nearest):
+        changed(flag)
+
+
+@pytest.mark.parametrize(
+    "flag", ["seed=abc", "steps=1.5", "data.workers=two", "optimizer.learning_rate=fast"]
+)
+def test_wrong_type_is_refused(flag):
+    with pytest.raises(UsageError, match=flag.split("=")[0]):
+        changed(flag)
+
+
+def test_override_of_types():
+    config = changed(
+        "seed=3", "optimizer.learning_rate=1", "views.video.flip=false", "eval.protocols=knn,linear"
+    )
+    assert config.seed == 3
+    assert config.optimizer.learning_rate == 1.0
+    assert isinstance(config.optimizer.learning_rate, float)
+    assert config.views.video.flip is False
+    assert tuple(config.eval.protocols) == ("knn", "linear")
+
+
+def test_any_objective_can_be_added_by_flag_with_its_defaults():
+    config = changed("objectives.avc.weight=0.5", "objectives.xid.weight=1")
+    assert config.objectives.avc.weight == 0.5
+    assert config.objectives.avc.hidden == 128
+
+
+def test_no_objective_with_weight_is_refused():
+    with pytest.raises(UsageError, match="no objective"):
+        changed("objectives.xid.weight=0")
+
+
+def test_resolving_twice_changes_nothing():
+    config = changed()
+    assert to_json(resolve(config)) == to_json(config)
+
+
+@pytest.mark.parametrize(
+    ("flag", "counts"),
+    [
+        ("seed=1", True),
+        ("optimizer.learning_rate=1", True),
+        ("steps=2000", True),  # under a cosine the schedule moves
+        ("data.workers=3", False),
+        ("data.cache=none", False),
+        ("parallel.mode=pmap", False),
+        ("checkpoint.every_steps=7", False),
+        ("log_every_steps=3", False),
+        ("eval.protocols=knn", False),
+    ],
+)
+def test_only_what_moves_the_numbers_counts_as_another_config(flag, counts):
+    lines = differences(to_json(changed()), to_json(changed(flag)))
+    assert bool(lines) == counts
+    if counts:
+        assert flag.split("=")[0] in lines[0]
+
+
+def test_more_steps_are_free_under_a_constant_schedule():
+    constant = "optimizer.schedule=constant"
+    short, long = (to_json(changed(constant, f"steps={n}")) for n in (10, 20))
+    assert not differences(short, long)
+    assert differences(long, short)
+
+
+def test_unknown_variant_and_file():
+    with pytest.raises(UsageError, match="quicktest"):
+        load_config(f"{QUICKSTART}:quicktset")
+    with pytest.raises(UsageError, match="configs/quickstart"):
+        load_config("configs/quickstrt.py")
+
+
+def test_tuples_from_flags():
+    assert parse_value("k", "0.2,0.9", (0.1, 1.0)) == (0.2, 0.9)
+    assert parse_value("k", "(0.2, 0.9)", (0.1, 1.0)) == (0.2, 0.9)
+    assert parse_value("k", "knn", ("linear",)) == ("knn",)
+
+
+def test_base_is_fresh_each_time():
+    base().seed = 9
+    assert base().seed == 0

@@ -1,0 +1,78 @@
+"""Runs of a few steps on made-up batches, on any devices: no files, no pipeline."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from avssl.config import base, resolve
+from avssl.train.bench import random_batch
+from avssl.train.model import build_model
+from avssl.train.run import build_setup, fresh_state
+
+BATCH_SIZE = 16
+
+
+def small_config(*objectives: str, precision: str = "float64") -> ConfigDict:
+    """One-layer encoders under every named objective; dropout on, plain SGD."""
+    config = base()
+    config.batch_size = BATCH_SIZE
+    config.precision = precision
+    config.views.video = dict(
+        modality="video", frames=2, fps=4.0, size=8, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1
+    )
+    config.views.audio = dict(modality="audio", seconds=0.25, rate=4000, volume=0.2)
+    config.encoders.video = dict(
+        name="linear_video", modality="video", dropout=0.3, frontend=dict(name="rgb")
+    )
+    config.encoders.audio = dict(
+        name="linear_audio", modality="audio", dropout=0.3,
+        frontend=dict(name="log_mel", num_mels=8),
+    )  # fmt: skip
+    for name in objectives:
+        config.objectives[name] = dict(weight=1.0)
+    config.optimizer.name = "sgd"
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.schedule = "constant"
+    return resolve(config)
+
+
+def batches(config: ConfigDict, number: int) -> list[Any]:
+    """Learnable noise: a sound's loudness and a picture's brightness follow the record."""
+    model = build_model(config)
+    made = []
+    for step in range(number):
+        batch = random_batch(model, config.batch_size)
+        generator = np.random.default_rng(step)
+        index = generator.integers(0, 40, config.batch_size).astype(np.int32)
+        scale = (0.1 + 0.9 * index / 40)[:, None]
+        for name, array in batch["views"].items():
+            shape = (-1,) + (1,) * (array.ndim - 1)
+            batch["views"][name] = (array * scale.reshape(shape)).astype(array.dtype)
+        batch["index"] = index
+        # Some clips have no sound, and some share their record with another row.
+        batch["present"]["audio"] = generator.random(config.batch_size) > 0.1
+        made.append(batch)
+    return made
+
+
+def train(config: ConfigDict, data: list[Any], num_devices: int) -> tuple[np.ndarray, Any]:
+    """(the loss of each step, the final state on the host) on the first `num_devices` devices."""
+    model = build_model(config)
+    setup = build_setup(config, model, jax.devices()[:num_devices])
+    state = fresh_state(setup)
+    step = setup.step.compile(state, model.example_batch, config.batch_size)
+    losses = []
+    for batch in data:
+        state, logs = step(state, setup.step.place(batch))
+        losses.append(np.asarray(logs["loss"]))
+    return np.array(losses), jax.device_get(state)
+
+
+def furthest(first: Any, second: Any) -> float:
+    """The largest difference between two trees of arrays."""
+    gaps = jax.tree.map(
+        lambda a, b: float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0)), first, second
+    )
+    return max(jax.tree.leaves(gaps))

@@ -1,0 +1,106 @@
+"""A request to stop is heard once, kills nothing, and stops all processes at one step."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.train.checkpoint import Checkpoints
+from avssl.train.checkpoint_reader import CheckpointReader
+from avssl.train.preemption import Preemption
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_is_a_request(number):
+    before = signal.getsignal(number)
+    with Preemption() as preemption:
+        assert not preemption.requested(1)
+        os.kill(os.getpid(), number)
+        assert preemption.requested(2)
+        os.kill(os.getpid(), number)
+        assert preemption.requested(3)
+    assert signal.getsignal(number) == before
+
+
+def test_control_c_passes_through():
+    with pytest.raises(KeyboardInterrupt), Preemption():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_signal_during_the_save_loses_nothing(tmp_path):
+    tree = {"params": {"w": jnp.arange(500_000.0)}}
+    with Preemption() as preemption, Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert preemption.requested(4)
+        checkpoints.save(4, tree, {})
+        os.kill(os.getpid(), signal.SIGTERM)
+        checkpoints.wait()
+    reader = CheckpointReader(tmp_path / "checkpoints")
+    assert reader.latest() == 4
+    np.testing.assert_array_equal(
+        reader.restore_host(4, ["params"])["params"]["w"], tree["params"]["w"]
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def said(process: subprocess.Popen) -> str:
+    """The next line of a child, without what JAX's transport prints among them."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if not line.startswith("[Gloo]"))
+
+
+def test_two_processes_stop_at_one_step_when_one_is_told(tmp_path):
+    """Also: process 0 alone moves the damaged one aside, and both go on from the one before."""
+    folder = tmp_path / "checkpoints"
+    tree = {"params": {"w": jnp.zeros((8, 50))}, "counters": {"n": jnp.asarray(0, jnp.int32)}}
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(100, tree, {})
+        checkpoints.save(200, tree, {})
+    (folder / "200" / "params" / "_METADATA").unlink()
+
+    child = str(Path(__file__).with_name("stopping_child.py"))
+    address = f"localhost:{free_port()}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, child, address, str(number), str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    try:
+        for process in processes:
+            assert said(process) == "restored 100 0\n"
+        for process in processes:
+            assert said(process) == "running\n"
+        processes[1].send_signal(signal.SIGUSR1)
+        time.sleep(0.2)
+        processes[1].send_signal(signal.SIGTERM)  # the scheduler insists
+        stops = {said(process) for process in processes}
+        ends = [process.communicate(timeout=60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert len(stops) == 1, stops
+    stop = int(stops.pop().removeprefix("stopped "))
+    assert "damaged-200, using the one of step 100" in ends[0][1]
+    assert "damaged" not in ends[1][1]
+    reader = CheckpointReader(folder)
+    assert reader.latest() == stop
+    restored = reader.restore(stop, tree)  # from 4 devices of 2 processes onto one
+    assert (np.asarray(restored["params"]["w"]) == stop - 100).all()
