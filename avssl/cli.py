@@ -8,6 +8,7 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -148,15 +149,16 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
     from avssl.train.mesh import start_processes
     from avssl.train.run import pretrain
 
-    set_precision(config.precision)
+    set_up_jax(config.precision)
     start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
     pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
     return 0
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
-    from avssl.evaluate.run import evaluate_folder
+    from avssl.evaluate.run import evaluate_folder, run_config
 
+    set_up_jax(run_config(arguments.workdir).precision)
     evaluate_folder(
         arguments.workdir,
         data=arguments.data,
@@ -170,26 +172,33 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 def run_data_build(arguments: argparse.Namespace) -> int:
     from avssl.data.build import build
 
-    build(
+    report = build(
         arguments.spec, arguments.out, short_side=arguments.short_side, gop=arguments.gop,
         audio_rate=arguments.audio_rate, workers=arguments.workers,
         require=tuple(name for name in arguments.require.split(",") if name),
         allow_outside=arguments.allow_outside,
     )  # fmt: skip
+    print(report.summary())
     return 0
 
 
 def run_data_inspect(arguments: argparse.Namespace) -> int:
     from avssl.data.inspect import inspect
 
-    inspect(arguments.spec, arguments.out, num=arguments.num)
+    seen = inspect(arguments.spec, str(arguments.out), num=arguments.num)
+    print(seen.table, f"pictures: {seen.contact_sheet} and {seen.spectrogram}", sep="\n")
     return 0
 
 
 def run_data_verify(arguments: argparse.Namespace) -> int:
+    from avssl.data.keys import printable
     from avssl.data.verify import verify
 
-    return 1 if verify(arguments.spec, workers=arguments.workers) else 0
+    bad = verify(arguments.spec, workers=arguments.workers)
+    for key, reason in bad:
+        print(f"bad: {printable(key)}: {printable(reason)}")
+    print(f"{arguments.spec}: {len(bad) or 'no'} bad records")
+    return 1 if bad else 0
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -220,18 +229,23 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     from avssl.train.bench import bench_step
 
-    set_precision(config.precision)
+    set_up_jax(config.precision)
     for line in bench_step(config, num_steps=arguments.steps):
         print(line)
     return 0
 
 
-def set_precision(precision: str) -> None:
-    """float64 must be switched on before the first array is made."""
-    if precision == "float64":
-        import jax
+def set_up_jax(precision: str) -> None:
+    """Before the first array is made: float64, and a cache of compiled programs for the next start."""
+    import jax
 
+    from avssl.data.cache import cache_folder
+
+    if precision == "float64":
         jax.config.update("jax_enable_x64", True)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -284,11 +298,6 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(words)
         return arguments.function(arguments)
-    except AvsslError as error:
-        if "--debug" in words:
-            raise
-        print(f"avssl: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("avssl: interrupted", file=sys.stderr)
         return 130
@@ -296,6 +305,23 @@ def main(words: Sequence[str] | None = None) -> int:
         # The reader of a pipe (head, less) has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        print(f"avssl: {sentence(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, AvsslError) else 1
+
+
+def sentence(error: Exception) -> str:
+    """What is wrong, in one line. Errors that nobody foresaw say at least where to look."""
+    if isinstance(error, AvsslError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        # Disks, permissions, addresses: the system's own words.
+        where = f": {error.filename}" if error.filename is not None else ""
+        return f"{error.strerror}{where}; --debug shows where it happened"
+    words = next(iter(str(error).strip().splitlines()), "")
+    return f"unexpected {type(error).__name__}: {words}; --debug shows where it happened"
 
 
 if __name__ == "__main__":

@@ -263,6 +263,10 @@ def check(config: ConfigDict) -> None:
                 "checkpoint.every_steps", "checkpoint.keep"):  # fmt: skip
         if flatten(config)[key] < 1:
             raise UsageError(f"{key} must be at least 1, not {flatten(config)[key]}")
+    from avssl.train.optim import optimizer_names
+
+    if config.optimizer.name not in optimizer_names():
+        raise unknown("optimizer", config.optimizer.name, optimizer_names())
     if not any(keys.weight for keys in config.objectives.values()):
         raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
     if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:

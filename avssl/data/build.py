@@ -15,6 +15,7 @@ from avssl.data.records import StoredRecord
 from avssl.data.span import span_in_file
 from avssl.data.store import REPORT, Dropped, StoreWriter, default_num_shards
 from avssl.errors import UsageError, unknown
+from avssl.media.encode import AAC_RATES
 from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.probe import Probe, probe
@@ -42,28 +43,20 @@ class BuildReport:
     num_bytes: int
     already_complete: bool
 
-    @property
-    def dropped_by_reason(self) -> dict[str, list[str]]:
-        """Keys by reason, the commonest reason first."""
-        keys: dict[str, list[str]] = {}
-        for key, reason in self.dropped:
-            keys.setdefault(reason, []).append(key)
-        return dict(sorted(keys.items(), key=lambda item: -len(item[1])))
-
-    def summary(self, *, max_names: int = 5) -> str:
-        """A few lines for a person; all names are in the report file."""
+    def summary(self, *, max_names: int = 1000) -> str:
+        """For a person: what was kept, and every dropped record with its reason."""
         done = "was complete already" if self.already_complete else "is complete"
         lines = [
             f"{printable(self.out)} {done}: {self.kept} records from {printable(self.source)}, "
             f"{self.num_bytes / 2**20:.1f} MiB; without audio {self.without_audio}, "
             f"without video {self.without_video}; dropped {len(self.dropped)}"
         ]
-        for reason, keys in self.dropped_by_reason.items():
-            names = ", ".join(printable(key) for key in keys[:max_names])
-            more = f" and {len(keys) - max_names} more" if len(keys) > max_names else ""
-            lines.append(f"  {len(keys)} dropped, {printable(reason)}: {names}{more}")
-        if len(self.dropped) > max_names:
-            lines.append(f"  all names: {printable(self.out)}/{REPORT}")
+        lines += [
+            f"  dropped {printable(key)}: {printable(reason)}"
+            for key, reason in self.dropped[:max_names]
+        ]
+        if (more := len(self.dropped) - max_names) > 0:
+            lines.append(f"  and {more} more, all named in {printable(self.out)}/{REPORT}")
         return "\n".join(lines)
 
 
@@ -221,6 +214,9 @@ def _check_numbers(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {number}; it must be at least 1")
+    if numbers["audio_rate"] not in AAC_RATES:
+        rates = ", ".join(map(str, AAC_RATES))
+        raise UsageError(f"--audio-rate is {numbers['audio_rate']}; AAC knows {rates}")
 
 
 def _refuse_inside(source: Source, out: str) -> None:

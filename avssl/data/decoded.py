@@ -92,11 +92,13 @@ def crop_frames(
     rows = slice(crop.top, crop.top + crop.height)
     columns = slice(crop.left, crop.left + crop.width)
     for target, number in zip(out, chosen, strict=True):
-        frame = pixels[number, rows, columns]
-        if frame.shape[:2] != (size, size):
-            resized = Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR)
-            frame = np.asarray(resized)
-        target[:] = frame[:, ::-1] if crop.flip else frame
+        frame = Image.fromarray(pixels[number, rows, columns])
+        if frame.size != (size, size):
+            frame = frame.resize((size, size), Image.Resampling.BILINEAR)
+        if crop.flip:
+            # numpy takes half as long as the resizing to copy pixels backwards.
+            frame = frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        target[:] = np.asarray(frame)
 
 
 class Decoder:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from avssl.data.record import Record, Source
+from avssl.data.span import span_in_file
 from avssl.media.container import OpenMedia, open_media
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
@@ -88,10 +89,8 @@ class Facts:
         if duration is None or has_video is None or has_audio is None:
             found = probe(record.media, self.limits)
             if duration is None:
-                end = found.duration_seconds
-                if record.end_seconds is not None:
-                    end = min(end, record.end_seconds)
-                duration = end - record.start_seconds
+                start, end = span_in_file(record, found.duration_seconds)
+                duration = end - start
             has_video = found.has_video if has_video is None else has_video
             has_audio = found.has_audio if has_audio is None else has_audio
         if not duration > 0:

@@ -1,7 +1,9 @@
 """Running a data set of batches: read threads or worker processes, and a clean end of either."""
 
+import gc
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,15 +21,19 @@ from avssl.errors import AvsslError
 # Without worker processes; each thread decodes a batch of its own, and FFmpeg runs outside Python's
 # lock.
 READ_THREADS = min(4, os.cpu_count() or 1)
-# Batches that lie in shared memory at once: in each worker's queue and on its way in, and the
-# consumer's.
-SHARED_BATCHES_PER_WORKER = 2
-SHARED_BATCHES_OF_CONSUMER = 4
+# Batches of each worker that lie in shared memory at once: on the way into its queue, in it, and
+# out of it; and one that is being copied.
+SHARED_BATCHES_PER_WORKER = 3
+# Smaller arrays travel through the queue itself: a piece of shared memory for each would cost more.
+MIN_SHARED_BYTES = 1 << 16
 # A record that takes longer hangs inside a decoder, where no time limit of Python's reaches.
 STALL_SECONDS = 45.0
 # A pause of the whole process (a debugger, SIGSTOP) is no stall: time between two looks counts this
 # much.
 MAX_LOOK_SECONDS = 2.0
+# How long a worker may take over its record once the iterator is closed.
+GRACE_SECONDS = 3.0
+FREEING_SECONDS = 0.1
 
 
 class BatchIterator(Iterator[Batch]):
@@ -39,24 +45,28 @@ class BatchIterator(Iterator[Batch]):
         reader: BatchReader,
         views: Mapping[str, View],
         workers: int,
+        read_threads: int = READ_THREADS,
     ):
         self._records = reader.source
         self._numbers = {name: reader.views.index(view) for name, view in views.items()}
-        threads = READ_THREADS_PER_WORKER if workers else READ_THREADS
+        threads = READ_THREADS_PER_WORKER if workers else read_threads
         if workers:
-            num_batches = SHARED_BATCHES_PER_WORKER * workers + SHARED_BATCHES_OF_CONSUMER
+            num_batches = SHARED_BATCHES_PER_WORKER * workers + 1
             check_shared_memory(num_batches * batch_bytes(reader.views, reader.num_rows))
             if not flags.FLAGS.is_parsed():
                 # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
                 flags.FLAGS.mark_as_parsed()
-        self._watch = Watch(num_readers=max(1, workers) * threads)
+        self._watch = Watch(max(1, workers) * threads, shared=workers > 0)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         dataset = dataset_of(reader.for_iterator(self._watch)).to_iter_dataset(options)
         if workers:
+            small = grain.experimental.DatasetOptions(min_shm_size=MIN_SHARED_BYTES)
+            dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
             dataset = dataset.mp_prefetch(
                 grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1),
                 worker_init_fn=start_worker,
             )
+        self._workers = workers
         self._iterator = iter(dataset)
         self._oldest = (-1, 0.0)  # the record that has been read for longest, and when it was begun
         self._stalled_seconds = 0.0
@@ -72,13 +82,13 @@ class BatchIterator(Iterator[Batch]):
             names = ", ".join(f"'{self._key(index)}'" for index, _, _ in self._watch.busy())
             raise AvsslError(
                 f"a data worker died while reading {names or 'nothing'} ({_exit_code(error)}): "
-                f"remove the file, or leave it out with `avssl data build {self._records.spec} OUT`"
+                f"remove it, or leave it out with `avssl data build {self._records.spec} OUT`"
             ) from error
+        if self._workers:
+            batch = _copied(batch)
         for group in ("views", "geometry", "present"):
-            batch[group] = {
-                name: _plain(batch[group][number]) for name, number in self._numbers.items()
-            }
-        return {key: _plain(value) for key, value in batch.items()}
+            batch[group] = {name: batch[group][n] for name, n in self._numbers.items()}
+        return batch
 
     def __enter__(self) -> "BatchIterator":
         return self
@@ -101,12 +111,11 @@ class BatchIterator(Iterator[Batch]):
             return
         self._stalled_seconds += min(now - looked, MAX_LOOK_SECONDS)
         if self._stalled_seconds > STALL_SECONDS:
-            index, _, process = busy[0]
-            if process != os.getpid():
-                os.kill(process, signal.SIGKILL)
+            index = busy[0][0]
+            self._kill_workers()
             raise AvsslError(
                 f"decoding '{self._key(index)}' hangs (no answer for {STALL_SECONDS:g} s): "
-                f"remove the file, or leave it out with `avssl data build {self._records.spec} OUT`"
+                f"remove it, or leave it out with `avssl data build {self._records.spec} OUT`"
             )
 
     def stop(self) -> None:
@@ -117,18 +126,36 @@ class BatchIterator(Iterator[Batch]):
         return printable(self._records.key(index))
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._watch.stop()
-            self._iterator.close()
-            self._watch.close()
+        if self._closed:
+            return
+        self._closed = True
+        self._watch.stop()
+        # Grain waits for the batch that a worker is at, and a record that hangs never ends.
+        killer = threading.Timer(GRACE_SECONDS, self._kill_workers)
+        killer.start()
+        self._iterator.close()
+        killer.cancel()
+        self._watch.close()
+        self._iterator = iter(())
+        if self._workers:
+            # Batches that were read ahead lie in shared memory, and reference cycles hold them there.
+            gc.collect()
+            # Grain frees them in a thread of its own, which the end of the program would cut off.
+            time.sleep(FREEING_SECONDS)
+
+    def _kill_workers(self) -> None:
+        for _, _, process in self._watch.busy():
+            if process != os.getpid():
+                os.kill(process, signal.SIGKILL)
 
 
-def _plain(value: Any) -> Any:
-    """Arrays in shared memory as plain views of it, which keep it alive."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return np.asarray(value)
+def _copied(tree: Any) -> Any:
+    """Out of shared memory, which is then free again at once, and not when the consumer is done."""
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_copied(value) for value in tree]
+    return np.array(tree, subok=False)
 
 
 def _exit_code(error: RuntimeError) -> str:

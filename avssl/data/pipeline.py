@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import grain
 import numpy as np
 
-from avssl.data.iterator import BatchIterator
+from avssl.data.iterator import READ_THREADS, BatchIterator
 from avssl.data.reader import BatchReader, CacheOptions
 from avssl.data.record import Source
 from avssl.data.views import View
@@ -44,6 +44,7 @@ class Pipeline:
         num_hosts: int = 1,
         indices: np.ndarray | None = None,
         limits: Limits | None = None,
+        read_threads: int = READ_THREADS,
     ):
         if batch_size % num_hosts:
             raise UsageError(
@@ -64,6 +65,7 @@ class Pipeline:
         self.views = dict(views)
         self.batch_size = batch_size
         self.workers = workers
+        self.read_threads = read_threads
         self._order = sample_order(parts, weights, seed)
         self.reader = BatchReader(
             source,
@@ -81,7 +83,11 @@ class Pipeline:
         chosen = chosen.batch(self.batch_size, drop_remainder=True)
         chosen = chosen.slice(slice(start_step, stop_step or sys.maxsize))
         return BatchIterator(
-            lambda reader: chosen.map(reader.batch), self.reader, self.views, self.workers
+            lambda reader: chosen.map(reader.batch),
+            self.reader,
+            self.views,
+            self.workers,
+            self.read_threads,
         )
 
     def names_of(self, indices: Sequence[int]) -> list[tuple[str, str]]:

@@ -105,10 +105,12 @@ class RecordTable:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as columns:
                 fields = {field.name: columns[field.name] for field in dataclasses.fields(cls)}
+            fields["has_facts"] = bool(fields["has_facts"])
+            fields["label_names"] = tuple(json.loads(fields["label_names"].tobytes()))
+            if len({len(fields[name]) for name in ("key_ends", *_COLUMNS)}) > 1:
+                raise ValueError("its columns differ in length")
         except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise UsageError(
                 f"{path} is damaged or no table of this program ({error}); build the data set again"
             ) from error
-        fields["has_facts"] = bool(fields["has_facts"])
-        fields["label_names"] = tuple(json.loads(fields["label_names"].tobytes()))
         return cls(**fields)

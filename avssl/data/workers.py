@@ -65,26 +65,29 @@ def check_shared_memory(needed_bytes: int, folder: str = "/dev/shm") -> None:
 
 
 class Watch:
-    """What each reader of one iterator is at. Made by the parent; a worker opens it by its path."""
+    """What each reader of one iterator is at; `shared` with worker processes, which open its file."""
 
-    def __init__(self, num_readers: int) -> None:
-        handle, self.path = tempfile.mkstemp(prefix="avssl-watch-")
-        os.write(handle, bytes(_ROW.itemsize * (1 + num_readers)))
-        os.close(handle)
-        self._open()
+    def __init__(self, num_readers: int, *, shared: bool = False) -> None:
+        self.path: str | None = None
+        table = np.zeros(1 + num_readers, _ROW)
+        if shared:
+            handle, self.path = tempfile.mkstemp(prefix="avssl-watch-")
+            os.close(handle)
+            table.tofile(self.path)
+            table = np.memmap(self.path, dtype=_ROW, mode="r+")
+        self._start(table)
 
-    def _open(self) -> None:
-        table = np.memmap(self.path, dtype=_ROW, mode="r+")
+    def _start(self, table: np.ndarray) -> None:
         self._head, self._table = table[0], table[1:]
         self._thread = threading.local()
         self._free = itertools.count(_worker_index * READ_THREADS_PER_WORKER)
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, str | None]:
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, str]) -> None:
         self.path = state["path"]
-        self._open()
+        self._start(np.memmap(self.path, dtype=_ROW, mode="r+"))
 
     @contextlib.contextmanager
     def reading(self, index: int) -> Iterator[None]:
@@ -115,4 +118,5 @@ class Watch:
 
     def close(self) -> None:
         self.stop()
-        Path(self.path).unlink(missing_ok=True)
+        if self.path is not None:
+            Path(self.path).unlink(missing_ok=True)

@@ -85,9 +85,9 @@ def evaluate_folder(
         )
     ]
     print_table(rows)
-    write_json(rows, workdir / "eval.json")
+    write_json(workdir / "eval.json", rows)
     if json_file is not None:
-        write_json(rows, json_file)
+        write_json(json_file, rows)
     return rows
 
 
@@ -132,8 +132,23 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
 
 
 def both_sides(extractor: Extractor, variables: Any, train: Part, test: Part) -> Sides:
-    parts = (one_side(extractor, variables, *part) for part in (train, test))
-    return Sides(variables, *parts)
+    fitted, scored = (one_side(extractor, variables, *part) for part in (train, test))
+    labels = classes_by_name(scored.labels, test[0].label_names, train[0].label_names)
+    return Sides(variables, fitted, dataclasses.replace(scored, labels=labels))
+
+
+def classes_by_name(
+    labels: np.ndarray, names: Sequence[str], reference: Sequence[str]
+) -> np.ndarray:
+    """Labels in the numbering of another source: two folders opened apart number their own classes.
+
+    A class that the other source lacks gets a number of its own, which no probe can predict.
+    """
+    if not names or not reference or tuple(names) == tuple(reference):
+        return labels
+    numbers = {name: number for number, name in enumerate(reference)}
+    table = np.array([numbers.setdefault(name, len(numbers)) for name in names])
+    return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)
 
 
 def one_side(

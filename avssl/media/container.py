@@ -74,7 +74,7 @@ class OpenMedia:
             buffer_size=1 << 17,
             timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
         )
-        self._untouched = True
+        self._untouched, self._has_sought = True, False
         try:
             self.format = self.container.format.name
             self.video = _choose(self.container.streams.video)
@@ -172,7 +172,7 @@ class OpenMedia:
         """To a keyframe of the track at or before `seconds`, as far as the index can be trusted."""
         assert track.time_base is not None
         offset = (Fraction(seconds) + self.origin) / track.time_base
-        self._untouched = False
+        self._untouched, self._has_sought = False, True
         try:
             self.container.seek(offset.numerator // offset.denominator, stream=track)
         except av.error.FFmpegError:
@@ -190,13 +190,14 @@ class OpenMedia:
         track.discard = av.stream.Discard.default
         if other is not None:
             other.discard = av.stream.Discard.all
-        end = 0
+        # A seek beyond the end leads to no packet at all, which says nothing about the file.
+        end = None if self._has_sought else 0
         for packet in self.container.demux(track):
             self.check_clock()
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
-                end = max(end, stamp + (packet.duration or 0))
-            elif packet.size == 0:
+                end = max(end or 0, stamp + (packet.duration or 0))
+            elif packet.size == 0 and end is not None:
                 self._check_promise(track, self.seconds(end, track))
                 self.data_end_seconds = max(self.seconds(end, track), self.data_end_seconds)
             yield packet

@@ -138,7 +138,7 @@ def _video(
     pixels: np.ndarray | None = None
     filled = 0
     wanted = start + np.arange(num_frames) / fps
-    for _, until, frame in shown_frames(opened, start):
+    for _, until, frame in shown_frames(opened, start, wanted.tolist()):
         upto = int(np.searchsorted(wanted + DISPLAY_TOLERANCE_SECONDS, until, side="left"))
         if upto > filled:
             scaled = scale(frame)

@@ -45,7 +45,8 @@ class Mp4Writer:
             "threads": "1",
             # A keyframe every `gop` frames and nowhere else, nothing that refers across it, and
             # frames leave the decoder as they enter: B-frames save no bytes at this preset.
-            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0",
+            # mbtree reads memory that nobody wrote where rows are short: other bytes on every run.
+            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:mbtree=0",
         }
         stream = self._container.add_stream("libx264", rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)

@@ -11,7 +11,8 @@ from avssl.media.video import display_size, nominal_fps, orientation, rotation_d
 class Probe:
     """Width and height are those of upright frames with square pixels.
 
-    `rotation` is in degrees clockwise, `fps` the mean rate. What a missing track would say is 0, or "".
+    `rotation` is in degrees clockwise, `fps` the mean rate. What a missing track would say is 0
+    or "".
     """
 
     duration_seconds: float

@@ -1,7 +1,7 @@
 """Frames in the order of display, each with its time, from any point of a file."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -14,6 +14,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from avssl.media.container import COUNTED_FORMATS, STREAMED_FORMATS, OpenMedia
 from avssl.media.errors import MediaError
+from avssl.media.skipping import with_use
 
 # Some containers round timestamps to milliseconds: a frame counts as on display this much early.
 DISPLAY_TOLERANCE_SECONDS = 1e-3
@@ -27,21 +28,25 @@ INTERPOLATION = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
+# Frames that keep their size take a path in FFmpeg that is ten times as fast, if nobody asks for more.
+UNSCALED = Interpolation.BICUBIC | Interpolation.BITEXACT
 MAX_PIXEL_ASPECT = 4.0
 MAX_FPS = 1000
 DEFAULT_FPS = Fraction(25)
 
 
 def shown_frames(
-    media: OpenMedia, start_seconds: float
+    media: OpenMedia, start_seconds: float, wanted: Sequence[float] | None = None
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(time, time of the next frame, frame), from the frame on display at `start_seconds`.
 
     The first is the last frame with time <= start, or the first of all if the track starts later;
-    the last frame stays on display for ever. At least one frame comes, or a `MediaError`.
+    the last frame stays on display for ever. At least one frame comes, or a `MediaError`. With
+    `wanted` (rising, from start on), frames that are on display at none of these times may be missing.
     """
     pending = None
-    for time, frame in _frames_from(media, start_seconds):
+    limits = [time + DISPLAY_TOLERANCE_SECONDS for time in wanted or [start_seconds]]
+    for time, frame in _frames_from(media, start_seconds, limits):
         if pending is not None and time > start_seconds + DISPLAY_TOLERANCE_SECONDS:
             yield pending[0], time, pending[1]
         pending = time, frame
@@ -50,7 +55,9 @@ def shown_frames(
     yield pending[0], math.inf, pending[1]
 
 
-def _frames_from(media: OpenMedia, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
+def _frames_from(
+    media: OpenMedia, start: float, wanted: list[float]
+) -> Iterator[tuple[float, av.VideoFrame]]:
     for margin in SEEK_MARGINS_SECONDS:
         at_the_start = start - margin <= 0 or media.format in COUNTED_FORMATS
         if at_the_start:
@@ -58,7 +65,7 @@ def _frames_from(media: OpenMedia, start: float) -> Iterator[tuple[float, av.Vid
         assert media.video is not None
         if not at_the_start and not media.seek(media.video, start - margin):
             continue
-        frames = _decoded(media, media.video)
+        frames = _decoded(media, media.video, wanted)
         first = next(frames, None)
         if at_the_start or (first is not None and first[0] <= start + DISPLAY_TOLERANCE_SECONDS):
             if first is not None:
@@ -67,24 +74,20 @@ def _frames_from(media: OpenMedia, start: float) -> Iterator[tuple[float, av.Vid
             return
 
 
-def _decoded(media: OpenMedia, track: av.VideoStream) -> Iterator[tuple[float, av.VideoFrame]]:
+def _decoded(
+    media: OpenMedia, track: av.VideoStream, wanted: list[float]
+) -> Iterator[tuple[float, av.VideoFrame]]:
     """Frames from the next keyframe on, each later than the one before."""
-    assert track.time_base is not None
-    # AVI stores no presentation times, and FFmpeg's guesses are wrong for H.264 with B-frames. Its
-    # frames leave the decoder in order, though, with the decoding time of the packet that pushed
-    # them out.
-    in_decoding_order = media.format == "avi"
-    delay = track.codec_context.reorder_depth if in_decoding_order else 0
-    period = 1 / float(nominal_fps(track) or DEFAULT_FPS)
-    last, keyframe, num_packets, num_damaged = -math.inf, None, 0, 0
-    for packet in media.packets(track):
-        if keyframe is None and packet.size:
-            if not packet.is_keyframe:
-                continue
-            keyframe = -math.inf
-            if packet.pts is not None and not in_decoding_order:
-                keyframe = media.seconds(packet.pts, track)
+    clock = _Clock(media, track)
+    last, num_packets, num_damaged = -math.inf, 0, 0
+    for packet, used in with_use(media.packets(track), lambda t: media.seconds(t, track), wanted):
+        if not clock.is_running and packet.size and not packet.is_keyframe:
+            continue
+        clock.see(packet)
         num_packets += 1
+        # The first frame says whether the seek went far enough.
+        skippable = not used and last > -math.inf and not clock.counts_packets
+        track.codec_context.skip_frame = "NONREF" if skippable else "DEFAULT"
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
@@ -94,18 +97,48 @@ def _decoded(media: OpenMedia, track: av.VideoStream) -> Iterator[tuple[float, a
                 raise MediaError(_damage(media, error, last)) from error
             continue
         for frame in frames:
-            stamp = frame.dts if in_decoding_order else frame.pts
-            if stamp is None and not in_decoding_order:
-                stamp = frame.dts
-            if stamp is not None:
-                time = media.seconds(stamp - delay, track)
-            else:
-                time = last + period if last > -math.inf else 0.0
-            # Frames shown before the keyframe that was sought refer to others that were not
-            # decoded.
-            if keyframe is not None and time >= keyframe and time > last:
+            time = clock.time(frame, last)
+            # Frames before the keyframe that was sought refer to others that were not decoded.
+            if time >= clock.start and time > last:
                 last = time
                 yield time, frame
+
+
+class _Clock:
+    """When each frame that leaves the decoder is shown.
+
+    AVI stores no presentation times, and FFmpeg's guesses are wrong for H.264 with B-frames. Its
+    frames leave the decoder in order, though: each is shown when the packet that pushed it out was
+    to be decoded, less the decoder's delay.
+    """
+
+    def __init__(self, media: OpenMedia, track: av.VideoStream):
+        self._media, self._track = media, track
+        self.counts_packets = media.format == "avi"
+        self._delay = track.codec_context.reorder_depth if self.counts_packets else 0
+        self._period = 1 / float(nominal_fps(track) or DEFAULT_FPS)
+        self._pushed = 0
+        self._is_flushing = False
+        self.is_running = False
+        # The time of the keyframe that was sought.
+        self.start = -math.inf
+
+    def see(self, packet: av.Packet) -> None:
+        self._is_flushing = packet.size == 0
+        if packet.dts is not None:
+            self._pushed = packet.dts
+        if not self.is_running and packet.pts is not None and not self.counts_packets:
+            self.start = self._media.seconds(packet.pts, self._track)
+        self.is_running = True
+
+    def time(self, frame: av.VideoFrame, last: float) -> float:
+        if self.counts_packets:
+            self._pushed += self._is_flushing
+            return self._media.seconds(self._pushed - self._delay, self._track)
+        stamp = frame.dts if frame.pts is None else frame.pts
+        if stamp is not None:
+            return self._media.seconds(stamp, self._track)
+        return last + self._period if last > -math.inf else max(self.start, 0.0)
 
 
 def _damage(media: OpenMedia, error: av.error.FFmpegError, last: float) -> str:
@@ -142,8 +175,9 @@ class Scaler:
         height, width = self._size
         if transposed:
             height, width = width, height
+        interpolation = UNSCALED if frame.height == height else INTERPOLATION
         pixels = self._reformatter.reformat(
-            frame, width, height, "rgb24", interpolation=INTERPOLATION, threads=1
+            frame, width, height, "rgb24", interpolation=interpolation, threads=1
         ).to_ndarray()
         if transposed:
             pixels = pixels.transpose(1, 0, 2)
@@ -156,11 +190,10 @@ class Scaler:
     def _plan(self, frame: av.VideoFrame, transposed: bool) -> tuple[int, int]:
         assert self._media.video is not None
         height, width = display_size(self._media.video, frame.height, frame.width, transposed)
-        if self._short_side is not None:
-            scale = self._short_side / min(height, width)
-            height, width = max(1, round(height * scale)), max(1, round(width * scale))
-        if self._even:
-            height, width = max(2, 2 * round(height / 2)), max(2, 2 * round(width / 2))
+        scale = 1.0 if self._short_side is None else self._short_side / min(height, width)
+        step = 2 if self._even else 1
+        height = max(1, round(height * scale / step)) * step
+        width = max(1, round(width * scale / step)) * step
         limit = self._media.limits.max_pixels
         if height * width > limit:
             raise MediaError(

@@ -3,14 +3,17 @@
 from typing import Any
 
 from flax import struct
-from jax import Array
-from jaxtyping import Float
 
 
 @struct.dataclass
 class Features:
-    """`embedding` is one vector per example; `map` keeps time and space, `taps` are inner layers."""
+    """`embedding` [b, d] is one vector per example; `map` [b, ..., c] keeps time and space; `taps`
+    are inner layers by name, each [b, ..., c].
 
-    embedding: Float[Array, "b d"]
-    map: Float[Array, "b *positions c"] | None = None
+    The fields are not annotated as arrays: as in any pytree they may hold shapes, shardings or
+    gradients as well.
+    """
+
+    embedding: Any
+    map: Any = None
     taps: dict[str, Any] = struct.field(default_factory=dict)

@@ -51,8 +51,8 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-# Differentiated by hand: three times faster on CPU than what autodiff makes of it, and its sums over
-# positions are taken example by example, so that they do not depend on how the batch is split.
+# Differentiated by hand: three times faster on CPU than what autodiff makes of it, and its sums
+# over positions are taken example by example, so that they do not depend on how a batch is split.
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _normalise(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """The output, and the mean and biased variance, which are for the records: no gradient."""

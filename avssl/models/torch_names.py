@@ -32,7 +32,7 @@ Table = tuple[Entry, ...]
 
 
 def under(key: str, path: tuple[str, ...], *tables: Table) -> Table:
-    """Tables of parts, seen from the whole that holds them at `key` and, in each collection, `path`."""
+    """Parts' tables, as seen from the whole that holds them at `key` and at `path`."""
     prefix = f"{key}." if key else ""
     return tuple(
         Entry(prefix + entry.key, (entry.path[0], *path, *entry.path[1:]), entry.layout)

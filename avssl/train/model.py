@@ -182,10 +182,9 @@ class Model:
             )  # fmt: skip
             memory[name] = updated.get("memory", {})
             total = total + objective.weight * outcome.loss
+            extra = {**outcome.metrics, **monitors(objective, outputs[name], batch)}
             metrics[f"{name}/loss"] = outcome.loss
-            metrics.update({f"{name}/{key}": value for key, value in outcome.metrics.items()})
-            for key, value in monitors(objective, outputs[name], batch).items():
-                metrics[f"{name}/{key}"] = value
+            metrics.update({f"{name}/{metric}": value for metric, value in extra.items()})
         return total, (metrics, memory)
 
     def inputs(self, read: Read, batch: Batch, key: Array | None) -> Array:

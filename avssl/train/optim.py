@@ -56,9 +56,6 @@ def build_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformat
     the gradient, as PyTorch's Adam and SGD do. rules: the first whose expression is found in a parameter's
     path multiplies its learning rate and sets its decay; The default decays kernels alone.
     """
-    names = optimizer_names()
-    if config.name not in names:
-        raise unknown("optimizer", config.name, names)
     rules = [checked_rule(rule) for rule in config.rules]
     groups: dict[str, tuple[float, float]] = {}
 

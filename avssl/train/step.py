@@ -145,7 +145,7 @@ def make_step(
         logs = {
             "loss": loss,
             **metrics,
-            "gradient_norm": optax.global_norm(gradients),
+            "gradient_norm": optax.tree.norm(gradients),
             "bad_clips": bad,
             "seen_clips": seen,
             "faults": small["fault"],

@@ -177,7 +177,7 @@ def draw_thing(
 ) -> Thing:
     size = float(rng.uniform(*world.object_size))
     clock = draw_clock(rng, world.seconds)
-    width_metres = math.exp(rng.uniform(math.log(0.3), math.log(1.2)))
+    width_metres = math.exp(rng.uniform(math.log(0.8), math.log(3.2)))
     return Thing(
         class_index=class_index,
         size=size,
@@ -226,7 +226,7 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
     room = Room(
         reverb_seconds=math.exp(rng.uniform(math.log(0.08), math.log(0.6))),
         reverb_level=float(rng.uniform(0.05, 0.5)),
-        noise_level=10 ** float(rng.uniform(-3, -1.4)),
+        noise_level=10 ** float(rng.uniform(-3.3, -1.7)),
     )
     num_sounding = int(rng.integers(world.num_sounding[0], world.num_sounding[1] + 1))
     num_silent = int(rng.integers(world.num_silent[0], world.num_silent[1] + 1))

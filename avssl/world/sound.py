@@ -11,7 +11,7 @@ from avssl.world.timbre import note
 HEAD_RADIUS_METRES = 0.0875
 SOUND_METRES_PER_SECOND = 343.0
 REFERENCE_METRES = 1.5
-LEVEL = 0.16  # of a hit of loudness and strength 1 at the reference distance
+LEVEL = 0.2  # of a hit of loudness and strength 1 at the reference distance
 
 
 def ear_delays(azimuth: float) -> tuple[float, float]:

@@ -127,7 +127,10 @@ def test_required_modalities(clips, tmp_path):
     reasons = dict(report.dropped)
     assert reasons["cat/silent.mp4"] == "no audio, which --require asks for"
     assert reasons["cat/sound only.m4a"] == "no video, which --require asks for"
-    assert "no audio, which --require asks for: cat/silent.mp4" in report.summary()
+    assert "  dropped cat/silent.mp4: no audio, which --require asks for" in report.summary()
+    assert report.summary(max_names=1).endswith(
+        f"  and 5 more, all named in {tmp_path}/out/build_report.json"
+    )
 
 
 def test_parts_of_videos_by_manifest(clips, tmp_path):
@@ -238,6 +241,8 @@ def test_wrong_arguments(clips, tmp_path):
         build(spec, out, require=("audoi",))
     with pytest.raises(UsageError, match="--short-side is 0"):
         build(spec, out, short_side=0)
+    with pytest.raises(UsageError, match="--audio-rate is 25000; AAC knows 7350, "):
+        build(spec, out, audio_rate=25000)
     with pytest.raises(UsageError, match="lies in the folder that it is built from"):
         build(spec, str(clips / "dog" / "out"))
     assert not os.path.exists(out)

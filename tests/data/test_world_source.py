@@ -83,3 +83,10 @@ def test_generation_that_was_killed_goes_on(tmp_path):
 def test_wrong_worlds(spec, message):
     with pytest.raises(UsageError, match=message):
         open_source(spec)
+
+
+def test_a_cache_that_cannot_be_written_to_says_so(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("AVSSL_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=r"is not a folder.*AVSSL_CACHE"):
+        open_source("world:tiny@test")

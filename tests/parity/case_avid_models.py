@@ -1,4 +1,4 @@
-"""AVID-CMA's networks: `models/video.R2Plus1D(18)`, `models/audio.Conv2D(10)` and `av_wrapper.Head`.
+"""AVID-CMA's networks: `video.R2Plus1D(18)`, `audio.Conv2D(10)` and `av_wrapper.Head`.
 
 Tolerances: 1e-4 of an array's largest value in evaluation, 1e-3 in training and for gradients, 5e-3
 for the norm of one parameter's gradient: sums are taken in another order.
@@ -6,8 +6,8 @@ for the norm of one parameter's gradient: sums are taken in another order.
 The whole network's gradient jumps where a unit lies within rounding of a ReLU's kink, and with 8
 values per channel in the last BatchNorms one such unit moves norms by up to 1 %. The official
 float32 run has some of them on the other side: even the gradient in float64 is 0.6 % off. So the
-gradient is compared for inputs that differ by rounding, until they fall the same way: then all norms
-agree, most to 2e-5. An error in the network is not mended by that.
+gradient is compared for inputs that differ by rounding, until they fall the same way: then all
+norms agree, most to 2e-5. An error in the network is not mended by that.
 """
 
 import zlib

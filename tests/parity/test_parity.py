@@ -1,9 +1,9 @@
 """Equality with the numbers that the methods' official code produced.
 
-`tests/goldens/STEM.npz` holds seeded inputs and the official outputs; `check_STEM(golden)` in the file
-named below recomputes them. `pytest tests/parity --goldens DIR` runs the same checks on another folder
-with the same file and array names, made from other seeds and sizes: so a check reads sizes from the
-arrays, and regenerates an array that is left out for its size (seeded noise) only when it is absent.
+`tests/goldens/STEM.npz` holds seeded inputs and the official outputs; `check_STEM(golden)` in the
+file named below recomputes them. `pytest tests/parity --goldens DIR` runs the same checks on
+another folder with the same file and array names, made from other seeds and sizes: so a check reads
+sizes from the arrays, and regenerates seeded noise, left out for its size, only when it is absent.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ CASES = {
 
 
 def load(file_name: str) -> ModuleType:
-    """By path: under pytest's importlib mode test folders are not packages that could be imported."""
+    """By path: under pytest's importlib mode test folders are no packages to import from."""
     path = Path(__file__).with_name(file_name)
     spec = importlib.util.spec_from_file_location(f"parity_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)

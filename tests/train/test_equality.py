@@ -5,57 +5,70 @@ import numpy as np
 import pytest
 
 from avssl.objectives import OBJECTIVES
+from avssl.train.model import build_model
+from avssl.train.run import build_setup, fresh_state
 from tests.train.small_runs import batches, furthest, small_config, train
 
 NUM_STEPS = 20
-PLACES = {
-    "mesh of 8": {"devices": 8},
-    "fsdp of 4": {"devices": 8, "parallel.fsdp": 4},
-    "pmap of 8": {"devices": 8, "parallel.mode": "pmap"},
-    "two micro-batches": {"devices": 1, "optimizer.accumulate": 2},
+ONE = {"one device": {"devices": 1}}
+FSDP = {"fsdp of 4": {"devices": 8, "parallel.fsdp": 4}}
+PMAP = {"pmap of 8": {"devices": 8, "parallel.mode": "pmap"}}
+MESH = {"mesh of 8": {"devices": 8}}
+MICRO_BATCHES = {
     "two micro-batches on 8": {"devices": 8, "optimizer.accumulate": 2},
-    "two micro-batches, pmap": {"devices": 4, "optimizer.accumulate": 2, "parallel.mode": "pmap"},
-}
+    "two micro-batches, pmap of 4": {
+        "devices": 4, "optimizer.accumulate": 2, "parallel.mode": "pmap",
+    },
+}  # fmt: skip
 
 
-def placed(config, place):
+def train_at(config, place, data):
     config = config.copy_and_resolve_references()
     settings = dict(place)
     num_devices = settings.pop("devices")
     config.update_from_flattened_dict(settings)
-    return config, num_devices
+    return train(config, data, num_devices)
+
+
+def assert_same(config, data, places):
+    """Losses and everything that the state holds, to 1e-9, between the first place and the others."""
+    (_, first), *others = places.items()
+    losses, state = train_at(config, first, data)
+    assert np.all(np.isfinite(losses))
+    assert losses.std() > 1e-4, "the runs must move, or their equality says nothing"
+    for name, place in others:
+        other_losses, other_state = train_at(config, place, data)
+        assert np.max(np.abs(losses - other_losses)) < 1e-9, name
+        for item in ("params", "batch_stats", "memory"):
+            assert furthest(getattr(state, item), getattr(other_state, item)) < 1e-9, (name, item)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_same_losses_and_parameters_everywhere(objective, float64):
     config = small_config(objective)
-    data = batches(config, NUM_STEPS)
-    losses, state = train(config, data, 1)
-    assert np.all(np.isfinite(losses))
-    assert losses.std() > 1e-4, "the runs must move, or their equality says nothing"
-    for name, place in PLACES.items():
-        other_losses, other_state = train(*_swap(config, place, data))
-        assert np.max(np.abs(losses - other_losses)) < 1e-9, name
-        assert furthest(state.params, other_state.params) < 1e-9, name
-        assert furthest(state.batch_stats, other_state.batch_stats) < 1e-9, name
-        assert furthest(state.memory, other_state.memory) < 1e-9, name
+    assert_same(config, batches(config, NUM_STEPS), {**ONE, **FSDP, **PMAP})
 
 
-def _swap(config, place, data):
-    config, num_devices = placed(config, place)
-    return config, data, num_devices
+def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
+    """Without BatchNorm: with it the statistics are those of each micro-batch."""
+    config = small_config(*OBJECTIVES, batch_norm=False)
+    assert_same(config, batches(config, NUM_STEPS), {**ONE, **MICRO_BATCHES})
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_first_gradient_in_float32(objective):
+def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
+    config = small_config("xid")
+    assert_same(config, batches(config, NUM_STEPS), MICRO_BATCHES)
+
+
+def test_first_gradient_in_float32():
     """With SGD at rate 1 the parameters move by the gradient."""
-    config = small_config(objective, precision="float32")
+    config = small_config(*OBJECTIVES, precision="float32")
     config.optimizer.learning_rate = 1.0
     data = batches(config, 1)
-    start = train(config, [], 1)[1].params
+    start = jax.device_get(fresh_state(build_setup(config, build_model(config)))).params
     vectors = {}
-    for name, place in {"one device": {"devices": 1}, **PLACES}.items():
-        after = train(*_swap(config, place, data))[1].params
+    for name, place in {**ONE, **MESH, **FSDP, **PMAP}.items():
+        after = train_at(config, place, data)[1].params
         moved = jax.tree.map(lambda a, b: np.ravel(a - b), start, after)
         vectors[name] = np.concatenate(jax.tree.leaves(moved))
     reference = vectors.pop("one device")
@@ -67,10 +80,10 @@ def test_first_gradient_in_float32(objective):
 
 def test_plain_accumulation_would_be_another_loss(float64):
     """The guard of the tests above: halves of the batch on their own give another gradient."""
-    config = small_config("xid")
+    config = small_config("xid", batch_norm=False)
     data = batches(config, 1)
     whole = train(config, data, 1)[0][0]
-    half = small_config("xid")
+    half = small_config("xid", batch_norm=False)
     half.batch_size = config.batch_size // 2
     parts = [
         train(half, [jax.tree.map(lambda leaf, rows=rows: leaf[rows], data[0])], 1)[0][0]

@@ -13,7 +13,7 @@ from avssl.world.render import render
 from avssl.world.scene import draw_scene
 
 # Scenes do not depend on the frame rate, so this renders fewer frames of the very same scenes.
-WORLD = dataclasses.replace(WORLDS["quickstart"], fps=2)
+WORLD = dataclasses.replace(WORLDS["quickstart"], fps=1)
 
 
 def one_frame_each(split: str, num_clips: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def one_frame_each(split: str, num_clips: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def frames() -> dict:
-    return {"train": one_frame_each("train", 800), "test": one_frame_each("test", 400)}
+    return {"train": one_frame_each("train", 600), "test": one_frame_each("test", 300)}
 
 
 def mean_colour(frames: np.ndarray) -> np.ndarray:

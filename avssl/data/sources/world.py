@@ -67,11 +67,21 @@ def build_world(world: World, split: str, num_workers: int | None = None) -> str
         source=f"world:{world.name}@{split}",
         wait=True,
     )
-    with store:
-        if pending := store.pending():
-            _generate_all(store, pending, world, split, num_workers or len(os.sched_getaffinity(0)))
-        store.finish()
+    try:
+        with store:
+            if pending := store.pending():
+                _generate_all(store, pending, world, split, num_workers or _num_cores())
+            store.finish()
+    except AvsslError as error:
+        raise type(error)(f"{error}; AVSSL_CACHE says where worlds are kept") from error
     return folder
+
+
+def _num_cores() -> int:
+    # Fewer than the machine has, where a scheduler gave the process only some of them.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _generate_all(

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.models import convolution
+from avssl.models.convolution import Conv, convolve2d, convolve3d
+
+
+def native(x, kernel, strides, padding):
+    axes = "THW"[-len(strides) :]
+    layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+    pads = [(pad, pad) for pad in padding]
+    return jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=layout)
+
+
+def value_and_gradients(convolve, x, kernel, strides, padding):
+    @jax.jit
+    def compute(x, kernel):
+        y, pullback = jax.vjp(lambda x, kernel: convolve(x, kernel, strides, padding), x, kernel)
+        cotangent = jnp.sin(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+        return y, *pullback(cotangent)
+
+    return compute(x, kernel)
+
+
+def assert_same(convolve, x_shape, kernel_shape, strides, padding):
+    random = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(random.normal(size=shape)) for shape in (x_shape, kernel_shape))
+    actual = value_and_gradients(convolve, x, kernel, strides, padding)
+    expected = value_and_gradients(native, x, kernel, strides, padding)
+    for a, b in zip(actual, expected, strict=True):
+        assert a.dtype == jnp.float64
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "padding"),
+    [
+        ((3, 3, 3), (1, 1, 1), (1, 1, 1)),
+        ((3, 3, 3), (2, 2, 2), (1, 1, 1)),
+        ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        ((3, 1, 1), (2, 1, 1), (1, 0, 0)),
+        ((1, 1, 1), (2, 2, 2), (0, 0, 0)),
+        ((3, 5, 4), (1, 2, 3), (1, 0, 2)),
+    ],
+)
+@pytest.mark.usefixtures("float64")
+def test_taps_have_the_values_and_gradients_of_the_native_convolution(size, strides, padding):
+    assert_same(convolve3d, (2, 5, 7, 6, 3), (*size, 3, 4), strides, padding)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2000, 2**20])
+@pytest.mark.usefixtures("float64")
+def test_blocks_of_the_kernel_gradient_add_up(monkeypatch, block_bytes):
+    monkeypatch.setattr(convolution, "BLOCK_BYTES", block_bytes)
+    assert_same(convolve2d, (6, 7, 9, 3), (3, 5, 3, 4), (2, 1), (1, 2))
+
+
+def test_blocks_are_the_fewest_that_fit(monkeypatch):
+    monkeypatch.setattr(convolution, "BLOCK_BYTES", 100)
+    assert [convolution._num_blocks(12, patch_bytes) for patch_bytes in (8, 9, 30, 101)] == [
+        1,
+        2,
+        4,
+        12,
+    ]
+    assert convolution._num_blocks(7, 20) == 7
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_the_platform_compiled_for_chooses(platform):
+    x, kernel = jnp.zeros((2, 4, 6, 6, 3)), jnp.zeros((3, 3, 3, 3, 4))
+
+    def loss(x, kernel):
+        return jnp.sum(convolve3d(x, kernel, (1, 2, 2), (1, 1, 1)))
+
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    text = step.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    spatial = {line.count("x") for line in (line.split("->")[-1] for line in convolutions)}
+    assert spatial == {4 if platform == "cpu" else 5}
+
+
+def test_parameters_stay_float32_under_bfloat16():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
+    variables = jax.jit(Conv(4, (3, 3), dtype=jnp.bfloat16).init)(jax.random.key(1), x)
+    assert variables["params"]["kernel"].dtype == jnp.float32
+
+    def kernel_gradient(dtype):
+        def loss(variables):
+            y = Conv(4, (3, 3), dtype=dtype).apply(variables, x)
+            assert y.dtype == dtype
+            return jnp.sum(y.astype(jnp.float32))
+
+        return jax.jit(jax.grad(loss))(variables)["params"]["kernel"]
+
+    narrow, wide = kernel_gradient(jnp.bfloat16), kernel_gradient(jnp.float32)
+    assert narrow.dtype == jnp.float32
+    assert np.linalg.norm(narrow - wide) < 0.01 * np.linalg.norm(wide)

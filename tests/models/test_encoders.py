@@ -1,0 +1,162 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.errors import UsageError
+from avssl.models.heads import ProjectionMLP
+from avssl.models.registry import ENCODERS, build_encoder, encoder_fields
+
+INPUTS = {"video": (2, 3, 64, 64, 3), "audio": (2, 80, 64, 1)}
+
+
+def shapes(encoder, shape, dtype=jnp.float32):
+    """Shapes of the variables, and of the features in training; nothing is computed."""
+    x = jax.ShapeDtypeStruct(shape, dtype)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    variables = jax.eval_shape(lambda key, x: encoder.init(key, x, train=False), key, x)
+    features, _ = jax.eval_shape(
+        lambda v, x: encoder.apply(v, x, train=True, mutable=["batch_stats"]), variables, x
+    )
+    return variables, features
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    ("dtype", "held"), [("float32", "float32"), ("bfloat16", "float32"), ("float64", "float64")]
+)
+@pytest.mark.usefixtures("float64")
+def test_every_encoder_keeps_the_contract(name, dtype, held):
+    encoder = build_encoder("main", {"name": name}, jnp.dtype(dtype))
+    shape = INPUTS[encoder.modality]
+    variables, features = shapes(encoder, shape, jnp.dtype(held))
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(variables)} == {held}
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(features)} == {dtype}
+    assert features.embedding.ndim == 2
+    for map_ in (features.map, *features.taps.values()):
+        assert map_.shape[0] == 2
+        assert map_.ndim == len(shape)
+    if encoder.modality == "video" and name != "r2plus1d18":
+        assert features.map.shape[1] == 3, "frames are encoded one by one"
+
+
+def drawn(module, shape):
+    """Variables without the seconds that compiling an initialiser takes."""
+    abstract = jax.eval_shape(
+        lambda x: module.init(jax.random.key(0), x, train=False), jnp.zeros(shape)
+    )
+    random = np.random.default_rng(1)
+
+    def draw(path, leaf):
+        if path[-1].key == "var":
+            return np.ones(leaf.shape, np.float32)
+        return random.normal(scale=0.3, size=leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, abstract)
+
+
+def num_values(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_avid_sizes():
+    video, video_features = shapes(ENCODERS["r2plus1d18"](), (1, 8, 224, 224, 3))
+    audio, audio_features = shapes(ENCODERS["conv2d10"](), (1, 200, 257, 1))
+    head = jax.eval_shape(
+        lambda x: ProjectionMLP().init(jax.random.key(0), x, train=False), jnp.zeros((1, 512))
+    )
+    assert num_values(video) + num_values(audio) + 2 * num_values(head) == 21_306_240
+    assert video_features.map.shape == (1, 1, 7, 7, 512)
+    assert audio_features.map.shape == (1, 13, 17, 512)
+
+
+def test_l3_sizes():
+    _, video = shapes(ENCODERS["l3_video"](), (1, 1, 224, 224, 3))
+    _, audio = shapes(ENCODERS["l3_audio"](), (1, 199, 257, 1))
+    assert video.map.shape == (1, 1, 28, 28, 512)
+    assert audio.map.shape == (1, 24, 32, 512)
+
+
+@pytest.mark.parametrize("name", ["l3_video", "small_video", "linear_video"])
+def test_frames_are_averaged(name):
+    narrow = {
+        "l3_video": {"widths": [4, 4, 4, 4]},
+        "small_video": {"stem_width": 4, "widths": [4, 4, 4]},
+    }
+    encoder = build_encoder("main", {"name": name, **narrow.get(name, {})}, jnp.float32)
+    x = jax.random.uniform(jax.random.key(0), (2, 2, 32, 32, 3))
+    variables = drawn(encoder, x.shape)
+    apply = jax.jit(lambda x: encoder.apply(variables, x, train=False).embedding)
+    both = apply(x)
+    each = [apply(jnp.repeat(x[:, frame, None], 2, axis=1)) for frame in (0, 1)]
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(both, (each[0] + each[1]) / 2, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["small_audio", "small_video", "linear_audio", "linear_video"])
+def test_dropout_draws_by_row(name):
+    encoder = build_encoder("main", {"name": name, "dropout": 0.5}, jnp.float32)
+    batch, *rest = INPUTS[encoder.modality]
+    x = jnp.broadcast_to(jax.random.uniform(jax.random.key(0), (1, *rest)), (batch, *rest))
+    variables = drawn(encoder, x.shape)
+
+    @jax.jit
+    def embed(rows):
+        rngs = {"draw": jax.random.key(2)}
+        features, _ = encoder.apply(
+            variables, x, train=True, rows=rows, rngs=rngs, mutable=["batch_stats"]
+        )
+        return features.embedding == 0
+
+    masks = np.concatenate([embed(jnp.array([0, 1])), embed(jnp.array([1, 7]))])
+    np.testing.assert_array_equal(masks[1], masks[2])
+    assert len(np.unique(masks, axis=0)) == 3
+
+
+def test_linear_encoders_take_inputs_smaller_than_a_patch():
+    _, features = shapes(ENCODERS["linear_video"](), (2, 1, 5, 20, 3))
+    assert features.map.shape == (2, 1, 1, 4, 32)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_head_has_no_relu_at_its_end(batch_norm):
+    head = ProjectionMLP((16, 8), batch_norm=batch_norm)
+    x = jax.random.normal(jax.random.key(0), (32, 6))
+    variables = drawn(head, x.shape)
+    assert ("batch_stats" in variables) == batch_norm
+    assert sorted(variables["params"])[:2] == ["linear1", "linear2"]
+    y = head.apply(variables, x, train=False)
+    assert y.shape == (32, 8)
+    assert (np.asarray(y) < 0).any(axis=0).all()
+
+
+def test_fields_are_the_config_keys():
+    config = {
+        "name": "r2plus1d18",
+        "modality": "video",
+        "frontend": {"name": "rgb"},
+        "widths": [4, 4, 4, 4],
+    }
+    encoder = build_encoder("video", config, jnp.bfloat16)
+    assert (encoder.widths, encoder.blocks) == ((4, 4, 4, 4), (2, 2, 2, 2))
+    assert encoder.dtype == jnp.bfloat16
+    assert set(encoder_fields(ENCODERS["small_video"])) == {
+        "stem_width",
+        "widths",
+        "strides",
+        "dropout",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"name": "smal_video"}, "encoders.video.name.*did you mean 'small_video'"),
+        ({}, "encoders.video.name"),
+        ({"name": "small_video", "width": 3}, "encoders.video.*did you mean 'widths'"),
+        ({"name": "small_audio", "modality": "video"}, "takes audio"),
+    ],
+)
+def test_mistakes_in_a_config_are_named(config, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        build_encoder("video", config, jnp.float32)

@@ -1,0 +1,62 @@
+"""The command line: exit codes, nearest names, help with an example for every verb."""
+
+import re
+
+import pytest
+
+from avssl.cli import main
+
+VERBS = [
+    ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
+    ["list"], ["bench"], ["bench", "data"], ["bench", "step"],
+]  # fmt: skip
+PRETRAIN = ["pretrain", "--config", "configs/quickstart.py", "--workdir", "never-made"]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_has_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*verb, "--help"])
+    assert stop.value.code == 0
+    assert re.search(r"example: avssl " + verb[0], capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["pretrian"], "pretrain"),
+        (["teach"], "bench"),
+        (["data", "buld", "x", "y"], "build"),
+        ([*PRETRAIN, "--workdri", "x"], "--workdir"),
+        ([*PRETRAIN, "--config.objectives.xdi.weight=1"], "xid"),
+        ([*PRETRAIN, "--config.batch_sise=8"], "batch_size"),
+        ([*PRETRAIN, "--config.encoders.video.name=smal_video"], "small_video"),
+        ([*PRETRAIN, "--config.encoders.video.dropot=0.1"], "encoders.video.dropout"),
+        ([*PRETRAIN, "--config.optimizer.name=adamm"], "adam"),
+        ([*PRETRAIN, "--config.data.source=wrld:tiny"], "world"),
+        ([*PRETRAIN, "--config.data.source=world:quikstart"], "quickstart"),
+        (["pretrain", "--config", "configs/quickstart.py:quicktset", "--workdir", "x"], "quicktest"),
+        (["pretrain", "--config", "configs/quikstart.py", "--workdir", "x"], "quickstart.py"),
+        (["list", "objectvies"], "objectives"),
+        (["evaluate", "--workdir", "no-such-run"], "no run folder"),
+        (["pretrain", "--workdir", "x"], "--config"),
+        (["data", "verify", "folder:/no/such/folder"], "/no/such/folder"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_2(words, nearest, capsys, tmp_path):
+    if "never-made" in words:
+        words = [str(tmp_path / "run") if word == "never-made" else word for word in words]
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert nearest in printed.err
+    assert printed.err.startswith("avssl: ")
+    assert printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("what", ["objectives", "encoders", "configs"])
+def test_list(what, capsys):
+    assert main(["list", what, "--verbose"]) == 0
+    expected = {"objectives": "temperature", "encoders": "r2plus1d18", "configs": "quickstart"}
+    assert expected[what] in capsys.readouterr().out
