@@ -22,7 +22,9 @@ class Parser(argparse.ArgumentParser):
     """argparse whose errors are one sentence with the nearest valid name."""
 
     def error(self, message: str) -> NoReturn:
-        if match := re.match(r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.*)\)", message):
+        if match := re.match(
+            r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.*)\)", message
+        ):
             choices = [choice.strip(" '") for choice in match[3].split(",")]
             raise unknown({"verb": "verb"}.get(match[1], match[1]), match[2], choices)
         raise UsageError(f"{self.prog}: {message}; see `{self.prog} --help`")
@@ -63,10 +65,14 @@ def build_parser() -> Parser:
         "--test-data world:quickstart@test --protocols knn,linear,retrieval",
     )  # fmt: skip
     evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
-    evaluate.add_argument("--data", default="", help="source the probes train on (default: the config's)")
+    evaluate.add_argument(
+        "--data", default="", help="source the probes train on (default: the config's)"
+    )
     evaluate.add_argument("--test-data", default="", help="source they are scored on")
     evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
-    evaluate.add_argument("--json", type=Path, default=None, help="also write the rows to this file")
+    evaluate.add_argument(
+        "--json", type=Path, default=None, help="also write the rows to this file"
+    )
 
     add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
                         "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
@@ -115,7 +121,9 @@ def add_data_verbs(data: Parser) -> None:
     inspect = verb(verbs, "inspect", "contact sheet, spectrograms and a table of a source", run_data_inspect,
                    "avssl data inspect world:quickstart@test --out sheets")  # fmt: skip
     inspect.add_argument("spec")
-    inspect.add_argument("--out", type=Path, default=Path("inspect"), help="folder for the PNG files")
+    inspect.add_argument(
+        "--out", type=Path, default=Path("inspect"), help="folder for the PNG files"
+    )
     inspect.add_argument("--num", type=int, default=16, help="how many clips to show")
     verify = verb(verbs, "verify", "decode everything and list what is bad", run_data_verify,
                   "avssl data verify tfds:data/videos --workers 2")  # fmt: skip
@@ -128,7 +136,9 @@ def add_bench_verbs(bench: Parser) -> None:
     data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
                 "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
     data.add_argument("spec")
-    data.add_argument("--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode")
+    data.add_argument(
+        "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
+    )
     data.add_argument("--clips", type=int, default=256, help="how many clips to time")
     step = verb(verbs, "step", "compile time, time, FLOPs and memory of a training step", run_bench_step,
                 "avssl bench step --config configs/quickstart.py")  # fmt: skip
@@ -137,7 +147,8 @@ def add_bench_verbs(bench: Parser) -> None:
 
 
 def config_of(arguments: argparse.Namespace):
-    from avssl.config import load_config, override, resolve
+    from avssl.config import override, resolve
+    from avssl.config_file import load_config
 
     config = load_config(arguments.config)
     override(config, arguments.overrides)
@@ -159,13 +170,15 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from avssl.evaluate.run import evaluate_folder, run_config
 
     set_up_jax(run_config(arguments.workdir).precision)
-    evaluate_folder(
+    rows = evaluate_folder(
         arguments.workdir,
         data=arguments.data,
         test_data=arguments.test_data,
         protocols=tuple(name for name in arguments.protocols.split(",") if name),
         json_file=arguments.json,
     )
+    if not rows:
+        raise UsageError("nothing was measured; say what to measure with --protocols")
     return 0
 
 
@@ -209,7 +222,8 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_bench_data(arguments: argparse.Namespace) -> int:
-    from avssl.config import base, load_config, override, resolve
+    from avssl.config import base, override, resolve
+    from avssl.config_file import load_config
     from avssl.data.bench import bench_data
     from avssl.data.views import build_view
 
@@ -243,7 +257,7 @@ def set_up_jax(precision: str) -> None:
 
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

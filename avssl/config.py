@@ -7,16 +7,25 @@ returns is what `config.json` in the run folder holds.
 
 import ast
 import dataclasses
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
-
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING, Any
 
 from avssl.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+
+    class ConfigDict(dict[str, Any]):
+        """What a type checker may know of a config: any attribute is a key."""
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+        def to_dict(self) -> dict[str, Any]: ...
+        def ignore_type(self) -> Any: ...
+
+else:
+    from ml_collections import ConfigDict
 
 # What may differ between a run folder and the command that resumes it: none of these moves a number.
 FREE_KEYS = ("parallel.", "data.workers", "data.cache", "log_every_steps", "checkpoint.", "eval.")
@@ -110,23 +119,6 @@ def variant_of(
     return config
 
 
-def load_config(argument: str) -> ConfigDict:
-    """`FILE` or `FILE:VARIANT` to a config, by the file's `get_config(variant)`."""
-    path, _, variant = argument.partition(":")
-    file = Path(path)
-    if not file.is_file():
-        near = sorted(str(p) for p in Path("configs").rglob("*.py"))
-        raise unknown("config file", path, near)
-    spec = importlib.util.spec_from_file_location(f"avssl_config_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UsageError(f"config file '{path}' has no function get_config(variant)")
-    return module.get_config(variant)
-
-
 def parse_value(key: str, text: str, like: Any) -> Any:
     """The text of a flag as a value of the type that stands in the config already."""
     if isinstance(like, str):
@@ -197,9 +189,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
     known = flatten(base())
     for key in flatten(config):
-        if key.split(".")[0] not in OPEN_SECTIONS and key not in known:
-            if not key.startswith("optimizer.arguments."):
-                raise unknown("config key", key, known)
+        free = key.split(".")[0] in OPEN_SECTIONS or key.startswith("optimizer.arguments.")
+        if not free and key not in known:
+            raise unknown("config key", key, known)
     config = ConfigDict(config.to_dict())
     for name, view in list(config.views.items()):
         config.views[name] = view_keys(name, view)
@@ -263,14 +255,20 @@ def check(config: ConfigDict) -> None:
                 "checkpoint.every_steps", "checkpoint.keep"):  # fmt: skip
         if flatten(config)[key] < 1:
             raise UsageError(f"{key} must be at least 1, not {flatten(config)[key]}")
+    from avssl.evaluate.protocols import PROTOCOLS
     from avssl.train.optim import optimizer_names
 
+    for name in config.eval.protocols:
+        if name not in PROTOCOLS:
+            raise unknown("protocol in eval.protocols", str(name), PROTOCOLS)
     if config.optimizer.name not in optimizer_names():
         raise unknown("optimizer", config.optimizer.name, optimizer_names())
     if not any(keys.weight for keys in config.objectives.values()):
         raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
     if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:
-        raise UsageError("parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1")
+        raise UsageError(
+            "parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1"
+        )
     if config.batch_size % config.optimizer.accumulate:
         raise UsageError(
             f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "

@@ -35,7 +35,10 @@ def test_help_has_an_example(verb, capsys):
         ([*PRETRAIN, "--config.optimizer.name=adamm"], "adam"),
         ([*PRETRAIN, "--config.data.source=wrld:tiny"], "world"),
         ([*PRETRAIN, "--config.data.source=world:quikstart"], "quickstart"),
-        (["pretrain", "--config", "configs/quickstart.py:quicktset", "--workdir", "x"], "quicktest"),
+        (
+            ["pretrain", "--config", "configs/quickstart.py:quicktset", "--workdir", "x"],
+            "quicktest",
+        ),
         (["pretrain", "--config", "configs/quikstart.py", "--workdir", "x"], "quickstart.py"),
         (["list", "objectvies"], "objectives"),
         (["evaluate", "--workdir", "no-such-run"], "no run folder"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from avssl.config import base, differences, load_config, override, parse_value, resolve, to_json
+from avssl.config import base, differences, override, parse_value, resolve, to_json
+from avssl.config_file import load_config
 from avssl.errors import UsageError
 
 QUICKSTART = "configs/quickstart.py"

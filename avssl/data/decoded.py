@@ -17,7 +17,7 @@ from avssl.data.handle import Handle
 from avssl.data.kept import Arrays, Cache
 from avssl.data.placement import Crop, sample_window
 from avssl.data.views import AudioView, VideoView, View
-from avssl.media.decode import Frames, _audio, _video, decode_frames, select_frames
+from avssl.media.decode import Frames, audio_window, decode_frames, select_frames, video_window
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 
@@ -50,7 +50,7 @@ def window_frames(
 ) -> np.ndarray:
     """uint8 [n, height, width, 3]: `whole_frames` at the times of the view, without the others."""
     if view.seconds <= handle.duration_seconds:
-        return _video(
+        return video_window(
             handle.opened,
             handle.start_seconds + start_seconds,
             view.frames,
@@ -68,7 +68,7 @@ def samples_between(handle: Handle, first: int, last: int, rate: int, channels: 
     parts = []
     for number in range(first // per_segment, math.ceil(last / per_segment)):
         begin = number * per_segment
-        segment = _audio(
+        segment = audio_window(
             handle.opened_for_sound(),
             handle.start_seconds + number * AUDIO_SEGMENT_SECONDS,
             min(last - begin, per_segment) / rate,
@@ -79,7 +79,7 @@ def samples_between(handle: Handle, first: int, last: int, rate: int, channels: 
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.int16)
 
 
-def pad_audio(samples: np.ndarray, num_samples: int) -> np.ndarray:
+def padaudio_window(samples: np.ndarray, num_samples: int) -> np.ndarray:
     """Zeros past the end of the record."""
     missing = num_samples - len(samples)
     return np.pad(samples, ((0, missing), (0, 0))) if missing else samples
@@ -141,7 +141,7 @@ class Decoder:
             samples = samples_between(handle, window.start, last, rate, channels)
         else:
             samples = kept[0][window.start : last]
-        return pad_audio(samples, view.num_samples)
+        return padaudio_window(samples, view.num_samples)
 
     def check(self, handle: Handle, views: Iterable[View]) -> None:
         """Decodes all that the views could ask for; raises MediaError where that fails."""

@@ -1,5 +1,6 @@
 """Running a data set of batches: read threads or worker processes, and a clean end of either."""
 
+import functools
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from avssl.data.keys import printable
+from avssl.data.readahead import ReadAhead
 from avssl.data.reader import Batch, BatchReader, batch_bytes
 from avssl.data.views import View
 from avssl.data.workers import READ_THREADS_PER_WORKER, Watch, check_shared_memory, start_worker
@@ -41,7 +43,8 @@ class BatchIterator(Iterator[Batch]):
 
     def __init__(
         self,
-        dataset_of: Callable[[BatchReader], grain.MapDataset],
+        order: grain.MapDataset,
+        read: Callable[[BatchReader, Any], Batch],
         reader: BatchReader,
         views: Mapping[str, View],
         workers: int,
@@ -49,25 +52,18 @@ class BatchIterator(Iterator[Batch]):
     ):
         self._records = reader.source
         self._numbers = {name: reader.views.index(view) for name, view in views.items()}
-        threads = READ_THREADS_PER_WORKER if workers else read_threads
+        self._workers = workers
         if workers:
             num_batches = SHARED_BATCHES_PER_WORKER * workers + 1
             check_shared_memory(num_batches * batch_bytes(reader.views, reader.num_rows))
-            if not flags.FLAGS.is_parsed():
-                # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
-                flags.FLAGS.mark_as_parsed()
-        self._watch = Watch(max(1, workers) * threads, shared=workers > 0)
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-        dataset = dataset_of(reader.for_iterator(self._watch)).to_iter_dataset(options)
-        if workers:
-            small = grain.experimental.DatasetOptions(min_shm_size=MIN_SHARED_BYTES)
-            dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
-            dataset = dataset.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1),
-                worker_init_fn=start_worker,
-            )
-        self._workers = workers
-        self._iterator = iter(dataset)
+        num_readers = workers * READ_THREADS_PER_WORKER or read_threads
+        self._watch = Watch(num_readers, shared=workers > 0)
+        read_one = functools.partial(read, reader.for_iterator(self._watch))
+        self._iterator: Any = (
+            in_workers(order, read_one, workers)
+            if workers
+            else in_threads(order, read_one, read_threads)
+        )
         self._oldest = (-1, 0.0)  # the record that has been read for longest, and when it was begun
         self._stalled_seconds = 0.0
         self._looked = time.monotonic()
@@ -76,6 +72,9 @@ class BatchIterator(Iterator[Batch]):
     def __next__(self) -> Batch:
         try:
             batch = next(self._iterator)
+        except StopIteration:
+            self.close()
+            raise
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise
@@ -138,7 +137,7 @@ class BatchIterator(Iterator[Batch]):
         self._watch.close()
         self._iterator = iter(())
         if self._workers:
-            # Batches that were read ahead lie in shared memory, and reference cycles hold them there.
+            # Batches that were read ahead lie in shared memory, held by reference cycles.
             gc.collect()
             # Grain frees them in a thread of its own, which the end of the program would cut off.
             time.sleep(FREEING_SECONDS)
@@ -147,6 +146,31 @@ class BatchIterator(Iterator[Batch]):
         for _, _, process in self._watch.busy():
             if process != os.getpid():
                 os.kill(process, signal.SIGKILL)
+
+
+def in_threads(order: grain.MapDataset, read: Callable[[Any], Batch], num_threads: int) -> Any:
+    # Grain's bookkeeping is not made for threads; what takes long happens outside the lock.
+    lock = threading.Lock()
+
+    def read_number(number: int) -> Batch:
+        with lock:
+            chosen = order[number]
+        return read(chosen)
+
+    return ReadAhead(read_number, len(order), num_threads)
+
+
+def in_workers(order: grain.MapDataset, read: Callable[[Any], Batch], workers: int) -> Any:
+    if not flags.FLAGS.is_parsed():
+        # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
+        flags.FLAGS.mark_as_parsed()
+    threads = READ_THREADS_PER_WORKER
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+    dataset = order.map(read).to_iter_dataset(options)
+    small = grain.experimental.DatasetOptions(min_shm_size=MIN_SHARED_BYTES)
+    dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
+    workers_options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
+    return iter(dataset.mp_prefetch(workers_options, worker_init_fn=start_worker))
 
 
 def _copied(tree: Any) -> Any:

@@ -83,11 +83,7 @@ class Pipeline:
         chosen = chosen.batch(self.batch_size, drop_remainder=True)
         chosen = chosen.slice(slice(start_step, stop_step or sys.maxsize))
         return BatchIterator(
-            lambda reader: chosen.map(reader.batch),
-            self.reader,
-            self.views,
-            self.workers,
-            self.read_threads,
+            chosen, BatchReader.batch, self.reader, self.views, self.workers, self.read_threads
         )
 
     def names_of(self, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -121,10 +117,7 @@ def evaluation_batches(
     )
     num_batches = math.ceil(len(members) / batch_size)
     return BatchIterator(
-        lambda reader: grain.MapDataset.range(num_batches).map(reader.in_order),
-        reader,
-        views,
-        workers,
+        grain.MapDataset.range(num_batches), BatchReader.in_order, reader, views, workers
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from avssl.data.decoded import Decoder, crop_frames
 from avssl.data.handle import Facts, Handle
-from avssl.data.keys import printable
 from avssl.data.kept import make_cache
+from avssl.data.keys import printable
 from avssl.data.placement import anchor_windows, place_in_space, place_in_time
 from avssl.data.record import Source
 from avssl.data.views import VideoView, View
@@ -182,8 +182,8 @@ class BatchReader:
                 batch["fault"][row] = NONE if step == 0 else wanted
                 return
         raise AvsslError(
-            f"none of {num_tries} records from '{printable(self.source.key(wanted))}' on can be read "
-            f"(the last: {error}); run `avssl data verify {self.source.spec}`"
+            f"none of {num_tries} records from '{printable(self.source.key(wanted))}' on can be "
+            f"read (the last: {error}); run `avssl data verify {self.source.spec}`"
         )
 
     def _read(self, batch: Batch, row: int, position: int, index: int) -> MediaError | None:

@@ -65,7 +65,7 @@ def check_shared_memory(needed_bytes: int, folder: str = "/dev/shm") -> None:
 
 
 class Watch:
-    """What each reader of one iterator is at; `shared` with worker processes, which open its file."""
+    """What each reader of one iterator is at; `shared` with workers, which open its file."""
 
     def __init__(self, num_readers: int, *, shared: bool = False) -> None:
         self.path: str | None = None

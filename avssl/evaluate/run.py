@@ -7,52 +7,29 @@ is held out, by a hash of the keys: the run may have trained on it, and the line
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from avssl.config import from_json, say
+from avssl.config import ConfigDict, from_json, say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
-from avssl.errors import UsageError, unknown
+from avssl.errors import AvsslError, UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
-from avssl.evaluate.knn import knn_top1
-from avssl.evaluate.linear import linear_probe
-from avssl.evaluate.retrieval import retrieval, retrieval_chance
+from avssl.evaluate.protocols import PROBES, PROTOCOLS, Sides
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.train.checkpoint_reader import CheckpointReader
-from avssl.objectives.base import Objective
 from avssl.train.model import Model, build_model
 
 HELD_OUT_FRACTION = 0.2
-PROBED = ("video", "audio", "joint")
 
-
-@dataclasses.dataclass(frozen=True)
-class Sides:
-    """One set of weights and the features they give on the training and on the test part."""
-
-    variables: Any
-    train: Extracted
-    test: Extracted
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One number of one set of weights."""
-
-    features: str
-    metric: str
-    value: float
-    chance: float
+Part = tuple[Source, np.ndarray]
 
 
 def evaluate_folder(
@@ -63,31 +40,101 @@ def evaluate_folder(
     protocols: Sequence[str] = (),
     json_file: Path | None = None,
 ) -> list[Row]:
-    """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`."""
+    """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
+
+    A protocol that the data do not allow is left out with a word if it comes from the config, which
+    lists those of every run; asked for by name in `protocols` it is an error.
+    """
     config = run_config(workdir)
-    chosen = tuple(protocols) or tuple(config.eval.protocols)
-    for name in chosen:
-        if name not in PROTOCOLS:
-            raise unknown("protocol", name, PROTOCOLS)
+    asked_for = bool(protocols)
+    chosen = known_protocols(protocols or config.eval.protocols)
     train, test = sources(config, data, test_data)
-    model = build_model(config)
-    step, variables = trained_variables(workdir, model)
-    extractor = Extractor(model)
-    trained = both_sides(extractor, variables, train, test)
-    random = both_sides(extractor, baseline(config, model), train, test)
-    num_clips = len(trained.test.index)
-    say(f"evaluated step {step} of {workdir} on {num_clips} clips of {test[0].spec}")
-    rows = [
-        Row(name, ours.features, ours.metric, ours.value, theirs.value, ours.chance, num_clips)
-        for name in chosen
-        for ours, theirs in zip(
-            PROTOCOLS[name](model, trained), PROTOCOLS[name](model, random), strict=True
-        )
-    ]
-    print_table(rows)
-    write_json(workdir / "eval.json", rows)
+    chosen = allowed(chosen, train, test, asked_for)
+    rows = measured(config, workdir, train, test, chosen, asked_for) if chosen else []
+    if rows:
+        print_table(rows)
     if json_file is not None:
         write_json(json_file, rows)
+    try:
+        write_json(workdir / "eval.json", rows)
+    except AvsslError as error:
+        # The run may be somebody else's; the results are where they were asked for.
+        if json_file is None:
+            raise
+        say(f"{error}: only {json_file} was written")
+    return rows
+
+
+def known_protocols(names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in PROTOCOLS:
+            raise unknown("protocol", name, PROTOCOLS)
+    return tuple(names)
+
+
+def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) -> list[str]:
+    """The protocols that the labels allow, which is known before anything is decoded."""
+    probes = [name for name in protocols if name in PROBES]
+    try:
+        if probes:
+            check_classes(train, test)
+    except UsageError as error:
+        if asked_for:
+            raise
+        say(f"left out: {', '.join(probes)}, as {error}")
+        return [name for name in protocols if name not in probes]
+    return list(protocols)
+
+
+def check_classes(train: Part, test: Part) -> None:
+    """Refuses, before any clip is decoded, what no probe could be trained or scored on."""
+    for (source, indices), num_needed, purpose in ((train, 2, "trained"), (test, 1, "scored")):
+        labels = source.labels()[indices]
+        if (num_classes := len(np.unique(labels[labels >= 0]))) < num_needed:
+            raise UsageError(
+                f"a probe cannot be {purpose} on {source.spec}, whose clips have "
+                f"{num_classes or 'no'} class{'' if num_classes == 1 else 'es'}: sort its videos "
+                "into a folder per class, or list them with labels in a manifest"
+            )
+
+
+def measured(
+    config: ConfigDict,
+    workdir: Path,
+    train: Part,
+    test: Part,
+    protocols: Sequence[str],
+    asked_for: bool,
+) -> list[Row]:
+    """The rows of these protocols."""
+    model = build_model(config)
+    step, variables = trained_variables(workdir, model)
+    train, test = usable(model, *train), usable(model, *test)
+    extractor = Extractor(model)
+    random = both_sides(extractor, baseline(config, model), train, test)
+    trained = both_sides(extractor, variables, train, test)
+    for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
+        if num_lost := len(indices) - len(extracted.index):
+            say(
+                f"{source.spec}: {num_lost} of {len(indices)} clips are not used: "
+                f"{extracted.num_unreadable} cannot be read, the others lack a modality"
+            )
+    say(f"evaluated step {step} of {workdir} on {len(trained.test.index)} clips of {test[0].spec}")
+    rows = []
+    for name in protocols:
+        try:
+            pairs = list(
+                zip(PROTOCOLS[name](model, trained), PROTOCOLS[name](model, random), strict=True)
+            )
+        except UsageError as error:
+            if asked_for:
+                raise
+            say(f"left out: {name}, as {error}")
+            continue
+        rows += [
+            Row(name, ours.features, ours.metric, ours.value, theirs.value, ours.chance, ours.n)
+            for ours, theirs in pairs
+        ]
     return rows
 
 
@@ -97,7 +144,10 @@ def run_config(workdir: Path) -> ConfigDict:
         raise UsageError(
             f"{workdir} is no run folder: it has no config.json; see `avssl pretrain --help`"
         )
-    return from_json(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from error
 
 
 def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
@@ -109,9 +159,6 @@ def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
     abstract = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     items = {name: abstract[name] for name in ("params", "batch_stats")}
     return step, reader.restore(step, items)
-
-
-Part = tuple[Source, np.ndarray]
 
 
 def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
@@ -132,7 +179,7 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
 
 
 def both_sides(extractor: Extractor, variables: Any, train: Part, test: Part) -> Sides:
-    fitted, scored = (one_side(extractor, variables, *part) for part in (train, test))
+    fitted, scored = (one_side(extractor, variables, part) for part in (train, test))
     labels = classes_by_name(scored.labels, test[0].label_names, train[0].label_names)
     return Sides(variables, fitted, dataclasses.replace(scored, labels=labels))
 
@@ -151,21 +198,27 @@ def classes_by_name(
     return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)
 
 
-def one_side(
-    extractor: Extractor, variables: Any, source: Source, indices: np.ndarray
-) -> Extracted:
-    needed = {view.modality for view in extractor.model.views.values()}
-    usable, num_left_out = usable_indices(source, needed, indices)
-    if num_left_out:
-        say(f"{source.spec}: {num_left_out} clips lack a modality and are left out")
-    extracted = extractor.extract(variables, source, usable)
+def one_side(extractor: Extractor, variables: Any, part: Part) -> Extracted:
+    """Features of the clips that have every modality the model looks at."""
+    extracted = extractor.extract(variables, *part)
     whole = np.logical_and.reduce(list(extracted.present.values()))
-    if extracted.num_unreadable or not whole.all():
-        say(
-            f"{source.spec}: {extracted.num_unreadable} clips could not be read, "
-            f"{int((~whole).sum())} lack a modality; {int(whole.sum())} are scored"
+    if not whole.any():
+        raise UsageError(
+            f"none of the {len(part[1])} clips of {part[0].spec} can be used; look at them with "
+            f"`avssl data verify {part[0].spec}`"
         )
     return extracted.where(whole)
+
+
+def usable(model: Model, source: Source, indices: np.ndarray) -> Part:
+    """The records that have every modality the model looks at, as far as the source knows."""
+    needed = {view.modality for view in model.views.values()}
+    kept, num_left_out = usable_indices(source, needed, indices)
+    if num_left_out:
+        say(f"{source.spec}: {num_left_out} clips lack a modality and are left out")
+    if not len(kept):
+        raise UsageError(f"no clip of {source.spec} has {' and '.join(sorted(needed))}")
+    return source, kept
 
 
 def baseline(config: ConfigDict, model: Model) -> Any:
@@ -182,86 +235,3 @@ def baseline(config: ConfigDict, model: Model) -> Any:
         return random_variables(model, config.seed, itertools.islice(batches, NUM_BATCHES))
     finally:
         batches.close()
-
-
-def probed(extracted: Extracted) -> dict[str, np.ndarray]:
-    """Features by name; joint ones are both, each scaled to unit length so that neither drowns the other."""
-    kinds = dict(extracted.embeddings)
-    if {"video", "audio"} <= kinds.keys():
-        unit = [
-            array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
-            for array in (kinds["video"], kinds["audio"])
-        ]
-        kinds["joint"] = np.concatenate(unit, axis=1)
-    return {name: kinds[name] for name in PROBED if name in kinds}
-
-
-def knn(model: Model, sides: Sides) -> list[Score]:
-    return probes(sides, knn_top1)
-
-
-def linear(model: Model, sides: Sides) -> list[Score]:
-    return probes(sides, lambda *arrays: linear_probe(*arrays).top1)
-
-
-def probes(sides: Sides, top1: Callable[..., float]) -> list[Score]:
-    """A probe's top-1 on each kind of features; chance is a guess among the classes of the training part."""
-    train, test = probed(sides.train), probed(sides.test)
-    num_classes = max(len(np.unique(sides.train.labels[sides.train.labels >= 0])), 1)
-    return [
-        Score(
-            name,
-            "top1",
-            top1(train[name], sides.train.labels, test[name], sides.test.labels),
-            1 / num_classes,
-        )
-        for name in train
-    ]
-
-
-def across_modalities(model: Model, sides: Sides) -> list[Score]:
-    """Each test clip's sound among the videos of all test clips, and the other way round.
-
-    With several objectives the first that can rank gives `r1` and `class_p1`, the others `NAME/r1` ...
-    """
-    scores = []
-    for name, objective in model.objectives.items():
-        outputs = sides.test.outputs[name]
-        if not {"video", "audio"} <= outputs.keys():
-            say(f"retrieval: objective '{name}' has no score between a video and a sound")
-            continue
-        parameters = sides.variables["params"]["objectives"][name]
-        labels = sides.test.labels if np.all(sides.test.labels >= 0) else None
-        prefix = f"{name}/" if scores else ""
-        for query, gallery in (("video", "audio"), ("audio", "video")):
-            rank = partial(directed, objective, query == "audio")
-            found = retrieval(
-                outputs[query],
-                outputs[gallery],
-                index=sides.test.index,
-                labels=labels,
-                similarity=jax.tree_util.Partial(rank, parameters),
-            )
-            chance = retrieval_chance(sides.test.index, labels)
-            scores += [
-                Score(f"{query}->{gallery}", f"{prefix}{metric}", found[metric], chance[metric])
-                for metric in ("r1", "class_p1")
-                if metric in found
-            ]
-    return scores
-
-
-def directed(
-    objective: Objective, transpose: bool, parameters: Any, queries: Any, gallery: Any
-) -> Any:
-    """The objective's score between queries and gallery, whichever of them is the video."""
-    pair = (gallery, queries) if transpose else (queries, gallery)
-    scores = objective.apply({"params": parameters}, *pair, method="similarity")
-    return scores.T if transpose else scores
-
-
-PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
-    "knn": knn,
-    "linear": linear,
-    "retrieval": across_modalities,
-}

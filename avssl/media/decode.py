@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int, Int16, UInt8
 
 from avssl.media.channels import check_channels
 from avssl.media.container import OpenMedia, open_media
@@ -15,18 +16,18 @@ from avssl.media.video import DISPLAY_TOLERANCE_SECONDS, Scaler, shown_frames
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """`pixels` uint8 [n, height, width, 3]; `times` float64 [n], seconds from time zero."""
+    """Frames and when each begins, in seconds from time zero."""
 
-    pixels: np.ndarray
-    times: np.ndarray
+    pixels: UInt8[np.ndarray, "n height width 3"]
+    times: Float[np.ndarray, "n"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """What one window holds; None for a track that was not asked for or that the file lacks."""
 
-    video: np.ndarray | None
-    audio: np.ndarray | None
+    video: UInt8[np.ndarray, "n height width 3"] | None
+    audio: Int16[np.ndarray, "samples channels"] | None
     num_nonfinite_samples: int
 
 
@@ -55,8 +56,10 @@ def decode_frames(
         return Frames(np.stack(pixels), np.array(times, np.float64))
 
 
-def select_frames(times: np.ndarray, wanted: Sequence[float] | np.ndarray) -> np.ndarray:
-    """int64 [n]: the frame on display at each wanted time: the last that began, or the first."""
+def select_frames(
+    times: Float[np.ndarray, "n"], wanted: Sequence[float] | Float[np.ndarray, "k"]
+) -> Int[np.ndarray, "k"]:
+    """The frame on display at each wanted time: the last that had begun, or else the first."""
     latest = np.asarray(wanted, np.float64) + DISPLAY_TOLERANCE_SECONDS
     return np.maximum(np.searchsorted(times, latest, side="right") - 1, 0)
 
@@ -69,14 +72,14 @@ def decode_video(
     fps: float,
     short_side: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
-) -> np.ndarray:
-    """uint8 [num_frames, height, width, 3]: what is on display at start + k / fps.
+) -> UInt8[np.ndarray, "num_frames height width 3"]:
+    """What is on display at start + k / fps.
 
     The same pixels as `decode_frames` and `select_frames` give, without scaling frames that go
     unused.
     """
     with open_media(media, limits) as opened:
-        return _video(opened, start_seconds, num_frames, fps, short_side)
+        return video_window(opened, start_seconds, num_frames, fps, short_side)
 
 
 def decode_audio(
@@ -87,14 +90,14 @@ def decode_audio(
     rate: int,
     channels: int,
     limits: Limits = DEFAULT_LIMITS,
-) -> np.ndarray:
-    """int16 [round(seconds * rate), channels] from the sample nearest to `start_seconds` on.
+) -> Int16[np.ndarray, "samples channels"]:
+    """round(seconds * rate) samples, from the one nearest to `start_seconds` on.
 
     Zeros where the track has not started or has ended. `channels`: 1 is the mean of the track's, 2
     stereo, 4 first-order ambisonics, which a track of four channels is taken to be (`channels.py`).
     """
     with open_media(media, limits) as opened:
-        return _audio(opened, start_seconds, seconds, rate, channels)
+        return audio_window(opened, start_seconds, seconds, rate, channels)
 
 
 def decode_clip(
@@ -118,10 +121,10 @@ def decode_clip(
     with open_media(media, limits) as opened:
         video = audio = None
         if num_frames and opened.video is not None:
-            video = _video(opened, start_seconds, num_frames, fps, short_side)
+            video = video_window(opened, start_seconds, num_frames, fps, short_side)
         if audio_seconds and opened.audio is not None:
             start = start_seconds if audio_start_seconds is None else audio_start_seconds
-            audio = _audio(opened, start, audio_seconds, audio_rate, audio_channels)
+            audio = audio_window(opened, start, audio_seconds, audio_rate, audio_channels)
         return Clip(video, audio, opened.num_nonfinite_samples)
 
 
@@ -131,9 +134,10 @@ def _scaler(opened: OpenMedia, short_side: int | None) -> Scaler:
     return Scaler(opened, short_side)
 
 
-def _video(
+def video_window(
     opened: OpenMedia, start: float, num_frames: int, fps: float, short_side: int | None
 ) -> np.ndarray:
+    """`decode_video` of an open file."""
     scale = _scaler(opened, short_side)
     pixels: np.ndarray | None = None
     filled = 0
@@ -152,7 +156,10 @@ def _video(
     return pixels
 
 
-def _audio(opened: OpenMedia, start: float, seconds: float, rate: int, channels: int) -> np.ndarray:
+def audio_window(
+    opened: OpenMedia, start: float, seconds: float, rate: int, channels: int
+) -> np.ndarray:
+    """`decode_audio` of an open file. What a decoder remembers of earlier windows may be heard."""
     check_channels(channels)
     if opened.audio is None:
         raise MediaError("has no audio track")

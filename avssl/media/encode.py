@@ -8,6 +8,7 @@ import av
 import av.codec.context
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import Int16, UInt8
 
 from avssl.errors import UsageError
 from avssl.media.video import INTERPOLATION
@@ -46,7 +47,8 @@ class Mp4Writer:
             # A keyframe every `gop` frames and nowhere else, nothing that refers across it, and
             # frames leave the decoder as they enter: B-frames save no bytes at this preset.
             # mbtree reads memory that nobody wrote where rows are short: other bytes on every run.
-            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:mbtree=0",
+            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0"
+            ":mbtree=0",
         }
         stream = self._container.add_stream("libx264", rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)
@@ -110,16 +112,16 @@ class Mp4Writer:
 
 
 def encode_clip(
-    frames: np.ndarray | None,
+    frames: UInt8[np.ndarray, "n height width 3"] | None,
     fps: float | Fraction,
-    audio: np.ndarray | None,
+    audio: Int16[np.ndarray, "samples channels"] | None,
     audio_rate: int,
     *,
     gop: int = 16,
     crf: int = 23,
     path: str | os.PathLike | None = None,
 ) -> bytes:
-    """An MP4 of uint8 [n, height, width, 3] frames and int16 [m, channels] samples, or one of them.
+    """An MP4 of frames and sound, or of one of them.
 
     Both begin at time 0: the encoder's priming is hidden by an edit list, which `decode_audio`
     honours. One, two or four channels (ambisonics); with `path` the bytes are written there too.

@@ -1,4 +1,4 @@
-"""Which packets need no decoding: nobody asked for their frames, and no other frame refers to them."""
+"""Which packets need no decoding: nobody asked for their frames, no other frame needs them."""
 
 import bisect
 import collections
@@ -16,8 +16,8 @@ def with_use(
     """Each packet, and whether its frame may be on display at one of the wanted times.
 
     `wanted` rises; what is shown after the last of them counts as used. A frame is of no use if
-    another one, near it in the file, is shown after it but still by the first wanted time. Whether a
-    frame without use can go undecoded, the decoder knows: `skip_frame = "NONREF"`.
+    another one, near it in the file, is shown after it but still by the first wanted time. Whether
+    it can then go undecoded, the decoder knows: `skip_frame = "NONREF"`.
     """
     # The times of the packets around the first one that waits, both sent before and after it.
     around: collections.deque[float] = collections.deque()

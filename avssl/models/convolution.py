@@ -13,7 +13,7 @@ sizes under a stride.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 
 import flax.linen as nn
 import jax
@@ -109,8 +109,8 @@ def _kernel_gradient_by_products(x, kernel, g, *, strides, padding):
     blocks = _num_blocks(batch, patch_bytes)
     if blocks == 1:
         return block_gradient(x, g).astype(kernel.dtype)
-    # The block is the minor part of the row's number, so that a batch which is sharded in its
-    # major part stays where it is.
+    # The block is the minor part of the row's number: a batch that is split over devices by its
+    # major part then stays where it is, as long as they divide it.
     x = x.reshape(batch // blocks, blocks, *x.shape[1:])
     g = g.reshape(batch // blocks, blocks, *g.shape[1:])
 
@@ -141,7 +141,7 @@ def _by_taps(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[i
         frames = frames.reshape(-1, *frames.shape[2:])
         return convolve2d(frames, kernel[offset], strides[1:], padding[1:])
 
-    total = sum(tap(offset) for offset in range(taps))
+    total = reduce(jnp.add, [tap(offset) for offset in range(taps)])
     return total.reshape(x.shape[0], out_time, *total.shape[1:])
 
 

@@ -14,7 +14,8 @@ from avssl.models.r2plus1d import R2Plus1D18
 from avssl.models.small import SmallAudio, SmallVideo
 from avssl.models.vgg import L3Audio, L3Video
 
-ENCODERS: dict[str, type[nn.Module]] = {
+# `Any`, because an encoder has a `modality` beside what every module has.
+ENCODERS: dict[str, type[Any]] = {
     "conv2d10": Conv2D10,
     "l3_audio": L3Audio,
     "l3_video": L3Video,

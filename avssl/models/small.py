@@ -23,7 +23,7 @@ class SmallVideo(nn.Module):
 
     stem_width: int = 64
     widths: tuple[int, ...] = (64, 128, 128)
-    strides: tuple[int, ...] = (1, 2, 2)
+    strides: tuple[int, ...] = (2, 1, 2)
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 

@@ -29,5 +29,7 @@ def build_objective(name: str, config: Mapping[str, Any]) -> Objective:
     for key in config:
         if key not in defaults:
             raise unknown(f"key of objective '{name}'", key, defaults)
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+    }
     return OBJECTIVES[name](**values)

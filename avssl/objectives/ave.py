@@ -17,7 +17,7 @@ TYPICAL_DISTANCE = 2**0.5
 class Ave(Objective):
     """Do picture and sound belong together, decided from their distance (Arandjelovic & Zisserman 2018).
 
-    "Objects that Sound" (arXiv 1712.06651, section 3): embeddings by 512-128 ReLU, 128-128 and L2 normalisation;
+    "Objects that Sound" (arXiv 1712.06651, section 3): embeddings by 512-128 ReLU, 128-128, length 1;
     logits = weight * distance + bias with two weights and two biases; softmax cross-entropy, half of the pairs
     corresponding. The common space serves retrieval.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
+from avssl.config import ConfigDict
 from avssl.train.mesh import check_batch_divides
 from avssl.train.model import Model, build_model
 from avssl.train.run import build_setup, fresh_state

@@ -92,7 +92,9 @@ class Loop:
                 self.save(step, state)
                 saved = step
             if stop:
-                raise Preempted(f"stopped on request after step {step}; the same command resumes it")
+                raise Preempted(
+                    f"stopped on request after step {step}; the same command resumes it"
+                )
             batch = next(self.feed)
             state, logs = self.step_function(state, batch)
             pending.append((step + 1, logs))

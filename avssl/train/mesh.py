@@ -60,7 +60,7 @@ def start_processes(
         ) from error
 
 
-def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """All devices, or the given ones, as `data` x `fsdp`."""
     devices = jax.devices() if devices is None else list(devices)
     num_devices = len(devices)
@@ -130,12 +130,16 @@ def place_on_mesh(mesh: Mesh) -> Callable[[Any], Any]:
 
 
 def place_for_pmap(mesh: Mesh) -> Callable[[Any], Any]:
-    """Host-local numpy batches with a leading axis of local devices."""
+    """Host-local numpy batches to global arrays with a leading axis of all devices."""
     num_local = len(mesh.local_devices)
+    on_mesh = place_on_mesh(mesh)
 
     def place(batch: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf: leaf.reshape(num_local, leaf.shape[0] // num_local, *leaf.shape[1:]), batch
+        return on_mesh(
+            jax.tree.map(
+                lambda leaf: leaf.reshape(num_local, leaf.shape[0] // num_local, *leaf.shape[1:]),
+                batch,
+            )
         )
 
     return place

@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
-from ml_collections import ConfigDict
 
+from avssl.config import ConfigDict
 from avssl.data.views import VideoView, View, build_view
 from avssl.errors import UsageError
 from avssl.losses.monitors import cosine_monitors, spread_monitors
@@ -24,7 +24,7 @@ from avssl.models.registry import build_encoder
 from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Objective, Outputs, Read, check_names
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
-from avssl.signal.frontends import Frontend, build_frontend
+from avssl.signal.frontends import build_frontend
 from avssl.train.mesh import compute_type, float_type
 
 Variables = dict[str, Any]
@@ -46,7 +46,7 @@ class Model:
 
     views: Mapping[str, View]
     encoders: Mapping[str, nn.Module]
-    frontends: Mapping[str, Frontend]
+    frontends: Mapping[str, Any]  # a front end of signal/ by encoder: video ones take no rate
     objectives: Mapping[str, Objective]
     reads: tuple[Read, ...]
     precision: str = "float32"
@@ -126,7 +126,7 @@ class Model:
     ) -> tuple[dict[Read, Features], Any]:
         """Each distinct read once; views of equal specification are one view, whatever their names."""
         made: dict[tuple[View, str, str], Features] = {}
-        prepared: dict[tuple[View, Frontend], Array] = {}
+        prepared: dict[tuple[View, Any], Array] = {}
         statistics = dict(variables["batch_stats"]["encoders"])
         for read in self.reads:
             view, frontend = self.views[read.view], self.frontends[read.encoder]
@@ -281,7 +281,9 @@ def build_model(config: ConfigDict) -> Model:
         check_names(name, objective, views, encoders)
         reads.update(dict.fromkeys(objective.reads()))
         if config.ema.decay == 0 and any(read.mode == "ema" for read in objective.reads()):
-            raise UsageError(f"objective '{name}' reads averaged parameters: set --config.ema.decay")
+            raise UsageError(
+                f"objective '{name}' reads averaged parameters: set --config.ema.decay"
+            )
     used = {read.encoder for read in reads}
     return Model(
         views=views,

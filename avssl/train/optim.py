@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
+from avssl.config import ConfigDict
 from avssl.errors import UsageError, unknown
 from avssl.train.mesh import path_name
 
@@ -52,9 +52,9 @@ def decays(path: Sequence[Any], leaf: Any) -> bool:
 def build_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     """The optimiser of a resolved config's `optimizer` group.
 
-  Optimisers that take a `weight_decay` (adamw, lamb, lion ...) decouple it; for the others it is added to
-    the gradient, as PyTorch's Adam and SGD do. rules: the first whose expression is found in a parameter's
-    path multiplies its learning rate and sets its decay; The default decays kernels alone.
+    Optimisers that take a `weight_decay` (adamw, lamb, lion ...) decouple it; for the others it is added to
+      the gradient, as PyTorch's Adam and SGD do. rules: the first whose expression is found in a parameter's
+      path multiplies its learning rate and sets its decay; The default decays kernels alone.
     """
     rules = [checked_rule(rule) for rule in config.rules]
     groups: dict[str, tuple[float, float]] = {}
@@ -80,7 +80,9 @@ def build_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformat
 
     def split(params: Any) -> optax.GradientTransformation:
         names_of = labels(params)
-        return optax.partition({name: transform(*group) for name, group in groups.items()}, names_of)
+        return optax.partition(
+            {name: transform(*group) for name, group in groups.items()}, names_of
+        )
 
     def init(params: Any) -> Any:
         return split(params).init(params)

@@ -12,9 +12,8 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from avssl.config import differences, say, to_json
+from avssl.config import ConfigDict, differences, say, to_json
 from avssl.data.feed import DeviceFeed
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
@@ -158,7 +157,7 @@ def open_pipeline(config: ConfigDict, source: Source, model: Model) -> Pipeline:
 
 
 def build_setup(
-    config: ConfigDict, model: Model, devices: Sequence[jax.Device] | None = None
+    config: ConfigDict, model: Model, devices: Sequence[Any] | None = None
 ) -> Setup:
     """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all."""
     mesh = make_mesh(config.parallel.fsdp, devices)

@@ -1,5 +1,6 @@
 """What a run starts from: its own checkpoint, else `init_from`, else scratch; and it says which."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ def graft(state: TrainState, given: dict[str, Any], where: Path) -> tuple[TrainS
             lambda path, leaf: placed.get(f"{item}/{path_name(path)}", leaf), getattr(state, item)
         )
 
-    state = state.replace(params=fill("params"), batch_stats=fill("batch_stats"))
+    state = dataclasses.replace(state, params=fill("params"), batch_stats=fill("batch_stats"))
     if state.ema:
-        state = state.replace(ema=jax.tree.map(lambda leaf: leaf.copy(), state.params))
+        state = dataclasses.replace(state, ema=jax.tree.map(lambda leaf: leaf.copy(), state.params))
     groups = sorted({"/".join(name.split("/")[:3]) for name in missing})
     left = f"; left at random: {', '.join(groups)}" if groups else ""
     return state, f"{taken} arrays{left}"

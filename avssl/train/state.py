@@ -1,5 +1,6 @@
 """Everything that a step changes."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ class TrainState:
 
     def with_items(self, items: dict[str, Any]) -> "TrainState":
         items = dict(items)
-        return self.replace(**items.pop("counters"), **items)
+        return dataclasses.replace(self, **items.pop("counters"), **items)
 
 
 def initial_state(model: Model, optimizer: Any, seed: int, ema_decay: float) -> TrainState:

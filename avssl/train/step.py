@@ -73,8 +73,8 @@ def loss_and_gradients(
         return model.encode({**variables, "params": params}, rows, key, train=True)
 
     def compare(params: Any, outputs: Any) -> tuple[Array, Any]:
-        gathered = seam.gather((outputs, without_views(batch)))
-        return model.loss({**variables, "params": params}, *gathered, key, train=True)
+        outputs, small = seam.gather((outputs, without_views(batch)))
+        return model.loss({**variables, "params": params}, outputs, small, key, train=True)
 
     if accumulate == 1:
 
@@ -161,14 +161,14 @@ class PlacedStep:
 
     run: Any
     place: Callable[[Any], Any]
-    abstract: Callable[[jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]
+    example: Callable[[jax.ShapeDtypeStruct], Any]
 
     def compile(
         self, state: Any, example_batch: Callable[[int], Any], batch_size: int
     ) -> Callable[[TrainState, Any], tuple[TrainState, Logs]]:
         """The compiled step, from shapes alone; `state` may be abstract."""
         shapes = jax.eval_shape(lambda: example_batch(batch_size))
-        return self.run.lower(state, jax.tree.map(self.abstract, shapes)).compile()
+        return self.run.lower(state, jax.tree.map(self.example, shapes)).compile()
 
 
 def place_step(
@@ -198,8 +198,11 @@ def place_step(
 
 
 def mapped_step(step: Callable[..., Any], mesh: Mesh) -> PlacedStep:
-    """The step under pmap. The state goes in and comes out whole, so checkpoints are as on a mesh."""
-    num_devices, num_local = mesh.size, len(mesh.local_devices)
+    """The step under pmap. The state goes in and comes out whole, so checkpoints are as on a mesh.
+
+    Only its compiled form may be called: that takes and gives global arrays, while with several processes
+    `jax.pmap` itself would make the state local to each, which no checkpoint can hold.
+    """
     mapped = jax.pmap(
         step,
         axis_name=MAPPED_AXIS,
@@ -208,9 +211,11 @@ def mapped_step(step: Callable[..., Any], mesh: Mesh) -> PlacedStep:
         donate_argnums=0,
         devices=list(mesh.devices.flat),
     )
+    sharding = batch_sharding(mesh)
 
-    def local_rows(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        shape = (num_local, leaf.shape[0] // num_devices, *leaf.shape[1:])
-        return jax.ShapeDtypeStruct(shape, leaf.dtype)
+    def rows_by_device(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        # An array, since with several processes the lowering of pmap takes no shapes.
+        shape = (mesh.size, leaf.shape[0] // mesh.size, *leaf.shape[1:])
+        return jnp.zeros(shape, leaf.dtype, device=sharding)
 
-    return PlacedStep(mapped, place_for_pmap(mesh), local_rows)
+    return PlacedStep(mapped, place_for_pmap(mesh), rows_by_device)

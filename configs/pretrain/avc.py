@@ -2,7 +2,7 @@
 
 Arandjelovic & Zisserman 2017 (arXiv 1705.08168). Batch 16 on each of 16 GPUs, Adam 1e-4, weight decay 1e-5.
 
-  avssl pretrain --config configs/pretrain/avc.py --workdir runs/avc --config.data.source=tfds:data/flickr-soundnet
+  avssl pretrain --config configs/pretrain/avc.py --workdir runs/avc --config.data.source=tfds:data/flickr
 
 Expected: 78 % correspondence accuracy on Flickr-SoundNet, ESC-50 79.3 with a linear SVM (as published).
 Measured: not run at this scale.

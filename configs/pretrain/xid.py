@@ -1,4 +1,4 @@
-"""Cross-modal instance discrimination at AVID's scale: R(2+1)D-18 and Conv2D-10, 8 frames at 224 px, 2 s of sound.
+"""Cross-modal instance discrimination at AVID's scale: R(2+1)D-18, Conv2D-10, 8 frames at 224 px, 2 s of sound.
 
 Encoders, inputs, augmentation and optimiser of Morgado et al. 2021 (arXiv 2004.12943), Kinetics-400, with the
 in-batch InfoNCE in place of the memory bank. Build the data first (`avssl data build --short-side 256`).
@@ -26,9 +26,7 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.views.audio = dict(modality="audio", seconds=2.0, rate=24000, volume=0.1)
     config.encoders.video = dict(name="r2plus1d18", modality="video", frontend=dict(name="rgb"))
-    config.encoders.audio = dict(
-        name="conv2d10", modality="audio", frontend=dict(name="stft_db")
-    )
+    config.encoders.audio = dict(name="conv2d10", modality="audio", frontend=dict(name="stft_db"))
     config.objectives.xid = dict(weight=1.0)
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 2e-4

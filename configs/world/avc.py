@@ -1,6 +1,6 @@
 """Binary correspondence (L3-Net) on the embedded world, with the quickstart's small encoders.
 
-  avssl pretrain --config configs/world/avc.py --workdir runs/world-avc
+avssl pretrain --config configs/world/avc.py --workdir runs/world-avc
 """
 
 from pathlib import Path

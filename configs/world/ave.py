@@ -1,6 +1,6 @@
 """Correspondence from distance (AVE-Net) on the embedded world, with the quickstart's small encoders.
 
-  avssl pretrain --config configs/world/ave.py --workdir runs/world-ave
+avssl pretrain --config configs/world/ave.py --workdir runs/world-ave
 """
 
 from pathlib import Path

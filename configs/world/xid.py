@@ -1,6 +1,6 @@
 """Symmetric InfoNCE (xID) on the embedded world, with the quickstart's small encoders.
 
-  avssl pretrain --config configs/world/xid.py --workdir runs/world-xid
+avssl pretrain --config configs/world/xid.py --workdir runs/world-xid
 """
 
 from pathlib import Path

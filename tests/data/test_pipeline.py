@@ -113,7 +113,9 @@ def test_no_cache_changes_a_number(source, expected, cache, tmp_path, monkeypatc
     monkeypatch.setenv("AVSSL_CACHE", str(tmp_path))
     pipeline = Pipeline(source, VIEWS, batch_size=BATCH, seed=3, cache=cache)
     assert_same(expected, take(pipeline, 6))
-    # What the first iterator kept, the second is served from.
+    # What the first iterator kept, the second is served from: but for the bad one, no file is read.
+    media = [None] * len(source)
+    monkeypatch.setattr(source, "media", media)
     assert_same(expected, take(pipeline, 6))
 
 

@@ -242,7 +242,7 @@ def make_bad_files(folder: Path, secret: Path | None = None, seed: int = 0) -> d
     good = make_clip()
     target = os.fspath(secret or "/etc/passwd")
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n"
-    session = (
+    description = (
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
     )
     contents = {
@@ -260,7 +260,7 @@ def make_bad_files(folder: Path, secret: Path | None = None, seed: int = 0) -> d
         "script.mp4": (f"ffconcat version 1.0\nfile '{target}'\n".encode(), "concat script"),
         "playlist.m3u8": (playlist.encode(), "playlist"),
         "playlist.mp4": (playlist.encode(), "playlist"),
-        "session.mp4": (session.encode(), "SDP"),
+        "sdp.mp4": (description.encode(), "SDP"),
     }
     for name, (data, _) in contents.items():
         (folder / name).write_bytes(data)

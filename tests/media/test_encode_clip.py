@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,30 +17,31 @@ from avssl.media.encode import encode_clip
 from avssl.media.probe import probe
 from tests.media.make_media import click_times, clicks, frame_numbers, numbered_frames
 
-MAKE = """
-import hashlib, numpy as np
-from avssl.media.encode import encode_clip
-rng = np.random.default_rng(0)
-frames = rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)
-sound = rng.integers(-9000, 9000, (8000, 2), dtype=np.int16)
-encoded = encode_clip(frames, 16, sound, 16000)
-"""
+
+def encode_noise(path: Path | None = None) -> bytes:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)
+    sound = rng.integers(-9000, 9000, (8000, 2), dtype=np.int16)
+    return encode_clip(frames, 16, sound, 16000, path=path)
 
 
 def test_same_bytes_on_every_call_and_in_every_process(tmp_path):
-    scope: dict = {}
-    exec(MAKE, scope)
-    again = encode_clip(
-        scope["frames"], 16, scope["sound"], 16000, path=tmp_path / "clip.mp4"
-    )  # fmt: skip
-    assert again == scope["encoded"]
-    assert (tmp_path / "clip.mp4").read_bytes() == again
-    command = MAKE + "print(hashlib.sha256(encoded).hexdigest())"
-    other = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    encoded = encode_noise(tmp_path / "clip.mp4")
+    assert encode_noise() == encoded
+    assert (tmp_path / "clip.mp4").read_bytes() == encoded
+    program = (
+        "import hashlib; from tests.media.test_encode_clip import encode_noise; "
+        "print(hashlib.sha256(encode_noise()).hexdigest())"
     )
-    assert other.stdout.strip() == hashlib.sha256(again).hexdigest()
-    assert b"Lavf" not in again
+    other = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.strip() == hashlib.sha256(encoded).hexdigest()
+    assert b"Lavf" not in encoded
 
 
 def test_frames_and_sound_come_back():
@@ -86,7 +88,7 @@ def test_a_keyframe_every_gop_and_nowhere_else(gop):
 
 def test_what_cannot_be_written_is_said():
     sound = np.zeros((100, 1), np.int16)
-    with pytest.raises(UsageError, match="33x48: H.264 needs even sides"):
+    with pytest.raises(UsageError, match=r"33x48: H\.264 needs even sides"):
         encode_clip(np.zeros((2, 33, 48, 3), np.uint8), 16, None, 0)
     with pytest.raises(UsageError, match="AAC cannot hold 24001 Hz"):
         encode_clip(None, 16, sound, 24001)

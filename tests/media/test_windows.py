@@ -1,8 +1,12 @@
 """Frames come from the time that was asked for, in every container, from any point of a GOP."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
+from avssl.media.container import open_media
 from avssl.media.decode import (
     decode_audio,
     decode_clip,
@@ -12,6 +16,8 @@ from avssl.media.decode import (
 )
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
+from avssl.media.sound import sample_blocks
+from avssl.media.video import Scaler, shown_frames
 from tests.media.make_media import (
     boxes,
     clicks,
@@ -189,6 +195,22 @@ def test_only_the_window_is_decoded():
     )
     with pytest.raises(MediaError, match="damaged"):
         decode_frames(bytes(damaged), start_seconds=0, end_seconds=3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_decoding_and_resampling_start_no_threads():
+    def num_threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    file = make_clip(20)
+    before = num_threads()
+    with open_media(file, Limits()) as opened:
+        _, _, frame = next(shown_frames(opened, 0.3))
+        assert Scaler(opened, 32)(frame).shape == (32, 43, 3)
+        assert num_threads() == before
+    with open_media(file, Limits()) as opened:
+        assert len(next(sample_blocks(opened, 0, 8000, 16000, 1)))
+        assert num_threads() == before
 
 
 def test_time_limit_holds_inside_the_loop():

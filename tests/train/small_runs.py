@@ -4,9 +4,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from avssl.config import base, resolve
+from avssl.config import ConfigDict, base, resolve
 from avssl.train.bench import random_batch
 from avssl.train.model import build_model
 from avssl.train.run import build_setup, fresh_state
@@ -22,7 +21,14 @@ def small_config(
     config.batch_size = BATCH_SIZE
     config.precision = precision
     config.views.video = dict(
-        modality="video", frames=2, fps=4.0, size=8, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1
+        modality="video",
+        frames=2,
+        fps=4.0,
+        size=8,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        hue=0.1,
     )
     config.views.audio = dict(modality="audio", seconds=0.25, rate=4000, volume=0.2)
     config.encoders.video = dict(
@@ -36,7 +42,9 @@ def small_config(
     for name in objectives:
         config.objectives[name] = dict(weight=1.0)
     config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
+    config.optimizer.learning_rate = (
+        0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
+    )
     config.optimizer.schedule = "constant"
     return resolve(config)
 
@@ -76,6 +84,8 @@ def train(config: ConfigDict, data: list[Any], num_devices: int) -> tuple[np.nda
 def furthest(first: Any, second: Any) -> float:
     """The largest difference between two trees of arrays."""
     gaps = jax.tree.map(
-        lambda a, b: float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0)), first, second
+        lambda a, b: float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0)),
+        first,
+        second,
     )
     return max(jax.tree.leaves(gaps), default=0.0)

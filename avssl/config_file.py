@@ -1,0 +1,61 @@
+"""From `--config FILE[:VARIANT]` to a config: the file is Python, and may be wrong in any way."""
+
+import importlib.machinery
+import importlib.util
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from avssl.config import ConfigDict
+from avssl.errors import AvsslError, UsageError, unknown
+
+
+def load_config(argument: str) -> ConfigDict:
+    """`FILE` or `FILE:VARIANT` to a config, by the file's `get_config(variant)`."""
+    path, _, variant = argument.partition(":")
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(str(p) for p in Path("configs").rglob("*.py"))
+        raise unknown("config file", path, near)
+    try:
+        config = get_config_of(file)(variant)
+    except AvsslError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"config file '{path}'{line_of(error, file)}: {words_of(error)}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UsageError(
+            f"config file '{path}': get_config must return a ConfigDict, not {config!r}"
+        )
+    return config
+
+
+def get_config_of(file: Path) -> Callable[[str], Any]:
+    """The function of that name in a file of Python, whatever the file's extension."""
+    loader = importlib.machinery.SourceFileLoader(f"avssl_config_{file.stem}", str(file))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+        raise UsageError(f"config file '{file}' has no function get_config(variant)")
+    return module.get_config
+
+
+def line_of(error: Exception, file: Path) -> str:
+    """Where in the file it happened: the line that does not parse, or the last one that ran."""
+    numbers = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) == file
+    ]  # fmt: skip
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == file:
+        numbers = [error.lineno]
+    return f", line {numbers[-1]}" if numbers else ""
+
+
+def words_of(error: Exception) -> str:
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {next(iter(message.splitlines()), '')}"

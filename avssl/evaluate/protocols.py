@@ -1,0 +1,135 @@
+"""What is measured on frozen features: each protocol takes both parts' features and gives scores."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from avssl.config import say
+from avssl.evaluate.features import Extracted
+from avssl.evaluate.knn import knn_top1
+from avssl.evaluate.linear import linear_probe
+from avssl.evaluate.retrieval import retrieval, retrieval_chance
+from avssl.objectives.base import Objective
+from avssl.train.model import Model
+
+PROBED = ("video", "audio", "joint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """One set of weights and the features they give on the training and on the test part."""
+
+    variables: Any
+    train: Extracted
+    test: Extracted
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One number of one set of weights."""
+
+    features: str
+    metric: str
+    value: float
+    chance: float
+    n: int  # clips that were scored
+
+
+def probed(extracted: Extracted) -> dict[str, np.ndarray]:
+    """Features by name; joint ones are both, each scaled to unit length so that neither drowns the other."""
+    kinds = dict(extracted.embeddings)
+    if {"video", "audio"} <= kinds.keys():
+        unit = [
+            array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
+            for array in (kinds["video"], kinds["audio"])
+        ]
+        kinds["joint"] = np.concatenate(unit, axis=1)
+    return {name: kinds[name] for name in PROBED if name in kinds}
+
+
+def knn(model: Model, sides: Sides) -> list[Score]:
+    return probes(sides, knn_top1)
+
+
+def linear(model: Model, sides: Sides) -> list[Score]:
+    return probes(sides, lambda *arrays: linear_probe(*arrays).top1)
+
+
+def probes(sides: Sides, top1: Callable[..., float]) -> list[Score]:
+    """A probe's top-1 on each kind of features; chance is a guess among the classes of the training part.
+
+    Clips without a label are no part of it.
+    """
+    train, test = (part.where(part.labels >= 0) for part in (sides.train, sides.test))
+    fitted, scored = probed(train), probed(test)
+    chance = 1 / max(len(np.unique(train.labels)), 1)
+    return [
+        Score(
+            name,
+            "top1",
+            top1(fitted[name], train.labels, scored[name], test.labels),
+            chance,
+            len(test.labels),
+        )
+        for name in fitted
+    ]
+
+
+def across_modalities(model: Model, sides: Sides) -> list[Score]:
+    """Each test clip's sound among the videos of all test clips, and the other way round.
+
+    With several objectives the first that can rank gives `r1` and `class_p1`, the others `NAME/r1` ...
+    """
+    scores = []
+    for name, objective in model.objectives.items():
+        outputs = sides.test.outputs[name]
+        if not {"video", "audio"} <= outputs.keys():
+            say(f"retrieval: objective '{name}' has no score between a video and a sound")
+            continue
+        parameters = sides.variables["params"]["objectives"][name]
+        labels = sides.test.labels if np.all(sides.test.labels >= 0) else None
+        prefix = f"{name}/" if scores else ""
+        for query, gallery in (("video", "audio"), ("audio", "video")):
+            rank = partial(directed, objective, query == "audio")
+            found = retrieval(
+                outputs[query],
+                outputs[gallery],
+                index=sides.test.index,
+                labels=labels,
+                similarity=jax.tree_util.Partial(rank, parameters),
+            )
+            chance = retrieval_chance(sides.test.index, labels)
+            scores += [
+                Score(
+                    features=f"{query}->{gallery}",
+                    metric=f"{prefix}{metric}",
+                    value=found[metric],
+                    chance=chance[metric],
+                    n=len(sides.test.index),
+                )
+                for metric in ("r1", "class_p1")
+                if metric in found
+            ]
+    return scores
+
+
+def directed(
+    objective: Objective, transpose: bool, parameters: Any, queries: Any, gallery: Any
+) -> Any:
+    """The objective's score between queries and gallery, whichever of them is the video."""
+    pair = (gallery, queries) if transpose else (queries, gallery)
+    scores: Any = objective.apply({"params": parameters}, *pair, method="similarity")
+    return scores.T if transpose else scores
+
+
+PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
+    "knn": knn,
+    "linear": linear,
+    "retrieval": across_modalities,
+}
+# What needs classes.
+PROBES = ("knn", "linear")
