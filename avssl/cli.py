@@ -73,6 +73,10 @@ def build_parser() -> Parser:
     evaluate.add_argument(
         "--json", type=Path, default=None, help="also write the rows to this file"
     )
+    evaluate.add_argument(
+        "--results", type=Path, default=None, help="write the table into this Markdown file"
+    )
+    evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
 
     add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
                         "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
@@ -98,6 +102,17 @@ def verb(verbs, name: str, text: str, function: Callable | None, example: str) -
     return made
 
 
+def at_least(lowest: int) -> Callable[[str], int]:
+    """The type of a flag that counts something."""
+
+    def parse_count(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"must be a number of at least {lowest}, not '{text}'")
+        return int(text)
+
+    return parse_count
+
+
 def add_config(parser: Parser) -> None:
     parser.add_argument(
         "--config", required=True, metavar="FILE[:VARIANT]",
@@ -111,10 +126,12 @@ def add_data_verbs(data: Parser) -> None:
                  "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
     build.add_argument("spec", help="world:NAME, folder:PATH, manifest:FILE.csv or tfds:PATH")
     build.add_argument("out", help="folder of the data set, made if absent")
-    build.add_argument("--short-side", type=int, default=128, help="pixels of the shorter side")
-    build.add_argument("--gop", type=int, default=16, help="frames between keyframes")
-    build.add_argument("--audio-rate", type=int, default=24000, help="samples per second")
-    build.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    build.add_argument(
+        "--short-side", type=at_least(1), default=128, help="pixels of the shorter side"
+    )
+    build.add_argument("--gop", type=at_least(1), default=16, help="frames between keyframes")
+    build.add_argument("--audio-rate", type=at_least(1), default=24000, help="samples per second")
+    build.add_argument("--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes")
     build.add_argument("--require", default="", help="drop clips without: audio,video")
     build.add_argument("--allow-outside", action="store_true",
                        help="let a manifest name files outside its folder")  # fmt: skip
@@ -124,11 +141,13 @@ def add_data_verbs(data: Parser) -> None:
     inspect.add_argument(
         "--out", type=Path, default=Path("inspect"), help="folder for the PNG files"
     )
-    inspect.add_argument("--num", type=int, default=16, help="how many clips to show")
+    inspect.add_argument("--num", type=at_least(1), default=16, help="how many clips to show")
     verify = verb(verbs, "verify", "decode everything and list what is bad", run_data_verify,
                   "avssl data verify tfds:data/videos --workers 2")  # fmt: skip
     verify.add_argument("spec")
-    verify.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    verify.add_argument(
+        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes"
+    )
 
 
 def add_bench_verbs(bench: Parser) -> None:
@@ -139,11 +158,11 @@ def add_bench_verbs(bench: Parser) -> None:
     data.add_argument(
         "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
     )
-    data.add_argument("--clips", type=int, default=256, help="how many clips to time")
+    data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
     step = verb(verbs, "step", "compile time, time, FLOPs and memory of a training step", run_bench_step,
                 "avssl bench step --config configs/quickstart.py")  # fmt: skip
     add_config(step)
-    step.add_argument("--steps", type=int, default=20, help="how many steps to time")
+    step.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
 
 
 def config_of(arguments: argparse.Namespace):
@@ -176,6 +195,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         test_data=arguments.test_data,
         protocols=tuple(name for name in arguments.protocols.split(",") if name),
         json_file=arguments.json,
+        results=arguments.results,
+        title=arguments.title,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")
@@ -257,7 +278,7 @@ def set_up_jax(precision: str) -> None:
 
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

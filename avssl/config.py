@@ -32,8 +32,6 @@ FREE_KEYS = ("parallel.", "data.workers", "data.cache", "log_every_steps", "chec
 # Sub-dicts whose keys are names the user chooses.
 OPEN_SECTIONS = ("views", "encoders", "objectives")
 
-PRECISIONS = ("float32", "bf16", "float64")
-
 
 def base() -> ConfigDict:
     """What every run shares. A config file starts here and states what differs."""
@@ -185,6 +183,7 @@ def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:
 
 def resolve(config: ConfigDict) -> ConfigDict:
     """The complete, checked config: every default of every view, encoder and objective written in."""
+    from avssl.config_check import check
     from avssl.objectives import OBJECTIVES, objective_defaults
 
     known = flatten(base())
@@ -238,42 +237,6 @@ def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown(f"key of encoders.{name}.frontend", key, known)
     fields = encoder_fields(ENCODERS[kind])
     return {"modality": modality, **fields, "frontend": {**known, **frontend}}
-
-
-def check(config: ConfigDict) -> None:
-    """Refuses values that could only fail later, and less clearly."""
-    for key, allowed in (
-        ("precision", PRECISIONS),
-        ("data.cache", ("memory", "disk", "none")),
-        ("parallel.mode", ("mesh", "pmap")),
-        ("optimizer.schedule", ("constant", "cosine")),
-    ):
-        value = flatten(config)[key]
-        if value not in allowed:
-            raise unknown(key, str(value), allowed)
-    for key in ("steps", "batch_size", "log_every_steps", "optimizer.accumulate", "parallel.fsdp",
-                "checkpoint.every_steps", "checkpoint.keep"):  # fmt: skip
-        if flatten(config)[key] < 1:
-            raise UsageError(f"{key} must be at least 1, not {flatten(config)[key]}")
-    from avssl.evaluate.protocols import PROTOCOLS
-    from avssl.train.optim import optimizer_names
-
-    for name in config.eval.protocols:
-        if name not in PROTOCOLS:
-            raise unknown("protocol in eval.protocols", str(name), PROTOCOLS)
-    if config.optimizer.name not in optimizer_names():
-        raise unknown("optimizer", config.optimizer.name, optimizer_names())
-    if not any(keys.weight for keys in config.objectives.values()):
-        raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
-    if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:
-        raise UsageError(
-            "parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1"
-        )
-    if config.batch_size % config.optimizer.accumulate:
-        raise UsageError(
-            f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
-            "micro-batches: change optimizer.accumulate"
-        )
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

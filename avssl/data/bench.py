@@ -21,7 +21,7 @@ from avssl.data.views import AudioView, VideoView, View
 from avssl.errors import UsageError
 
 # Each is timed so often, in turns, and the best counts: what disturbs a run only makes it slower.
-NUM_ROUNDS = 3
+NUM_ROUNDS = 7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,7 +79,7 @@ def samples_between(handle: Handle, first: int, last: int, rate: int, channels: 
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.int16)
 
 
-def padaudio_window(samples: np.ndarray, num_samples: int) -> np.ndarray:
+def padded_window(samples: np.ndarray, num_samples: int) -> np.ndarray:
     """Zeros past the end of the record."""
     missing = num_samples - len(samples)
     return np.pad(samples, ((0, missing), (0, 0))) if missing else samples
@@ -141,7 +141,7 @@ class Decoder:
             samples = samples_between(handle, window.start, last, rate, channels)
         else:
             samples = kept[0][window.start : last]
-        return padaudio_window(samples, view.num_samples)
+        return padded_window(samples, view.num_samples)
 
     def check(self, handle: Handle, views: Iterable[View]) -> None:
         """Decodes all that the views could ask for; raises MediaError where that fails."""

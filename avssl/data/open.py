@@ -6,6 +6,7 @@ from avssl.data.sources.manifest import ManifestSource
 from avssl.data.sources.mix import MixedSource
 from avssl.data.sources.tfds import TfdsSource
 from avssl.data.spec import Part, parse
+from avssl.errors import UsageError
 
 
 def open_source(spec: str, *, allow_outside: bool = False) -> Source:
@@ -16,7 +17,11 @@ def open_source(spec: str, *, allow_outside: bool = False) -> Source:
     points.
     """
     parts = parse(spec)
-    sources = [_open_part(part, allow_outside) for part in parts]
+    try:
+        sources = [_open_part(part, allow_outside) for part in parts]
+    except ImportError as error:
+        # Bucket paths need the file system of that store, which is no dependency of ours.
+        raise UsageError(f"'{spec}' cannot be opened: {error}") from error
     if len(sources) == 1:
         return sources[0]
     weights = [part.weight for part in parts]

@@ -10,7 +10,8 @@ from avssl.data.keys import printable
 from avssl.errors import AvsslError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+# ENOENT: no folder can be made there, as in /proc.
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 # ArrayRecord's writer reports through RuntimeError, with the system's words in it.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 
@@ -21,6 +22,9 @@ def told_plainly(folder: str, bytes_needed: Callable[[], int]) -> Iterator[None]
     shown = printable(folder)
     try:
         yield
+    except ImportError as error:
+        # The file system of a bucket is no dependency of ours.
+        raise UsageError(f"'{shown}' cannot be reached: {error}") from error
     except (OSError, RuntimeError) as error:
         number = (error.errno or 0) if isinstance(error, OSError) else 0
         if number in _FULL or any(words in str(error) for words in _FULL_WORDS):

@@ -15,6 +15,11 @@ from avssl.errors import UsageError, unknown
 ALIGNMENTS = ("start", "center", "random")
 WINDOWS = ("random", "center")
 CROPS = ("random", "center")
+# Mono, stereo and first-order ambisonics.
+CHANNELS = (1, 2, 4)
+COUNTS = ("frames", "size", "rate", "channels")
+POSITIVE = ("fps", "seconds")
+FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +111,37 @@ def build_view(name: str, config: Mapping[str, Any]) -> View:
         if isinstance(value, list):
             fields[key] = tuple(value)
     view = cls(**fields)
+    check_numbers(name, view)
     for key, allowed in (("align", ALIGNMENTS), ("window", WINDOWS), ("crop", CROPS)):
         value = getattr(view, key, None)
         if value is not None and value not in allowed:
             raise unknown(f"{key} of view '{name}'", value, allowed)
-    if view.seconds <= 0:
-        raise UsageError(f"view '{name}' has no length: {view}")
     return view
+
+
+def check_numbers(name: str, view: View) -> None:
+    """Refuses what no window, crop or gain can be."""
+    for key in COUNTS + POSITIVE + FRACTIONS:
+        value = getattr(view, key, None)
+        if value is None:
+            continue
+        kind = int if key in COUNTS else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+            raise UsageError(f"{key} of view '{name}' must be a number, not {value!r}")
+        low, high = (0, 1) if key in FRACTIONS else (1 if key in COUNTS else 1e-3, math.inf)
+        if not low <= value <= high:
+            wanted = f"between {low} and {high}" if key in FRACTIONS else f"at least {low}"
+            raise UsageError(f"{key} of view '{name}' must be {wanted}, not {value}")
+    if getattr(view, "channels", 1) not in CHANNELS:
+        raise UsageError(
+            f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
+        )
+    if view.jitter_seconds < 0:
+        raise UsageError(f"jitter_seconds of view '{name}' must not be negative")
+    for key, highest in (("crop_area", 1.0), ("crop_aspect", math.inf)):
+        span = getattr(view, key, (1.0, 1.0))
+        numbers = [value for value in span if isinstance(value, int | float)]
+        if len(span) != 2 or len(numbers) != 2 or not 0 < span[0] <= span[1] <= highest:
+            raise UsageError(
+                f"{key} of view '{name}' must be (lowest, highest) above 0, not {span}"
+            )

@@ -5,7 +5,7 @@ batch is padded and the padding dropped, so that the numbers do not depend on th
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -92,26 +92,31 @@ class Extractor:
         )
 
     def extract(
-        self, variables: Any, source: Source, indices: np.ndarray | None = None, workers: int = 0
-    ) -> Extracted:
-        """One pass over the source, or over some of it."""
-        variables = jax.device_put(variables, replicated(self.mesh))
-        parts = []
+        self,
+        weights: Mapping[str, Any],
+        source: Source,
+        indices: np.ndarray | None = None,
+        workers: int = 0,
+    ) -> dict[str, Extracted]:
+        """One pass over the source, or over some of it, for several sets of weights at once."""
+        placed = {
+            name: jax.device_put(variables, replicated(self.mesh))
+            for name, variables in weights.items()
+        }
+        parts: dict[str, list[Extracted]] = {name: [] for name in placed}
         num_unreadable = 0
         for batch in self.batches(source, indices, workers):
             mask = batch.pop("mask")
-            embeddings, outputs = jax.device_get(
-                self.forward(variables, jax.device_put(batch, batch_sharding(self.mesh)))
-            )
             num_unreadable += int(np.sum(batch["fault"] >= 0))
             present = {
                 modality: batch["present"][read.view] for modality, read in self.first_view.items()
             }
-            part = Extracted(
-                embeddings, outputs, batch["label"], batch["index"], present, num_unreadable
-            )
-            parts.append(part.where(mask))
-        return joined(parts, num_unreadable)
+            on_device = jax.device_put(batch, batch_sharding(self.mesh))
+            for name, variables in placed.items():
+                embeddings, outputs = jax.device_get(self.forward(variables, on_device))
+                part = Extracted(embeddings, outputs, batch["label"], batch["index"], present, 0)
+                parts[name].append(part.where(mask))
+        return {name: joined(found, num_unreadable) for name, found in parts.items()}
 
 
 def joined(parts: list[Extracted], num_unreadable: int) -> Extracted:

@@ -63,7 +63,7 @@ def write_json(path: epath.PathLike, rows: Sequence[Row]) -> None:
 
 def format_table(rows: Sequence[Row]) -> str:
     """Aligned plain text; fractions in percent, differences in points."""
-    lines = [COLUMNS, *(_cells(row) for row in rows)]
+    lines = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     num_names = COLUMNS.index("value")
 
@@ -81,7 +81,9 @@ def print_table(rows: Sequence[Row], file: TextIO | None = None) -> None:
     print(format_table(rows), file=file or sys.stdout, flush=True)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as a person reads it, in the order of `COLUMNS`."""
+
     def shown(number: float) -> str:
         return f"{number:.1f}" if row.metric in RANKS else f"{100 * number:.1f} %"
 

@@ -7,7 +7,7 @@ is held out, by a hash of the keys: the run may have trained on it, and the line
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from avssl.errors import AvsslError, UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.protocols import PROBES, PROTOCOLS, Sides
+from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model, build_model
@@ -39,6 +40,8 @@ def evaluate_folder(
     test_data: str = "",
     protocols: Sequence[str] = (),
     json_file: Path | None = None,
+    results: Path | None = None,
+    title: str = "",
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
@@ -62,6 +65,9 @@ def evaluate_folder(
         if json_file is None:
             raise
         say(f"{error}: only {json_file} was written")
+    if results is not None and rows:
+        write_results(results, title or workdir.name, rows, facts_of(workdir, config.seed))
+        say(f"wrote the section '{title or workdir.name}' of {results}")
     return rows
 
 
@@ -111,8 +117,9 @@ def measured(
     step, variables = trained_variables(workdir, model)
     train, test = usable(model, *train), usable(model, *test)
     extractor = Extractor(model)
-    random = both_sides(extractor, baseline(config, model), train, test)
-    trained = both_sides(extractor, variables, train, test)
+    weights = {"trained": variables, "random": baseline(config, model)}
+    sides = both_sides(extractor, weights, train, test)
+    trained, random = sides["trained"], sides["random"]
     for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
         if num_lost := len(indices) - len(extracted.index):
             say(
@@ -178,10 +185,18 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
     return (train, kept), (train, held_out)
 
 
-def both_sides(extractor: Extractor, variables: Any, train: Part, test: Part) -> Sides:
-    fitted, scored = (one_side(extractor, variables, part) for part in (train, test))
-    labels = classes_by_name(scored.labels, test[0].label_names, train[0].label_names)
-    return Sides(variables, fitted, dataclasses.replace(scored, labels=labels))
+def both_sides(
+    extractor: Extractor, weights: Mapping[str, Any], train: Part, test: Part
+) -> dict[str, Sides]:
+    """Features of both parts, with the test labels in the numbering of the training part."""
+    fitted, scored = (one_side(extractor, weights, part) for part in (train, test))
+
+    def side(name: str) -> Sides:
+        names = test[0].label_names, train[0].label_names
+        labels = classes_by_name(scored[name].labels, *names)
+        return Sides(weights[name], fitted[name], dataclasses.replace(scored[name], labels=labels))
+
+    return {name: side(name) for name in weights}
 
 
 def classes_by_name(
@@ -198,16 +213,17 @@ def classes_by_name(
     return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)
 
 
-def one_side(extractor: Extractor, variables: Any, part: Part) -> Extracted:
+def one_side(extractor: Extractor, weights: Mapping[str, Any], part: Part) -> dict[str, Extracted]:
     """Features of the clips that have every modality the model looks at."""
-    extracted = extractor.extract(variables, *part)
-    whole = np.logical_and.reduce(list(extracted.present.values()))
+    extracted = extractor.extract(weights, *part)
+    present = next(iter(extracted.values())).present
+    whole = np.logical_and.reduce(list(present.values()))
     if not whole.any():
         raise UsageError(
             f"none of the {len(part[1])} clips of {part[0].spec} can be used; look at them with "
             f"`avssl data verify {part[0].spec}`"
         )
-    return extracted.where(whole)
+    return {name: features.where(whole) for name, features in extracted.items()}
 
 
 def usable(model: Model, source: Source, indices: np.ndarray) -> Part:

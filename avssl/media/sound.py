@@ -241,7 +241,7 @@ class _Unpacker:
         if name in DIRECT and not (frame.format.is_planar and channels > MAX_PLANAR_CHANNELS):
             dtype, scale = DIRECT[name]
             # A third of the time of `to_ndarray`, which counts: sound comes in many small frames.
-            planes = [np.frombuffer(plane, dtype) for plane in frame.planes]
+            planes = [np.frombuffer(memoryview(plane), dtype) for plane in frame.planes]
             if frame.format.is_planar:
                 samples = np.empty((frame.samples, channels), np.float32)
                 for channel, plane in enumerate(planes):

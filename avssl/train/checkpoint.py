@@ -23,7 +23,7 @@ from avssl.train.checkpoint_commit import committed_steps, remove_leftovers, ste
 from avssl.train.checkpoint_reader import CheckpointReader, Tree, going_on, read_checkpoint
 from avssl.train.checkpoint_tree import nested, num_bytes
 from avssl.train.console import warn
-from avssl.train.disk_errors import why_not_written
+from avssl.train.disk_errors import why_not_written, write_error
 from avssl.train.ownership import Ownership
 
 __all__ = ["Checkpoints", "read_checkpoint"]
@@ -152,11 +152,11 @@ class Checkpoints(CheckpointReader):
             reason = why_not_written(error)
             if reason is None:
                 raise
-            raise AvsslError(self._sentence(reason)) from error
+            raise self._told(reason) from error
 
-    def _sentence(self, reason: str) -> str:
+    def _told(self, reason: str) -> AvsslError:
         if self._saving is None:
-            return f"cannot write to {self.folder}: {reason}; free space there, or change --workdir"
+            return write_error(f"cannot write to {self.folder}: {reason}", reason)
         step, needed = self._saving
         self._saving = None
         if jax.process_index() == 0:
@@ -165,7 +165,7 @@ class Checkpoints(CheckpointReader):
         kept = committed_steps(self.folder)
         last = f"the one of step {kept[-1]} is intact" if kept else "there is none before it"
         free = shutil.disk_usage(self.folder).free
-        return (
+        return AvsslError(
             f"cannot save the checkpoint of step {step} in {self.folder}: {reason}; it needs up to "
             f"{needed:,} bytes and {free:,} are free; make room and start again ({last})"
         )

@@ -3,6 +3,8 @@
 import errno
 import os
 
+from avssl.errors import AvsslError, UsageError
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
@@ -20,3 +22,10 @@ def why_not_written(error: BaseException) -> str | None:
                 return words
         current = current.__cause__ or current.__context__
     return None
+
+
+def write_error(message: str, reason: str) -> AvsslError:
+    """The message with what to do: a full disk can be emptied, a closed one was the wrong choice."""
+    if reason in map(os.strerror, _FULL):
+        return AvsslError(f"{message}; free space there and run the same command again")
+    return UsageError(f"{message}; choose another --workdir, or make this one writable")

@@ -19,7 +19,7 @@ from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
-from avssl.errors import UsageError
+from avssl.errors import AvsslError, UsageError
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.loop import Faults, Loop, sync_processes
@@ -55,6 +55,10 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     source = open_source(config.data.source)
     model = build_model(config)
     pipeline = open_pipeline(config, source, model)
+    for spec in (config.eval.data, config.eval.test_data):
+        # Opened here only to refuse a wrong one now and not after days of training.
+        if config.eval.protocols and spec:
+            open_source(spec)
     with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
         last = checkpoints.latest()
         if last is not None:
@@ -156,9 +160,7 @@ def open_pipeline(config: ConfigDict, source: Source, model: Model) -> Pipeline:
     )
 
 
-def build_setup(
-    config: ConfigDict, model: Model, devices: Sequence[Any] | None = None
-) -> Setup:
+def build_setup(config: ConfigDict, model: Model, devices: Sequence[Any] | None = None) -> Setup:
     """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all."""
     mesh = make_mesh(config.parallel.fsdp, devices)
     optimizer = build_optimizer(config.optimizer, config.steps)
@@ -166,7 +168,7 @@ def build_setup(
     def initialise() -> TrainState:
         return initial_state(model, optimizer, config.seed, config.ema.decay)
 
-    abstract = jax.eval_shape(initialise)
+    abstract = abstract_state(initialise)
     shardings = state_shardings(abstract, mesh, config.parallel.rules)
     step = place_step(
         model,
@@ -179,6 +181,20 @@ def build_setup(
         ema_decay=config.ema.decay,
     )
     return Setup(config, model, mesh, abstract, shardings, initialise, step)
+
+
+def abstract_state(initialise: Callable[[], TrainState]) -> TrainState:
+    """The shapes of the state: where sizes that do not fit each other show, before anything is compiled."""
+    try:
+        return jax.eval_shape(initialise)
+    except AvsslError:
+        raise
+    except Exception as error:
+        words = next(iter(str(error).strip().splitlines()), "")
+        raise UsageError(
+            f"no model can be built from these encoders, views and objectives: {type(error).__name__}: "
+            f"{words}; --debug shows where"
+        ) from error
 
 
 def fresh_state(setup: Setup) -> TrainState:

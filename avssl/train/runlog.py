@@ -15,9 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.errors import AvsslError
 from avssl.train.console import warn
-from avssl.train.disk_errors import why_not_written
+from avssl.train.disk_errors import why_not_written, write_error
 from avssl.train.tensorboard import Events
 
 METRICS = "metrics.jsonl"
@@ -138,10 +137,8 @@ def _explained(path: Path, num_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = why_not_written(error)
+        reason = why_not_written(error) or error.strerror
         if reason is None:
             raise
         needed = f", {num_bytes:,} bytes needed" if num_bytes else ""
-        raise AvsslError(
-            f"cannot write {path}: {reason}{needed}; free space there, or change --workdir"
-        ) from error
+        raise write_error(f"cannot write {path}: {reason}{needed}", reason) from error

@@ -1,0 +1,102 @@
+"""Refuses values that could only fail later and less clearly, or quietly do something else."""
+
+import math
+import re
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from avssl.config import flatten
+from avssl.errors import UsageError, unknown
+
+CHOICES = {
+    "precision": ("float32", "bf16", "float64"),
+    "data.cache": ("memory", "disk", "none"),
+    "parallel.mode": ("mesh", "pmap"),
+    "optimizer.schedule": ("constant", "cosine"),
+}
+# The lowest and the highest value of each number, both allowed.
+BOUNDS = {
+    "seed": (0, 2**31 - 1),
+    "steps": (1, 2**31 - 1),
+    "batch_size": (1, 2**31 - 1),
+    "log_every_steps": (1, math.inf),
+    "data.workers": (0, 1024),
+    "data.cache_gigabytes": (0, math.inf),
+    "data.max_bad_fraction": (0, 1),
+    "data.num_records": (0, math.inf),
+    "optimizer.learning_rate": (0, math.inf),
+    "optimizer.warmup_steps": (0, math.inf),
+    "optimizer.weight_decay": (0, math.inf),
+    "optimizer.clip_norm": (0, math.inf),
+    "optimizer.accumulate": (1, math.inf),
+    "ema.decay": (0, 1),
+    "parallel.fsdp": (1, math.inf),
+    "checkpoint.every_steps": (1, math.inf),
+    "checkpoint.keep": (1, math.inf),
+}
+# The same for keys of this name of any encoder or objective.
+COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UsageError for what no run could do."""
+    values = flatten(config)
+    for key, allowed in CHOICES.items():
+        if values[key] not in allowed:
+            raise unknown(key, str(values[key]), allowed)
+    for key, bounds in BOUNDS.items():
+        check_number(key, values[key], *bounds)
+    for group in ("encoders", "objectives"):
+        for name, keys in config[group].items():
+            for key, bounds in COMMON_BOUNDS.items():
+                if key in keys:
+                    check_number(f"{group}.{name}.{key}", keys[key], *bounds)
+    for key in ("optimizer.rules", "parallel.rules"):
+        for rule in values[key]:
+            check_rule(key, rule)
+    check_names(config)
+    check_combinations(config)
+
+
+def check_number(key: str, value: Any, low: float, high: float) -> None:
+    # The comparison is false for NaN, too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise UsageError(f"{key} must be {limits}, not {value!r}")
+
+
+def check_rule(key: str, rule: Any) -> None:
+    """A rule is a pair whose first half is found in the paths of parameters."""
+    try:
+        pattern, _ = rule
+        re.compile(pattern)
+    except (TypeError, ValueError, re.error) as error:
+        raise UsageError(
+            f"{key}: {rule!r} is not a pair (regular expression, setting): {error}"
+        ) from error
+
+
+def check_names(config: ConfigDict) -> None:
+    from avssl.evaluate.protocols import PROTOCOLS
+    from avssl.train.optim import optimizer_names
+
+    for name in config.eval.protocols:
+        if name not in PROTOCOLS:
+            raise unknown("protocol in eval.protocols", str(name), PROTOCOLS)
+    if config.optimizer.name not in optimizer_names():
+        raise unknown("optimizer", config.optimizer.name, optimizer_names())
+
+
+def check_combinations(config: ConfigDict) -> None:
+    if not any(keys.weight for keys in config.objectives.values()):
+        raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
+    if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:
+        raise UsageError(
+            "parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1"
+        )
+    if config.batch_size % config.optimizer.accumulate:
+        raise UsageError(
+            f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
+            "micro-batches: change optimizer.accumulate"
+        )
