@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from avssl.errors import AvsslError, UsageError, unknown
+from avssl.interrupts import heard
 
 CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
 
@@ -27,7 +28,8 @@ class Parser(argparse.ArgumentParser):
         ):
             choices = [choice.strip(" '") for choice in match[3].split(",")]
             raise unknown({"verb": "verb"}.get(match[1], match[1]), match[2], choices)
-        raise UsageError(f"{self.prog}: {message}; see `{self.prog} --help`")
+        verb = self.prog.partition(" ")[2]
+        raise UsageError(f"{verb}{': ' if verb else ''}{message}; see `{self.prog} --help`")
 
 
 def build_parser() -> Parser:
@@ -177,11 +179,13 @@ def config_of(arguments: argparse.Namespace):
 def run_pretrain(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     from avssl.train.mesh import start_processes
+    from avssl.train.peers import together
     from avssl.train.run import pretrain
 
     set_up_jax(config.precision)
     start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
-    pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
+    with together(lambda error: report(error, arguments.debug)):
+        pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
     return 0
 
 
@@ -331,23 +335,32 @@ def main(words: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 wrong usage or input, 75 stopped after saving, 130 interrupted, 1 the rest."""
     words = list(sys.argv[1:] if words is None else words)
     try:
-        arguments = parse(words)
-        return arguments.function(arguments)
-    except KeyboardInterrupt:
-        print("avssl: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        print(f"avssl: {sentence(error)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AvsslError) else 1
+        with heard():
+            arguments = parse(words)
+            return arguments.function(arguments)
+    except BaseException as error:
+        return report(error, debug="--debug" in words)
 
 
-def sentence(error: Exception) -> str:
+def report(error: BaseException, debug: bool) -> int:
+    """Says on stderr what went wrong; the exit code."""
+    match error:
+        case SystemExit():
+            raise error
+        case KeyboardInterrupt():
+            print("avssl: interrupted", file=sys.stderr)
+            return 130
+        case BrokenPipeError():
+            # The reader of a pipe (head, less) has gone; nothing is left to say to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    if debug:
+        traceback.print_exception(error)
+    print(f"avssl: {sentence(error)}", file=sys.stderr)
+    return error.exit_code if isinstance(error, AvsslError) else 1
+
+
+def sentence(error: BaseException) -> str:
     """What is wrong, in one line. Errors that nobody foresaw say at least where to look."""
     if isinstance(error, AvsslError):
         return str(error)

@@ -97,6 +97,12 @@ def quicktest(config: ConfigDict) -> None:
     config.checkpoint.every_steps = 2
     config.eval.data = "world:tiny@train"
     config.eval.test_data = "world:tiny@test"
+    from avssl.models.registry import ENCODERS, encoder_fields
+
+    for encoder in config.encoders.values():
+        widths = encoder.get("widths", encoder_fields(ENCODERS[encoder.name]).get("widths"))
+        if widths:
+            encoder.widths = tuple(max(width // 8, 8) for width in widths)
     for view in config.views.values():
         if view.modality == "video":
             view.frames = min(view.get("frames", 8), 2)
@@ -151,6 +157,8 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
             if parts[-1] != "name":
                 complete = encoder_defaults(parts[1], keys)
                 keys = {**complete, **keys, "frontend": complete["frontend"]}
+            elif len(parts) == 3:
+                keys = taken_over(keys, text)
             config.encoders[parts[1]] = ConfigDict(keys)
         if parts[0] == "views" and len(parts) > 1 and parts[1] in config.views:
             config.views[parts[1]] = view_keys(parts[1], config.views[parts[1]])
@@ -175,6 +183,16 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
             )
         with node.ignore_type():
             node[parts[-1]] = parse_value(dotted, text, current)
+
+
+def taken_over(keys: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The keys of an encoder's config that still mean something once it is another encoder."""
+    from avssl.models.registry import ENCODERS, NOT_FIELDS, encoder_fields
+
+    if name not in ENCODERS:  # said later, with the nearest
+        return dict(keys)
+    known = {*NOT_FIELDS, *encoder_fields(ENCODERS[name])}
+    return {key: value for key, value in keys.items() if key in known}
 
 
 def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:

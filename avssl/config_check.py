@@ -18,8 +18,8 @@ CHOICES = {
 # The lowest and the highest value of each number, both allowed.
 BOUNDS = {
     "seed": (0, 2**31 - 1),
-    "steps": (1, 2**31 - 1),
-    "batch_size": (1, 2**31 - 1),
+    "steps": (1, math.inf),
+    "batch_size": (1, math.inf),
     "log_every_steps": (1, math.inf),
     "data.workers": (0, 1024),
     "data.cache_gigabytes": (0, math.inf),
@@ -62,7 +62,7 @@ def check(config: ConfigDict) -> None:
 def check_number(key: str, value: Any, low: float, high: float) -> None:
     # The comparison is false for NaN, too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        limits = f"at least {low}" if high == math.inf else f"between {low} and {high}"
         raise UsageError(f"{key} must be {limits}, not {value!r}")
 
 

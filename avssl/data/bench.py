@@ -21,7 +21,7 @@ from avssl.data.views import AudioView, VideoView, View
 from avssl.errors import UsageError
 
 # Each is timed so often, in turns, and the best counts: what disturbs a run only makes it slower.
-NUM_ROUNDS = 7
+NUM_ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,27 +90,27 @@ def _best_seconds(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     return best
 
 
-def _drain(pipeline: Pipeline, num_batches: int) -> list[dict[str, Any]]:
+def _drain(pipeline: Pipeline, num_batches: int) -> None:
     with pipeline.batches(stop_step=num_batches) as batches:
-        return list(batches)
+        for _ in batches:
+            pass
 
 
 def _windows(pipeline: Pipeline, num_batches: int) -> list[Window]:
     """The windows of the first batches, substitutes in the place of what cannot be read."""
     reader = pipeline.reader
     windows = []
-    for step, batch in enumerate(_drain(pipeline, num_batches)):
-        for row, index in enumerate(batch["index"].tolist()):
-            position = step * pipeline.batch_size + row
-            with reader.handle(index) as handle:
-                starts = place_in_time(
-                    reader.views, reader.windows, duration_seconds=handle.duration_seconds,
-                    seed=reader.seed, position=position,
-                )  # fmt: skip
-                shown = [(v, handle.start_seconds + s) for v, s in starts.items()
-                         if handle.has[v.modality]]  # fmt: skip
-                shown.sort(key=lambda pair: pair[0].modality)
-            windows.append(Window(index, tuple(shown)))
+    with pipeline.batches(stop_step=num_batches) as batches:
+        indices = [index for batch in batches for index in batch["index"].tolist()]
+    for position, index in enumerate(indices):
+        with reader.handle(index) as handle:
+            starts = place_in_time(
+                reader.views, reader.windows, duration_seconds=handle.duration_seconds,
+                seed=reader.seed, position=position,
+            )  # fmt: skip
+            shown = [(view, handle.start_seconds + start) for view, start in starts.items()
+                     if handle.has[view.modality]]  # fmt: skip
+        windows.append(Window(index, tuple(sorted(shown, key=lambda pair: pair[0].modality))))
     return [window for window in windows if window.starts]
 
 

@@ -3,8 +3,8 @@
 A cached record is decoded from end to end, an uncached one only around the window. Frames come out
 the same either way. Sound does not by itself: a decoder and a resampler carry state (AAC even a
 random generator for its noise bands), so a stream entered at another place gives other low bits.
-Sound is therefore always decoded in segments that begin at fixed times of the record, each by a
-fresh decoder.
+Sound is therefore decoded in segments that begin at fixed times of the record, each by a fresh
+decoder; but for files that were written here, whose sound is known to be free of that.
 """
 
 import math
@@ -64,17 +64,17 @@ def window_frames(
 
 def samples_between(handle: Handle, first: int, last: int, rate: int, channels: int) -> np.ndarray:
     """Samples [first, last) of a record, int16 [last - first, channels], counted from its start."""
+    # On the grid of samples: a start between two of them would be rounded up or down by the window.
+    origin = round(handle.start_seconds * rate)
+    if handle.opened.sound_is_memoryless:
+        start, seconds = (origin + first) / rate, (last - first) / rate
+        return audio_window(handle.opened, start, seconds, rate, channels)
     per_segment = AUDIO_SEGMENT_SECONDS * rate
     parts = []
     for number in range(first // per_segment, math.ceil(last / per_segment)):
         begin = number * per_segment
-        segment = audio_window(
-            handle.opened_for_sound(),
-            handle.start_seconds + number * AUDIO_SEGMENT_SECONDS,
-            min(last - begin, per_segment) / rate,
-            rate,
-            channels,
-        )
+        start, seconds = (origin + begin) / rate, min(last - begin, per_segment) / rate
+        segment = audio_window(handle.opened_for_sound(), start, seconds, rate, channels)
         parts.append(segment[max(0, first - begin) :])
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.int16)
 

@@ -60,15 +60,15 @@ class Cache:
         if self.used_bytes + num_bytes <= self.budget_bytes:
             return True
         if self.budget_bytes:
-            self._say_full(f"its {self.budget_bytes / 1e9:.3g} GB in this process are used")
+            self._say_full(f"a record no longer fits into its {self.budget_bytes / 1e9:.3g} GB")
         return False
 
     def _say_full(self, why: str) -> None:
         if not self._said:
             self._said = True
             _say(
-                f"{why}, further records are decoded each time: raise data.cache_gigabytes, read "
-                f"smaller views, or set data.cache=none{self._where()}"
+                f"{why}, and what is not kept is decoded each time: raise data.cache_gigabytes, "
+                f"read smaller views, or set data.cache=none{self._where()}"
             )
 
     def _where(self) -> str:

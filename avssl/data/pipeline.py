@@ -23,7 +23,7 @@ from avssl.media.limits import Limits
 
 
 class Pipeline:
-    """Endless shuffled batches of a source, one host's rows of them.
+    """Endless shuffled batches of a source; host 1 of 4 reads the second quarter of the rows.
 
     `indices`: the records to use (all by default). A memory cache belongs to one process and the
     worker processes share its budget, each for the records that it meets: with workers, prefer the
@@ -81,7 +81,7 @@ class Pipeline:
         """Batches `start_step`, `start_step + 1`, ... for ever, or up to `stop_step`."""
         chosen = self._order.map_with_index(_with_position)
         chosen = chosen.batch(self.batch_size, drop_remainder=True)
-        chosen = chosen.slice(slice(start_step, stop_step or sys.maxsize))
+        chosen = chosen.slice(slice(start_step, sys.maxsize if stop_step is None else stop_step))
         return BatchIterator(
             chosen, BatchReader.batch, self.reader, self.views, self.workers, self.read_threads
         )
@@ -99,7 +99,7 @@ def evaluation_batches(
     indices: np.ndarray | None = None,
     workers: int = 0,
     limits: Limits | None = None,
-) -> "BatchIterator":
+) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
 
     The last batch is filled up with blank rows (index -1). An unreadable record is not substituted:

@@ -21,7 +21,7 @@ from avssl.data.record import Source
 from avssl.data.views import VideoView, View
 from avssl.data.workers import Stopped, Watch
 from avssl.errors import AvsslError
-from avssl.media.errors import MediaError
+from avssl.media.errors import MediaError, MissingTrackError
 from avssl.media.limits import Limits
 
 # How many records after an unreadable one are tried before the data as a whole counts as
@@ -216,24 +216,33 @@ class BatchReader:
         )  # fmt: skip
         # Sound first: its first segment begins where the file was opened, frames are sought anyway.
         for number, view in sorted(enumerate(self.views), key=lambda pair: pair[1].modality):
-            if not handle.has[view.modality]:
+            try:
+                self._fill_view(batch, number, row, position, handle, starts[view])
+            except MissingTrackError:
+                # The source was wrong about the file.
                 blank(batch, number, row)
-                continue
-            start, out = starts[view], batch["views"][number][row]
-            geometry = batch["geometry"][number]
-            if isinstance(view, VideoView):
-                pixels, chosen = self.decoder.frames(handle, view, start)
-                height, width = pixels.shape[1:3]
-                crop = place_in_space(
-                    view, frame_width=width, frame_height=height, seed=self.seed, position=position
-                )
-                crop_frames(pixels, chosen, crop, view.size, out)
-                geometry["box"][row] = crop.box(width, height)
-                geometry["flip"][row] = crop.flip
-            else:
-                out[:] = self.decoder.audio(handle, view, start)
-            geometry["start_seconds"][row] = start
-            batch["present"][number][row] = True
+
+    def _fill_view(
+        self, batch: Batch, number: int, row: int, position: int, handle: Handle, start: float
+    ) -> None:
+        view, out = self.views[number], batch["views"][number][row]
+        geometry = batch["geometry"][number]
+        if not handle.has[view.modality]:
+            blank(batch, number, row)
+            return
+        if isinstance(view, VideoView):
+            pixels, chosen = self.decoder.frames(handle, view, start)
+            height, width = pixels.shape[1:3]
+            crop = place_in_space(
+                view, frame_width=width, frame_height=height, seed=self.seed, position=position
+            )
+            crop_frames(pixels, chosen, crop, view.size, out)
+            geometry["box"][row] = crop.box(width, height)
+            geometry["flip"][row] = crop.flip
+        else:
+            out[:] = self.decoder.audio(handle, view, start)
+        geometry["start_seconds"][row] = start
+        batch["present"][number][row] = True
 
     def handle(self, index: int) -> Handle:
         return Handle(self._open()[0], index)

@@ -185,9 +185,12 @@ class StoreWriter:
         ]
         if differing:
             key = differing[0]
+            difference = f"with other settings ({key}: {other.get(key)}, now {self._settings.get(key)})"
+            if "fingerprint" in differing:
+                difference = f"from other data than {printable(self.source)} holds now"
             raise UsageError(
-                f"'{printable(str(self.out))}' {was} with other settings ({key}: {other.get(key)}, "
-                f"now {self._settings.get(key)}); choose another folder, or remove that one"
+                f"'{printable(str(self.out))}' {was} {difference}; "
+                "choose another folder, or remove that one"
             )
 
     def _refuse_strangers(self) -> None:

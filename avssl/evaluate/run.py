@@ -60,11 +60,11 @@ def evaluate_folder(
         write_json(json_file, rows)
     try:
         write_json(workdir / "eval.json", rows)
-    except AvsslError as error:
+    except AvsslError:
         # The run may be somebody else's; the results are where they were asked for.
         if json_file is None:
             raise
-        say(f"{error}: only {json_file} was written")
+        say(f"{workdir} is closed to us: only {json_file} was written")
     if results is not None and rows:
         write_results(results, title or workdir.name, rows, facts_of(workdir, config.seed))
         say(f"wrote the section '{title or workdir.name}' of {results}")

@@ -33,6 +33,9 @@ STREAMED_FORMATS = {"mp3", "aac", "mpegts", "mpeg"}
 COUNTED_FORMATS = {"mp3", "aac", "mpeg"}
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 10.0
+# The comment in files written here. Their AAC has no noise bands, whose decoder would remember what
+# it decoded before: any window of the sound is the same samples, wherever decoding began.
+MEMORYLESS_SOUND = "avssl: sound without memory"
 MAX_CHANNELS = 64
 AUDIO_RATES = (2_000, 768_000)
 # A header may promise this much more than the file holds: the last packet's duration is often a
@@ -124,6 +127,10 @@ class OpenMedia:
     @property
     def tracks(self) -> list[av.VideoStream | av.AudioStream]:
         return [track for track in (self.video, self.audio) if track is not None]
+
+    @property
+    def sound_is_memoryless(self) -> bool:
+        return self.container.metadata.get("comment") == MEMORYLESS_SOUND
 
     @property
     def has_other_tracks(self) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Int16, UInt8
 
 from avssl.media.channels import check_channels
 from avssl.media.container import OpenMedia, open_media
-from avssl.media.errors import MediaError
+from avssl.media.errors import MissingTrackError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.sound import sample_blocks, to_int16
 from avssl.media.video import DISPLAY_TOLERANCE_SECONDS, Scaler, shown_frames
@@ -130,7 +130,7 @@ def decode_clip(
 
 def _scaler(opened: OpenMedia, short_side: int | None) -> Scaler:
     if opened.video is None:
-        raise MediaError("has no video track")
+        raise MissingTrackError("has no video track")
     return Scaler(opened, short_side)
 
 
@@ -162,7 +162,7 @@ def audio_window(
     """`decode_audio` of an open file. What a decoder remembers of earlier windows may be heard."""
     check_channels(channels)
     if opened.audio is None:
-        raise MediaError("has no audio track")
+        raise MissingTrackError("has no audio track")
     samples = np.zeros((round(seconds * rate), channels), np.int16)
     filled = 0
     for block in sample_blocks(opened, round(start * rate), len(samples), rate, channels):

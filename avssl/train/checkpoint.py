@@ -164,11 +164,17 @@ class Checkpoints(CheckpointReader):
                 remove_leftovers(self.folder, step)
         kept = committed_steps(self.folder)
         last = f"the one of step {kept[-1]} is intact" if kept else "there is none before it"
+        # What the last one took, if that is more: small arrays fill whole blocks.
+        needed = max([2 * needed, *(_bytes_on_disk(self.folder / str(last)) for last in kept[-1:])])
         free = shutil.disk_usage(self.folder).free
         return AvsslError(
             f"cannot save the checkpoint of step {step} in {self.folder}: {reason}; it needs up to "
             f"{needed:,} bytes and {free:,} are free; make room and start again ({last})"
         )
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*"))
 
 
 def _detached(leaf: Any) -> Any:
@@ -178,10 +184,16 @@ def _detached(leaf: Any) -> Any:
 
 def _quiet_orbax() -> None:
     """Orbax logs with a traceback every error that it also raises; we report what is raised."""
-    absl = logging.getLogger("absl")
-    if _not_from_orbax not in absl.filters:
-        absl.addFilter(_not_from_orbax)
+    # asyncio: of several writes that fail together, Orbax raises one and forgets the others.
+    for name, speaks in (("absl", _not_from_orbax), ("asyncio", _not_a_task_of_orbax)):
+        logger = logging.getLogger(name)
+        if speaks not in logger.filters:
+            logger.addFilter(speaks)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
+def _not_a_task_of_orbax(record: logging.LogRecord) -> bool:
+    return f"{os.sep}orbax{os.sep}" not in record.getMessage()

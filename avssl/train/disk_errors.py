@@ -24,8 +24,9 @@ def why_not_written(error: BaseException) -> str | None:
     return None
 
 
-def write_error(message: str, reason: str) -> AvsslError:
+def write_error(message: str, reason: str, num_bytes: int = 0) -> AvsslError:
     """The message with what to do: a full disk can be emptied, a closed one was the wrong choice."""
     if reason in map(os.strerror, _FULL):
-        return AvsslError(f"{message}; free space there and run the same command again")
+        needed = f", {num_bytes:,} bytes needed" if num_bytes else ""
+        return AvsslError(f"{message}{needed}; free space there and run the same command again")
     return UsageError(f"{message}; choose another --workdir, or make this one writable")

@@ -63,7 +63,7 @@ def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:
     for key in sorted(logs, key=lambda key: (key == "gradient_norm", key == "loss", key)):
         if not np.all(np.isfinite(logs[key])):
             raise AvsslError(
-                f"step {step}: {key} is {logs[key]}; nothing was saved from it, the last checkpoint is good: "
+                f"step {step}: {key} is {logs[key]}; nothing was saved from it, earlier checkpoints are good: "
                 "lower the learning rate, set optimizer.clip_norm, or look at the data with `avssl data verify`"
             )
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError, UsageError
+from avssl.train.peers import RESTART, explain_abort
 
 BATCH_AXES = ("data", "fsdp")
 # Arrays below this many elements are cheaper to copy than to gather.
@@ -48,16 +49,29 @@ def start_processes(
         "num_processes": num_processes,
         "process_id": process_id,
     }  # fmt: skip
+    name = f"process {process_id} of {num_processes}"
+    where = coordinator or "the scheduler's coordinator"
+    joining = True
+
+    def why_ended() -> str:
+        if joining:
+            return (
+                f"{name} could not meet the others at {where} within {timeout_seconds} s; check the "
+                "address and that all of them started"
+            )
+        return f"{name}: process 0 at {where} is lost, or cannot be reached; {RESTART}"
+
+    explain_abort(why_ended)
     try:
         jax.distributed.initialize(
-            initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=30, **arguments
+            initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=40, **arguments
         )
     except Exception as error:
-        where = coordinator or "the scheduler's coordinator"
         raise AvsslError(
-            f"process {process_id} of {num_processes} could not join the others at {where} within "
-            f"{timeout_seconds} s ({str(error).splitlines()[0]}); check the address and that all started"
+            f"{name} could not meet the others at {where} ({str(error).splitlines()[0]}); check the "
+            "address and that all of them started"
         ) from error
+    joining = False
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:

@@ -22,6 +22,7 @@ from avssl.data.record import Source
 from avssl.errors import AvsslError, UsageError
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
+from avssl.train.finite import check_state
 from avssl.train.loop import Faults, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
 from avssl.train.model import Model, build_model
@@ -98,6 +99,7 @@ def train(
                 progress.update(step, metrics)
 
             def save(step: int, state: TrainState) -> None:
+                check_state(step, state)
                 checkpoints.save(step, state.items(), metadata(setup.config, source, step))
 
             loop = Loop(

@@ -140,5 +140,4 @@ def _explained(path: Path, num_bytes: int) -> Iterator[None]:
         reason = why_not_written(error) or error.strerror
         if reason is None:
             raise
-        needed = f", {num_bytes:,} bytes needed" if num_bytes else ""
-        raise write_error(f"cannot write {path}: {reason}{needed}", reason) from error
+        raise write_error(f"cannot write {path}: {reason}", reason, num_bytes) from error

@@ -10,7 +10,7 @@ from avssl.world.classes import KINDS
 SPLITS = ("train", "test")
 
 # Goes up when the same (world, split, index) gives another clip: cached worlds are then rebuilt.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)

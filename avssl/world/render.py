@@ -12,6 +12,7 @@ from avssl.world.textures import TEXTURES
 # A sprite is drawn once per object, this many times finer than the frame, and read without
 # interpolation: its own edges are already as soft as a frame's pixel.
 OVERSAMPLING = 3
+SOFT_EDGE_PIXELS = 3  # how far an object's fading edge may reach beyond its box
 REACH = 1.1  # a sprite covers [-REACH, REACH] half sides; its border is transparent
 
 
@@ -50,14 +51,19 @@ def draw_sprite(thing: Thing, size: int) -> np.ndarray:
     return sprite
 
 
-def paste(frame: np.ndarray, sprite: np.ndarray, x: float, y: float, angle: float, half: tuple):
-    """Blends the sprite into `frame` (float32, changed in place); all lengths in pixels."""
+def paste(
+    frame: np.ndarray,
+    sprite: np.ndarray,
+    box: np.ndarray,
+    centre_pixels: tuple[float, float],
+    half_pixels: tuple[float, float],
+    angle: float,
+) -> None:
+    """Blends the sprite into `frame` (float32, changed in place), inside its box (in shares)."""
     size = len(frame)
-    extent = REACH * math.hypot(*half)
-    x0, x1 = max(0, math.floor(x - extent)), min(size, math.ceil(x + extent))
-    y0, y1 = max(0, math.floor(y - extent)), min(size, math.ceil(y + extent))
-    if x0 >= x1 or y0 >= y1:
-        return
+    x0, y0 = (max(0, math.floor(low * size) - SOFT_EDGE_PIXELS) for low in box[:2])
+    x1, y1 = (min(size, math.ceil(high * size) + SOFT_EDGE_PIXELS) for high in box[2:])
+    (x, y), half = centre_pixels, half_pixels
     right = ((np.arange(x0, x1, dtype=np.float32) + 0.5 - x) / half[0])[None, :]
     down = ((np.arange(y0, y1, dtype=np.float32) + 0.5 - y) / half[1])[:, None]
     side = len(sprite)
@@ -115,8 +121,9 @@ def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
             continue
         path, sprite = thing.path(times), draw_sprite(thing, size)
         half_width, half_height = half_sides(thing, path, size)
-        for i, frame in enumerate(frames):
-            half = (float(half_width[i]), float(half_height[i]))
-            paste(frame, sprite, path.x[i] * size, path.y[i] * size, float(path.angle[i]), half)
         boxes[place] = boxes_of(sprite, thing, path, size)
+        for i, frame in enumerate(frames):
+            centre = (float(path.x[i] * size), float(path.y[i] * size))
+            half = (float(half_width[i]), float(half_height[i]))
+            paste(frame, sprite, boxes[place][i], centre, half, float(path.angle[i]))
     return frames.astype(np.uint8), [boxes.get(place) for place in range(len(scene.things))]

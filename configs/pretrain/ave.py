@@ -11,7 +11,8 @@ Measured: not run at this scale.
 
 from pathlib import Path
 
-from avssl.config import load_config, variant_of
+from avssl.config import variant_of
+from avssl.config_file import load_config
 
 
 def get_config(variant: str = ""):

@@ -1,6 +1,7 @@
 """A window is the same numbers with any cache; what the caches keep, and when they stop."""
 
 import io
+import itertools
 from fractions import Fraction
 
 import av
@@ -95,6 +96,8 @@ def test_windows_are_the_same_with_every_cache(clips, tmp_path, monkeypatch):
     arrays = same_everywhere(record, windows, tmp_path, monkeypatch)
     assert arrays[0].shape == (3, 32, 40, 3)
     assert (arrays[0][0] != arrays[0][1]).any()
+    with handle_of(record) as handle:
+        assert handle.opened.sound_is_memoryless
     assert arrays[4].shape == (4200, 1)
     assert arrays[4].any()
 
@@ -117,11 +120,21 @@ def test_sound_is_the_same_from_a_decoder_that_carries_noise(tmp_path, monkeypat
     record = Record("a", 0, noisy_clip())
     view = AudioView(seconds=1.5, rate=8000)
     same_everywhere(record, [(view, s) for s in (0.0, 0.8, 2.0, 3.3, 5.2)], tmp_path, monkeypatch)
+    with handle_of(record) as handle:
+        assert not handle.opened.sound_is_memoryless
     # The trap that the segments are there for: entered elsewhere, this stream gives other samples.
     options = {"rate": 8000, "channels": 1}
     whole = decode_audio(record.media, start_seconds=0.0, seconds=5.0, **options)
     part = decode_audio(record.media, start_seconds=3.3, seconds=1.5, **options)
     assert (whole[26400:38400] != part).any()
+
+
+def test_a_record_may_start_between_two_samples(clips, tmp_path, monkeypatch):
+    record = Record("a", 0, clips[2], start_seconds=0.25 + 0.5 / AUDIO.rate)
+    starts = np.arange(6) / AUDIO.rate
+    windows = same_everywhere(record, [(AUDIO, s) for s in starts], tmp_path, monkeypatch)
+    for earlier, later in itertools.pairwise(windows):
+        np.testing.assert_array_equal(earlier[1:], later[:-1])
 
 
 def test_a_kept_record_is_not_read_again(clips):

@@ -51,7 +51,8 @@ class ManifestSource:
                 f"a manifest has no splits: leave out '@{split}', or write one manifest for each"
             )
         if not file.is_file():
-            raise UsageError(f"manifest '{printable(str(file))}' does not exist")
+            what = "is a folder; write folder:PATH for it" if file.is_dir() else "does not exist"
+            raise UsageError(f"manifest '{printable(str(file))}' {what}")
         self.spec = f"manifest:{path}" + (f"@{split}" if split else "")
         self.root = str(file.parent) if is_remote(str(file)) else os.path.abspath(file.parent)
         self._read(file, allow_outside)

@@ -1,0 +1,153 @@
+"""The other processes of a run: whatever ends one of them ends all, and each says why.
+
+Left alone, the others would wait in a collective for ever, or fail without a name, or meet the one that
+failed in a farewell that neither can reach.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import jax
+
+from avssl.errors import Preempted
+
+BEAT_SECONDS = 1.0
+# Beats of ours without one of theirs, so that the sleep of a whole machine counts for nothing.
+SILENT_BEATS = 25
+# The same once a collective has failed, which says that somebody is gone but not who.
+SUSPECTED_BEATS = 6
+# How long one that failed waits for the others to end by themselves, by the same fault.
+GRACE_BEATS = 3
+
+FOLDER = "avssl/peers"
+RESTART = "start all of them again, and the run goes on from its last checkpoint"
+
+
+@contextlib.contextmanager
+def together(report: Callable[[BaseException], int]) -> Iterator[None]:
+    """Around the run, after the processes have joined. `report` prints an error and gives the exit code."""
+    if not jax.distributed.is_initialized():
+        yield
+        return
+    # The key-value store of the processes has no public name; JAX's own experimental rooms use it so.
+    from jax._src.distributed import global_state
+
+    watch = Watch(global_state.client, global_state.process_id, global_state.num_processes)
+    try:
+        yield
+    except Preempted:
+        watch.end("done")  # all of them stop at this step
+        raise
+    except BaseException as error:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            watch.suspect()
+        code = report(error)
+        watch.end(f"left {str(error) or type(error).__name__}")
+        watch.wait_for_others()
+        leave(code)
+    watch.end("done")
+
+
+class Watch:
+    """Says in the processes' common store that we live, and sees who else does."""
+
+    def __init__(self, client: Any, process_id: int, num_processes: int):
+        self._client = client
+        self._own = process_id
+        self._last: dict[str, str] = {}
+        self._silent = {str(peer): 0 for peer in range(num_processes) if peer != process_id}
+        self._patience = SILENT_BEATS
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
+        self._thread.start()
+
+    def suspect(self) -> None:
+        """Waits until the one that is gone is named, which ends this process too; or until none is."""
+        self._patience = SUSPECTED_BEATS
+        self._thread.join((SUSPECTED_BEATS + GRACE_BEATS) * BEAT_SECONDS)
+
+    def end(self, word: str) -> None:
+        """Says how we ended; from now on nobody's end is ours."""
+        self._stop.set()
+        self._thread.join()
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # then nobody is left to hear it
+            self._tell(word)
+
+    def wait_for_others(self) -> None:
+        """Process 0 keeps the store, and its end would cut off what the others have to say."""
+        for _ in range(GRACE_BEATS + 2):
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                words = self._words()
+                if not any(words.get(peer, "").startswith("beat") for peer in self._silent):
+                    return
+            time.sleep(BEAT_SECONDS)
+
+    def _run(self) -> None:
+        beat = 0
+        while not self._stop.wait(BEAT_SECONDS):
+            beat += 1
+            try:
+                self._tell(f"beat {beat}")
+                words = self._words()
+            except jax.errors.JaxRuntimeError:
+                return  # the store is gone with process 0: JAX aborts us, see `explain_abort`
+            self._judge(words)
+
+    def _judge(self, words: dict[str, str]) -> None:
+        for peer in self._silent:
+            word = words.get(peer, "")
+            if word == "done":
+                self._silent[peer] = 0
+                continue
+            self._silent[peer] = self._silent[peer] + 1 if word == self._last.get(peer, "") else 0
+            if word.startswith("left") and self._silent[peer] > GRACE_BEATS:
+                self._give_up(f"process {peer} has stopped: {word.removeprefix('left ')}")
+            if self._silent[peer] > self._patience:
+                self._give_up(f"process {peer} is lost: it was killed, or cannot be reached; {RESTART}")
+        self._last = words
+
+    def _give_up(self, why: str) -> NoReturn:
+        print(f"avssl: process {self._own}: {why}", file=sys.stderr)
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            self._tell(f"left {why}")
+        leave(1)
+
+    def _tell(self, word: str) -> None:
+        self._client.key_value_set(f"{FOLDER}/{self._own}", word, allow_overwrite=True)
+
+    def _words(self) -> dict[str, str]:
+        pairs = self._client.key_value_dir_get(FOLDER)
+        return {key.rsplit("/", 1)[1]: word for key, word in pairs}
+
+
+def leave(code: int) -> NoReturn:
+    """At once: the orderly way out would wait for processes that do not come."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+_handlers: list[Any] = []  # what C code may call must not be collected
+
+
+def explain_abort(sentence: Callable[[], str]) -> None:
+    """Exit code 1 and a sentence when JAX aborts this process.
+
+    It does so from a thread of its own where processes do not come together, or when process 0 dies, and
+    offers no other way in: its `missed_heartbeat_callback` cannot pass its argument to Python (jaxlib 0.10).
+    """
+
+    def ended(_number: int) -> None:
+        os.write(2, f"avssl: {sentence()}\n".encode())
+        os._exit(1)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(ended)
+    _handlers.append(handler)
+    ctypes.CDLL(None).signal(signal.SIGABRT, handler)
