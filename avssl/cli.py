@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from avssl.errors import AvsslError, UsageError, unknown
 from avssl.interrupts import heard
@@ -22,12 +22,16 @@ CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
 class Parser(argparse.ArgumentParser):
     """argparse whose errors are one sentence with the nearest valid name."""
 
+    def __init__(self, **keywords: Any):
+        # A flag cut short is a mistyped flag.
+        super().__init__(allow_abbrev=False, **keywords)
+
     def error(self, message: str) -> NoReturn:
         if match := re.match(
             r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.*)\)", message
         ):
             choices = [choice.strip(" '") for choice in match[3].split(",")]
-            raise unknown({"verb": "verb"}.get(match[1], match[1]), match[2], choices)
+            raise unknown(match[1], match[2], choices)
         verb = self.prog.partition(" ")[2]
         raise UsageError(f"{verb}{': ' if verb else ''}{message}; see `{self.prog} --help`")
 

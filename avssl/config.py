@@ -177,6 +177,8 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
         if not isinstance(node, ConfigDict) or parts[-1] not in node:
             raise unknown_key(config, dotted, dotted)
         current = node[parts[-1]]
+        if parts[0] in OPEN_SECTIONS and type(current) is int and wants_fraction(parts):
+            current = float(current)  # written as `weight=1` in a config file
         if isinstance(current, ConfigDict):
             raise UsageError(
                 f"--config.{dotted} is a group; set one of its keys: {', '.join(sorted(current))}"
@@ -193,6 +195,19 @@ def taken_over(keys: Mapping[str, Any], name: str) -> dict[str, Any]:
         return dict(keys)
     known = {*NOT_FIELDS, *encoder_fields(ENCODERS[name])}
     return {key: value for key, value in keys.items() if key in known}
+
+
+def wants_fraction(parts: list[str]) -> bool:
+    """Whether the owner of a key of an objective or a view takes fractions there."""
+    if parts[0] == "objectives":
+        from avssl.objectives import objective_defaults
+
+        return isinstance(objective_defaults(parts[1]).get(parts[-1]), float)
+    if parts[0] == "views":
+        from avssl.data.views import VIEWS
+
+        return any(isinstance(getattr(cls, parts[-1], None), float) for cls in VIEWS.values())
+    return False
 
 
 def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:

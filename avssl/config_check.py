@@ -79,13 +79,13 @@ def check_rule(key: str, rule: Any) -> None:
 
 def check_names(config: ConfigDict) -> None:
     from avssl.evaluate.protocols import PROTOCOLS
-    from avssl.train.optim import optimizer_names
+    from avssl.train.optim import OPTIMIZERS
 
     for name in config.eval.protocols:
         if name not in PROTOCOLS:
             raise unknown("protocol in eval.protocols", str(name), PROTOCOLS)
-    if config.optimizer.name not in optimizer_names():
-        raise unknown("optimizer", config.optimizer.name, optimizer_names())
+    if config.optimizer.name not in OPTIMIZERS:
+        raise unknown("optimizer", config.optimizer.name, OPTIMIZERS)
 
 
 def check_combinations(config: ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """Running a data set of batches: read threads or worker processes, and a clean end of either."""
 
+import contextlib
 import functools
 import gc
 import os
@@ -17,7 +18,13 @@ from avssl.data.keys import printable
 from avssl.data.readahead import ReadAhead
 from avssl.data.reader import Batch, BatchReader, batch_bytes
 from avssl.data.views import View
-from avssl.data.workers import READ_THREADS_PER_WORKER, Watch, check_shared_memory, start_worker
+from avssl.data.workers import (
+    READ_THREADS_PER_WORKER,
+    Watch,
+    check_shared_memory,
+    out_of_reach_of_signals,
+    start_worker,
+)
 from avssl.errors import AvsslError
 
 # Without worker processes; each thread decodes a batch of its own, and FFmpeg runs outside Python's
@@ -71,7 +78,8 @@ class BatchIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         try:
-            batch = next(self._iterator)
+            with self._starting():
+                batch = next(self._iterator)
         except StopIteration:
             self.close()
             raise
@@ -97,7 +105,8 @@ class BatchIterator(Iterator[Batch]):
 
     def start(self) -> None:
         """Begins to read ahead of the first `next`."""
-        self._iterator.start_prefetch()
+        with self._starting():
+            self._iterator.start_prefetch()
 
     def check_stall(self) -> None:
         """Call about once a second while waiting: raises once one record has hung for too long."""
@@ -120,6 +129,10 @@ class BatchIterator(Iterator[Batch]):
     def stop(self) -> None:
         """Makes the readers give up before their next record; `close` still has to follow."""
         self._watch.stop()
+
+    def _starting(self) -> contextlib.AbstractContextManager[None]:
+        """Around what may start worker processes."""
+        return out_of_reach_of_signals() if self._workers else contextlib.nullcontext()
 
     def _key(self, index: int) -> str:
         return printable(self._records.key(index))

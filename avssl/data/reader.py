@@ -27,6 +27,7 @@ from avssl.media.limits import Limits
 # How many records after an unreadable one are tried before the data as a whole counts as
 # unreadable.
 MAX_SUBSTITUTES = 16
+NUM_NEIGHBOURS = 4
 # In `index` and `fault`: no record.
 NONE = -1
 
@@ -77,6 +78,16 @@ def blank(batch: Batch, number: int, row: int) -> None:
     batch["present"][number][row] = False
     for array in batch["geometry"][number].values():
         array[row] = 0
+
+
+def substitute_offset(step: int, num_members: int) -> int:
+    """How far from an unreadable record its substitute number `step` lies; all are different.
+
+    The next ones first, then ever further away, up to most of the way round: damaged files lie side
+    by side, as a copy that broke off leaves them.
+    """
+    far = num_members * step**3 // (MAX_SUBSTITUTES + 1) ** 3
+    return step if step <= NUM_NEIGHBOURS else max(step, far)
 
 
 class OncePerProcess:
@@ -171,19 +182,19 @@ class BatchReader:
     def _read_or_substitute(
         self, batch: Batch, row: int, position: int, members: np.ndarray, place: int
     ) -> None:
-        """The record at `place`, or the first readable one after it in the same part."""
+        """The record at `place`, or the first readable one of its substitutes in the same part."""
         wanted = int(members[place])
         num_tries = min(MAX_SUBSTITUTES + 1, len(members))
         for step in range(num_tries):
-            index = int(members[(place + step) % len(members)])
+            index = int(members[(place + substitute_offset(step, len(members))) % len(members)])
             error = self._read(batch, row, position, index)
             if error is None:
                 batch["valid"][row] = step == 0
                 batch["fault"][row] = NONE if step == 0 else wanted
                 return
         raise AvsslError(
-            f"none of {num_tries} records from '{printable(self.source.key(wanted))}' on can be "
-            f"read (the last: {error}); run `avssl data verify {self.source.spec}`"
+            f"neither '{printable(self.source.key(wanted))}' nor any of {num_tries - 1} others in "
+            f"its place can be read (the last: {error}); run `avssl data verify {self.source.spec}`"
         )
 
     def _read(self, batch: Batch, row: int, position: int, index: int) -> MediaError | None:

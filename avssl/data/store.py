@@ -185,7 +185,9 @@ class StoreWriter:
         ]
         if differing:
             key = differing[0]
-            difference = f"with other settings ({key}: {other.get(key)}, now {self._settings.get(key)})"
+            difference = (
+                f"with other settings ({key}: {other.get(key)}, now {self._settings.get(key)})"
+            )
             if "fingerprint" in differing:
                 difference = f"from other data than {printable(self.source)} holds now"
             raise UsageError(

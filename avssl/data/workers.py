@@ -8,6 +8,7 @@ record's name.
 import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import shutil
 import signal
@@ -32,6 +33,24 @@ _worker_index = 0
 
 class Stopped(Exception):  # noqa: N818 - the consumer closed the pipeline: nothing failed
     """Raised in a reader whose pipeline was closed: a long batch must not delay the exit."""
+
+
+@contextlib.contextmanager
+def out_of_reach_of_signals() -> Iterator[None]:
+    """Processes started in here hear no Ctrl-C and no SIGTERM, which go to a whole process group.
+
+    `start_worker` comes too late for it: a worker imports for a second or two before that, and would
+    die with a traceback, or fail the run that is about to save and stop.
+    """
+    # It would be started on the way, and let the signals through again.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    )
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker(worker_index: int, num_workers: int) -> None:

@@ -24,7 +24,8 @@ def random_variables(model: Model, seed: int, batches: Iterable[Any]) -> Any:
 
     @jax.jit
     def updated(batch: Any, step: int) -> Any:
-        return model.encode(variables, batch, jax.random.fold_in(key, step), train=True)[1]
+        weights = {**variables, "ema": variables["params"]}
+        return model.encode(weights, batch, jax.random.fold_in(key, step), train=True)[1]
 
     total, count = None, 0
     for step, batch in zip(range(NUM_BATCHES), batches, strict=False):
@@ -37,4 +38,4 @@ def random_variables(model: Model, seed: int, batches: Iterable[Any]) -> Any:
     statistics = jax.tree.map(
         lambda summed, first: (summed / count - (1 - MOMENTUM) * first) / MOMENTUM, total, initial
     )
-    return {**variables, "batch_stats": statistics}
+    return {**variables, "batch_stats": statistics, "ema": variables["params"]}

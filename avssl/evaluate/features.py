@@ -5,13 +5,14 @@ batch is padded and the padding dropped, so that the numbers do not depend on th
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.train.mesh import batch_sharding, replicated
@@ -82,7 +83,7 @@ class Extractor:
         }
         return embeddings, outputs
 
-    def batches(self, source: Source, indices: np.ndarray | None, workers: int) -> Iterator[Any]:
+    def batches(self, source: Source, indices: np.ndarray | None, workers: int) -> BatchIterator:
         return evaluation_batches(
             source,
             dict(self.model.views),
@@ -105,17 +106,19 @@ class Extractor:
         }
         parts: dict[str, list[Extracted]] = {name: [] for name in placed}
         num_unreadable = 0
-        for batch in self.batches(source, indices, workers):
-            mask = batch.pop("mask")
-            num_unreadable += int(np.sum(batch["fault"] >= 0))
-            present = {
-                modality: batch["present"][read.view] for modality, read in self.first_view.items()
-            }
-            on_device = jax.device_put(batch, batch_sharding(self.mesh))
-            for name, variables in placed.items():
-                embeddings, outputs = jax.device_get(self.forward(variables, on_device))
-                part = Extracted(embeddings, outputs, batch["label"], batch["index"], present, 0)
-                parts[name].append(part.where(mask))
+        with self.batches(source, indices, workers) as batches:
+            for batch in batches:
+                mask = batch.pop("mask")
+                num_unreadable += int(np.sum(batch["fault"] >= 0))
+                present = {
+                    modality: batch["present"][read.view]
+                    for modality, read in self.first_view.items()
+                }
+                known = batch["label"], batch["index"], present
+                on_device = jax.device_put(batch, batch_sharding(self.mesh))
+                for name, variables in placed.items():
+                    embeddings, outputs = jax.device_get(self.forward(variables, on_device))
+                    parts[name].append(Extracted(embeddings, outputs, *known, 0).where(mask))
         return {name: joined(found, num_unreadable) for name, found in parts.items()}
 
 

@@ -75,7 +75,10 @@ def training(workdir: Path) -> str:
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     seconds, last = 0.0, 0
     for line in file.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except ValueError:  # the torn last line of a run that was killed
+            break
         seconds += (row["step"] - last) * config["batch_size"] / row["clips_per_second"]
         last = row["step"]
     return f", {last} steps in {seconds:.0f} s"

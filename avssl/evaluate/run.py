@@ -19,7 +19,7 @@ from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
-from avssl.errors import AvsslError, UsageError, unknown
+from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.protocols import PROBES, PROTOCOLS, Sides
@@ -54,18 +54,12 @@ def evaluate_folder(
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
     rows = measured(config, workdir, train, test, chosen, asked_for) if chosen else []
-    if rows:
-        print_table(rows)
-    if json_file is not None:
-        write_json(json_file, rows)
-    try:
-        write_json(workdir / "eval.json", rows)
-    except AvsslError:
-        # The run may be somebody else's; the results are where they were asked for.
-        if json_file is None:
-            raise
-        say(f"{workdir} is closed to us: only {json_file} was written")
-    if results is not None and rows:
+    if not rows:
+        return rows
+    print_table(rows)
+    # A table asked for elsewhere, often of one protocol, does not replace the run's own.
+    write_json(json_file or workdir / "eval.json", rows)
+    if results is not None:
         write_results(results, title or workdir.name, rows, facts_of(workdir, config.seed))
         say(f"wrote the section '{title or workdir.name}' of {results}")
     return rows
@@ -118,7 +112,7 @@ def measured(
     train, test = usable(model, *train), usable(model, *test)
     extractor = Extractor(model)
     weights = {"trained": variables, "random": baseline(config, model)}
-    sides = both_sides(extractor, weights, train, test)
+    sides = both_sides(extractor, weights, train, test, config.data.workers)
     trained, random = sides["trained"], sides["random"]
     for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
         if num_lost := len(indices) - len(extracted.index):
@@ -165,13 +159,16 @@ def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
         raise UsageError(f"{workdir} has no checkpoint yet: train it with `avssl pretrain` first")
     abstract = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     items = {name: abstract[name] for name in ("params", "batch_stats")}
+    if any(read.mode == "ema" for read in model.reads):
+        items["ema"] = abstract["params"]
     return step, reader.restore(step, items)
 
 
 def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
     """The records probes train on and those they are scored on."""
-    data = data or config.eval.data or config.data.source
-    test_data = test_data or ("" if data != config.eval.data else config.eval.test_data)
+    default = config.eval.data or config.data.source
+    data = data or default
+    test_data = test_data or (config.eval.test_data if data == default else "")
     train = open_source(data)
     if test_data:
         test = open_source(test_data)
@@ -186,10 +183,10 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
 
 
 def both_sides(
-    extractor: Extractor, weights: Mapping[str, Any], train: Part, test: Part
+    extractor: Extractor, weights: Mapping[str, Any], train: Part, test: Part, workers: int
 ) -> dict[str, Sides]:
     """Features of both parts, with the test labels in the numbering of the training part."""
-    fitted, scored = (one_side(extractor, weights, part) for part in (train, test))
+    fitted, scored = (one_side(extractor, weights, part, workers) for part in (train, test))
 
     def side(name: str) -> Sides:
         names = test[0].label_names, train[0].label_names
@@ -213,9 +210,11 @@ def classes_by_name(
     return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)
 
 
-def one_side(extractor: Extractor, weights: Mapping[str, Any], part: Part) -> dict[str, Extracted]:
+def one_side(
+    extractor: Extractor, weights: Mapping[str, Any], part: Part, workers: int
+) -> dict[str, Extracted]:
     """Features of the clips that have every modality the model looks at."""
-    extracted = extractor.extract(weights, *part)
+    extracted = extractor.extract(weights, *part, workers=workers)
     present = next(iter(extracted.values())).present
     whole = np.logical_and.reduce(list(present.values()))
     if not whole.any():

@@ -9,7 +9,6 @@ import contextlib
 import io
 import os
 import stat
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import BinaryIO, TypeVar
@@ -19,6 +18,7 @@ import av.container
 import av.error
 import av.stream
 
+from avssl.media.clock import Clock
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 from avssl.media.mp4_header import claims
@@ -31,8 +31,6 @@ STREAMED_FORMATS = {"mp3", "aac", "mpegts", "mpeg"}
 # Seeking in these guesses the position from the bit rate, or gives wrong times; only counting
 # packets from the start is exact.
 COUNTED_FORMATS = {"mp3", "aac", "mpeg"}
-OPEN_TIMEOUT_SECONDS = 10.0
-READ_TIMEOUT_SECONDS = 10.0
 # The comment in files written here. Their AAC has no noise bands, whose decoder would remember what
 # it decoded before: any window of the sound is the same samples, wherever decoding began.
 MEMORYLESS_SOUND = "avssl: sound without memory"
@@ -53,13 +51,17 @@ class OpenMedia:
     video: av.VideoStream | None
     audio: av.AudioStream | None
 
-    def __init__(self, file: BinaryIO, limits: Limits):
+    def __init__(self, file: BinaryIO, limits: Limits, clock: Clock):
         self.limits = limits
+        # NaN and infinity among the decoded samples; they became zeros.
         self.num_nonfinite_samples = 0
+        # Frames changed their size, or damage was tolerated: what comes out of a window may depend
+        # on where decoding began.
+        self.is_irregular = False
         # Where the tracks that were read to their end did end.
         self.data_end_seconds = 0.0
         self._file = file
-        self._deadline = time.monotonic() + limits.max_decode_seconds
+        self._clock = clock
         self._claimed_seconds, self._claimed_pixels = claims(file)
         self._open()
 
@@ -75,13 +77,12 @@ class OpenMedia:
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
             metadata_errors="replace",
             buffer_size=1 << 17,
-            timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
         )
         self._untouched, self._has_sought = True, False
         try:
             self.format = self.container.format.name
             self.video = _choose(self.container.streams.video)
-            self.audio = _choose(self.container.streams.audio)
+            self.audio = _choose(tuple(filter(_is_determined, self.container.streams.audio)))
             self._check()
             self.origin = self._time_zero()
             self._origin_seconds = float(self.origin)
@@ -187,8 +188,7 @@ class OpenMedia:
         return True
 
     def check_clock(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise MediaError(f"took more than {self.limits.max_decode_seconds:g} s to decode")
+        self._clock.check()
 
     def packets(self, track: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
         """The track's packets from here on, the last one empty, to flush the decoder."""
@@ -199,7 +199,7 @@ class OpenMedia:
             other.discard = av.stream.Discard.all
         # A seek beyond the end leads to no packet at all, which says nothing about the file.
         end = None if self._has_sought else 0
-        for packet in self.container.demux(track):
+        for packet in self._demuxed(track):
             self.check_clock()
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None:
@@ -208,6 +208,13 @@ class OpenMedia:
                 self._check_promise(track, self.seconds(end, track))
                 self.data_end_seconds = max(self.seconds(end, track), self.data_end_seconds)
             yield packet
+
+    def _demuxed(self, track: av.VideoStream | av.AudioStream) -> Iterator[av.Packet]:
+        try:
+            yield from self.container.demux(track)
+        except IndexError as error:
+            # FFmpeg adds a track where damaged data speak of one; PyAV knows those of the start.
+            raise MediaError("damaged: its data speak of a track that it does not have") from error
 
     def _check_promise(self, track: av.VideoStream | av.AudioStream, end: float) -> None:
         """Only these formats state the length of each track; others repeat the file's or guess."""
@@ -227,6 +234,12 @@ def _choose(streams: tuple[Track, ...]) -> Track | None:
     usable = [s for s in streams if s.codec_context is not None and not s.disposition & pictures]
     default = [s for s in usable if s.disposition & av.stream.Disposition.default]
     return next(iter(default or usable), None)
+
+
+def _is_determined(track: av.AudioStream) -> bool:
+    """False for a track that is declared but whose data never came or could not be made out."""
+    context = track.codec_context
+    return context is not None and context.sample_rate != 0 and context.channels != 0
 
 
 @contextlib.contextmanager
@@ -258,11 +271,16 @@ def _opened_file(media: bytes | str, limits: Limits) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_media(media: bytes | str, limits: Limits) -> Iterator[OpenMedia]:
-    """The bytes of a file, or the path of one. FFmpeg's errors inside become `MediaError`."""
+def open_media(
+    media: bytes | str, limits: Limits, clock: Clock | None = None
+) -> Iterator[OpenMedia]:
+    """The bytes of a file, or the path of one. FFmpeg's errors inside become `MediaError`.
+
+    `clock`: one that runs already, where several openings are to share their time.
+    """
     with _opened_file(media, limits) as file:
         try:
-            opened = OpenMedia(file, limits)
+            opened = OpenMedia(file, limits, clock or Clock(limits.max_decode_seconds))
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise MediaError(f"is not media that can be read ({reason})") from error

@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Int16, UInt8
 
 from avssl.errors import UsageError
+from avssl.media.container import MEMORYLESS_SOUND
 from avssl.media.video import INTERPOLATION
 
 AAC_RATES = (
@@ -67,6 +68,7 @@ class Mp4Writer:
             raise UsageError(f"AAC cannot hold {rate} Hz; choose one of {AAC_RATES}")
         if channels not in LAYOUTS:
             raise UsageError(f"audio can be written with 1, 2 or 4 channels, not {channels}")
+        self._container.metadata["comment"] = MEMORYLESS_SOUND
         # Noise substitution and intensity stereo would blur the phases between channels. The fast
         # coder is four times as fast as the default, and its waveform is nearer to the source.
         options = {"threads": "1", "aac_coder": "fast", "aac_pns": "0", "aac_is": "0"}

@@ -8,7 +8,8 @@ class Limits:
     """Bounds on one file and on one call.
 
     `max_pixels` is per frame, before and after scaling: 4096 x 2304 lets 4K through and refuses 8K.
-    `max_decode_seconds` is wall time of one call, so whole-file work (`transcode`) may want more.
+    `max_decode_seconds` is processor time of one call, so whole-file work (`transcode`) may want
+    more.
     """
 
     max_pixels: int = 4096 * 2304

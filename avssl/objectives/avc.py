@@ -50,5 +50,10 @@ class Avc(Objective):
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """How much more likely each pair is to correspond than not, as a logit."""
-        logits = self.logits(video[:, None], audio[None, :])
-        return logits[..., 1] - logits[..., 0]
+
+        def against_all(one_video: Array) -> Array:
+            logits = self.logits(one_video[None], audio)
+            return logits[:, 1] - logits[:, 0]
+
+        # Row by row: all pairs at once would hold `hidden` numbers for each of them.
+        return jax.lax.map(against_all, video)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from avssl.train.ownership import Ownership
 
 __all__ = ["Checkpoints", "read_checkpoint"]
 
+POLL_SECONDS = 0.02
+
 
 class Checkpoints(CheckpointReader):
     """Saves, and starts again from what was saved; keeps the newest `keep`.
@@ -45,6 +48,7 @@ class Checkpoints(CheckpointReader):
         self._manager: ocp.CheckpointManager | None = None
         self._ownership: Ownership | None = None
         self._saving: tuple[int, int] | None = None  # step and bytes of the save under way
+        self._abandoned = False  # a save that failed here, and that other processes still wait for
         _quiet_orbax()
         if jax.process_index() == 0:
             with self._explained():
@@ -90,17 +94,30 @@ class Checkpoints(CheckpointReader):
 
     def wait(self) -> None:
         """Until the save under way is on disk with its manifest, or has failed."""
-        if self._manager is not None:
+        if self._manager is not None and not self._abandoned:
             with self._explained():
-                self._manager.wait_until_finished()
+                self._wait(self._manager)
         self._saving = None
+
+    def _wait(self, manager: ocp.CheckpointManager) -> None:
+        several = jax.process_count() > 1
+        try:
+            # Where one of several processes fails to write, Orbax has it wait five minutes for the
+            # others before it says so; but it knows at once.
+            while several and manager.is_saving_in_progress():
+                manager.check_for_errors()
+                time.sleep(POLL_SECONDS)
+            manager.wait_until_finished()
+        except BaseException:
+            self._abandoned = several
+            raise
 
     def close(self) -> None:
         try:
             self.wait()
         finally:
             manager, self._manager = self._manager, None
-            if manager is not None:
+            if manager is not None and not self._abandoned:
                 manager.close()
             if self._ownership is not None:
                 self._ownership.release()

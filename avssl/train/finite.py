@@ -4,7 +4,6 @@ The logs of a step show a loss and gradients that broke; an update that overflow
 step later only, which may be after a checkpoint.
 """
 
-
 import jax
 import jax.numpy as jnp
 

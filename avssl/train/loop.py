@@ -47,9 +47,7 @@ class Faults:
         if bad <= self.max_fraction * max(seen, MIN_SEEN_CLIPS):
             return
         worst = [index for index, _ in collections.Counter(self.last).most_common(5)]
-        named = "; ".join(
-            f"{printable(key)} ({reason})" for key, reason in self.names_of(worst)
-        )
+        named = "; ".join(f"{printable(key)} ({reason})" for key, reason in self.names_of(worst))
         raise AvsslError(
             f"step {step}: {bad} of {seen} clips could not be read, more than data.max_bad_fraction="
             f"{self.max_fraction:g} allows: {named or 'none of them in this session'}; drop them with "

@@ -33,6 +33,11 @@ def start_processes(
     Order: flags, then AVSSL_COORDINATOR, AVSSL_NUM_PROCESSES and AVSSL_PROCESS_ID (`launch/local.sh`), then
     what JAX finds in the scheduler's environment where AVSSL_DISTRIBUTED=1 asks for it (SLURM, TPU pods).
     """
+    given = (coordinator is not None, num_processes is not None, process_id is not None)
+    if any(given) and not all(given):
+        raise UsageError(
+            "--coordinator, --num-processes and --process-id go together: give all three"
+        )
     environment = os.environ
     coordinator = coordinator or environment.get("AVSSL_COORDINATOR", "")
     if num_processes is None:
@@ -40,6 +45,8 @@ def start_processes(
     if process_id is None:
         process_id = int(environment.get("AVSSL_PROCESS_ID", "0"))
     if cpu_devices := environment.get("AVSSL_CPU_DEVICES"):
+        # XLA's CPU collectives block threads of one pool: with too few of them they wait for each other.
+        environment.setdefault("NPROC", str(8 * int(cpu_devices)))
         jax.config.update("jax_num_cpu_devices", int(cpu_devices))
     automatic = environment.get("AVSSL_DISTRIBUTED") == "1"
     if not coordinator and not automatic:

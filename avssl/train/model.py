@@ -127,7 +127,7 @@ class Model:
         """Each distinct read once; views of equal specification are one view, whatever their names."""
         made: dict[tuple[View, str, str], Features] = {}
         prepared: dict[tuple[View, Any], Array] = {}
-        statistics = dict(variables["batch_stats"]["encoders"])
+        updates: dict[str, list[Any]] = {}
         for read in self.reads:
             view, frontend = self.views[read.view], self.frontends[read.encoder]
             identity = (view, read.encoder, read.mode)
@@ -147,12 +147,19 @@ class Model:
                 mutable=["batch_stats"],
             )  # fmt: skip
             if live:
-                statistics[read.encoder] = updated.get("batch_stats", {})
+                updates.setdefault(read.encoder, []).append(updated.get("batch_stats", {}))
             # Losses compare in the type of the parameters; maps stay in the type of the arithmetic.
             encoded = encoded.replace(
                 embedding=encoded.embedding.astype(float_type(self.precision))
             )
             made[identity] = encoded if live else jax.lax.stop_gradient(encoded)
+        # Each read updated the same old statistics: their mean is one update by all views of an encoder.
+        statistics = {
+            name: jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *updates[name])
+            if name in updates
+            else old
+            for name, old in variables["batch_stats"]["encoders"].items()
+        }
         features = {
             read: made[self.views[read.view], read.encoder, read.mode] for read in self.reads
         }

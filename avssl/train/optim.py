@@ -32,16 +32,12 @@ def schedule_of(config: ConfigDict, steps: int) -> optax.Schedule:
     return optax.join_schedules([start, rest], [warmup])
 
 
-def optimizer_names() -> list[str]:
-    """What optax offers as a complete optimiser: takes a learning rate, gives a transformation."""
-    names = []
-    for name in dir(optax):
-        function = getattr(optax, name)
-        if name.islower() and not name.startswith(("_", "scale")) and inspect.isfunction(function):
-            parameters = inspect.signature(function).parameters
-            if next(iter(parameters), None) == "learning_rate":
-                names.append(name)
-    return names
+# optax's optimisers that need nothing but a learning rate and the gradients.
+OPTIMIZERS = (
+    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan",
+    "amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd", "radam", "rmsprop",
+    "sgd", "sign_sgd", "yogi",
+)  # fmt: skip
 
 
 def decays(path: Sequence[Any], leaf: Any) -> bool:
@@ -54,7 +50,7 @@ def build_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformat
 
     Optimisers that take a `weight_decay` (adamw, lamb, lion ...) decouple it; for the others it is added to
       the gradient, as PyTorch's Adam and SGD do. rules: the first whose expression is found in a parameter's
-      path multiplies its learning rate and sets its decay; The default decays kernels alone.
+      path multiplies its learning rate and sets its decay; By default kernels alone decay.
     """
     rules = [checked_rule(rule) for rule in config.rules]
     groups: dict[str, tuple[float, float]] = {}

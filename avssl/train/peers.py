@@ -110,7 +110,9 @@ class Watch:
             if word.startswith("left") and self._silent[peer] > GRACE_BEATS:
                 self._give_up(f"process {peer} has stopped: {word.removeprefix('left ')}")
             if self._silent[peer] > self._patience:
-                self._give_up(f"process {peer} is lost: it was killed, or cannot be reached; {RESTART}")
+                self._give_up(
+                    f"process {peer} is lost: it was killed, or cannot be reached; {RESTART}"
+                )
         self._last = words
 
     def _give_up(self, why: str) -> NoReturn:

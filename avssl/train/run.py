@@ -51,7 +51,7 @@ class Setup:
 def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = False) -> None:
     """Trains until `config.steps`, or goes on where the run folder stopped; ends with the probe table."""
     is_main = jax.process_index() == 0
-    open_folder(config, workdir, allow_config_change, write=is_main)
+    check_folder(config, workdir, allow_config_change)
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
     source = open_source(config.data.source)
     model = build_model(config)
@@ -64,6 +64,8 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
         last = checkpoints.latest()
         if last is not None:
             check_same_data(checkpoints.meta(last), source, config)
+        # Only the owner of the checkpoints writes here: not a second start, nor one that was refused.
+        write_config(workdir, to_json(config))
         if last is None or last < config.steps:
             train(config, workdir, model, pipeline, source, checkpoints, last)
         else:
@@ -122,8 +124,8 @@ def train(
                 checkpoints.wait()
 
 
-def open_folder(config: ConfigDict, workdir: Path, allow_config_change: bool, write: bool) -> None:
-    """Makes the run folder, or checks that it belongs to this config."""
+def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -> None:
+    """Refuses a run folder of another config."""
     file = workdir / "config.json"
     # A run that was stopped before its first checkpoint binds nobody.
     if file.exists() and CheckpointReader(workdir / "checkpoints").steps():
@@ -135,8 +137,6 @@ def open_folder(config: ConfigDict, workdir: Path, allow_config_change: bool, wr
             )
         if changed:
             say(f"config changed: {'; '.join(changed)}")
-    if write:
-        write_config(workdir, to_json(config))
 
 
 def open_pipeline(config: ConfigDict, source: Source, model: Model) -> Pipeline:

@@ -88,3 +88,20 @@ def test_view_or_encoder_that_the_config_lacks_is_named():
     config.objectives.xid.audio_encoder = "video"
     with pytest.raises(UsageError, match="gives the audio view"):
         build_model(resolve(config))
+
+
+def test_running_statistics_take_in_every_view_of_an_encoder():
+    config = small_config("xid", "avc", precision="float32")
+    config.views.other = {**config.views.video.to_dict(), "frames": 1}
+    config.objectives.avc.video_view = "other"
+    model = build_model(config)
+    variables = model.init(jax.random.key(0))
+
+    def statistics(bright):
+        batch = model.example_batch(4)
+        batch["views"][bright] = batch["views"][bright] + 200
+        _, updated = model.encode(variables, batch, jax.random.key(1), train=True)
+        return updated["encoders"]["video"]["patches"]["norm"]["mean"]
+
+    assert abs(statistics("video") - statistics("audio")).max() > 1e-3
+    assert abs(statistics("other") - statistics("audio")).max() > 1e-3
