@@ -184,11 +184,12 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     from avssl.train.mesh import start_processes
     from avssl.train.peers import together
+    from avssl.train.preemption import stopping_at_once
     from avssl.train.run import pretrain
 
     set_up_jax(config.precision)
     start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
-    with together(lambda error: report(error, arguments.debug)):
+    with together(lambda error: report(error, arguments.debug)), stopping_at_once():
         pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
     return 0
 
@@ -239,8 +240,12 @@ def run_data_verify(arguments: argparse.Namespace) -> int:
     bad = verify(arguments.spec, workers=arguments.workers)
     for key, reason in bad:
         print(f"bad: {printable(key)}: {printable(reason)}")
-    print(f"{arguments.spec}: {len(bad) or 'no'} bad records")
-    return 1 if bad else 0
+    if bad:
+        raise AvsslError(
+            f"{len(bad)} records of {arguments.spec} are bad; `avssl data build` leaves them out"
+        )
+    print(f"{arguments.spec}: no bad records")
+    return 0
 
 
 def run_list(arguments: argparse.Namespace) -> int:

@@ -4,9 +4,7 @@ import math
 import re
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from avssl.config import flatten
+from avssl.config import ConfigDict, flatten
 from avssl.errors import UsageError, unknown
 
 CHOICES = {

@@ -1,7 +1,7 @@
 """Ctrl-C that is not lost."""
 
-import _thread
 import contextlib
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def heard() -> Iterator[None]:
     def hook(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
             # Later and from outside: raised here, it would be dropped again.
-            threading.Timer(AGAIN_SECONDS, _thread.interrupt_main).start()
+            threading.Timer(AGAIN_SECONDS, interrupt_main).start()
         else:
             before(dropped)
 
@@ -32,3 +32,10 @@ def heard() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def interrupt_main() -> None:
+    """A real signal, which also ends a system call that the main thread is in."""
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)

@@ -3,17 +3,29 @@
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from avssl.cli import main
 from avssl.config import resolve
 from avssl.config_file import load_config
+from avssl.train import run
+from avssl.train.mesh import make_mesh
 
 CONFIGS = sorted(str(path) for path in Path("configs").rglob("*.py"))
 
 
+@pytest.fixture
+def compiled_in_a_hurry(monkeypatch):
+    """Whether a config runs does not depend on the devices or on how well XLA optimises it."""
+    monkeypatch.setattr(run, "make_mesh", lambda fsdp, _: make_mesh(fsdp, jax.devices()[:1]))
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.parametrize("config", CONFIGS)
-def test_quicktest_runs_two_steps(config, tmp_path):
+def test_quicktest_runs_two_steps(config, tmp_path, compiled_in_a_hurry):
     command = ["pretrain", "--config", f"{config}:quicktest", "--workdir", str(tmp_path / "run")]
     assert main([*command, "--config.eval.protocols=()"]) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()

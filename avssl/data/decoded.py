@@ -17,27 +17,24 @@ from avssl.data.handle import Handle
 from avssl.data.kept import Arrays, Cache
 from avssl.data.placement import Crop, sample_window
 from avssl.data.views import AudioView, VideoView, View
-from avssl.media.decode import Frames, audio_window, decode_frames, select_frames, video_window
+from avssl.media.container import COUNTED_FORMATS
+from avssl.media.decode import Frames, audio_window, frames_between, select_frames, video_window
 from avssl.media.errors import MediaError
-from avssl.media.limits import Limits
 
 # Long segments decode more sound than a window needs, short ones start more decoders.
 AUDIO_SEGMENT_SECONDS = 4
+# Where every segment is found by counting packets from the start, so much sound is kept at most.
+MAX_COUNTED_SECONDS = 300
 # Frame rate and width over height for the first guess at what a decoded record takes; then the
 # measured size counts.
 GUESSED_FPS = 30
 GUESSED_ASPECT = 16 / 9
 
 
-def whole_frames(handle: Handle, short_side: int, limits: Limits) -> Frames:
+def whole_frames(handle: Handle, short_side: int) -> Frames:
     """All frames of a record at their native rate; times count from the start of the file."""
-    return decode_frames(
-        handle.record.media,
-        start_seconds=handle.start_seconds,
-        end_seconds=handle.start_seconds + handle.duration_seconds,
-        short_side=short_side,
-        limits=limits,
-    )
+    end = handle.start_seconds + handle.duration_seconds
+    return frames_between(handle.opened, handle.start_seconds, end, short_side)
 
 
 def wanted_times(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:
@@ -45,9 +42,7 @@ def wanted_times(handle: Handle, view: VideoView, start_seconds: float) -> np.nd
     return handle.start_seconds + start_seconds + np.arange(view.frames) / view.fps
 
 
-def window_frames(
-    handle: Handle, view: VideoView, start_seconds: float, limits: Limits
-) -> np.ndarray:
+def window_frames(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:
     """uint8 [n, height, width, 3]: `whole_frames` at the times of the view, without the others."""
     if view.seconds <= handle.duration_seconds:
         return video_window(
@@ -58,7 +53,7 @@ def window_frames(
             view.decode_size,
         )
     # Past the end of the record its last frame stays, even where the file goes on.
-    frames = whole_frames(handle, view.decode_size, limits)
+    frames = whole_frames(handle, view.decode_size)
     return frames.pixels[select_frames(frames.times, wanted_times(handle, view, start_seconds))]
 
 
@@ -104,9 +99,8 @@ def crop_frames(
 class Decoder:
     """What a view needs of a record, from the cache if it holds the record, else from the file."""
 
-    def __init__(self, cache: Cache, limits: Limits):
+    def __init__(self, cache: Cache):
         self.cache = cache
-        self.limits = limits
         self._uncachable: set[tuple[int, str]] = set()
 
     def frames(
@@ -115,14 +109,15 @@ class Decoder:
         """(pixels [n, height, width, 3], the frames among them that the view shows)."""
         size = view.decode_size
 
-        def decode(whole: Handle) -> Arrays:
-            frames = whole_frames(whole, size, self.limits)
-            return frames.pixels, frames.times
+        def decode(whole: Handle) -> Arrays | None:
+            frames = whole_frames(whole, size)
+            # A window would be scaled like its own first frame, and lack what its damage hides.
+            return None if whole.opened.is_irregular else (frames.pixels, frames.times)
 
         guess = GUESSED_FPS * size * size * GUESSED_ASPECT * 3
         kept = self._kept(handle, f"frames-{size}", 2, guess, decode)
         if kept is None:
-            return window_frames(handle, view, start_seconds, self.limits), np.arange(view.frames)
+            return window_frames(handle, view, start_seconds), np.arange(view.frames)
         pixels, times = kept
         return pixels, select_frames(times, wanted_times(handle, view, start_seconds))
 
@@ -131,7 +126,10 @@ class Decoder:
         rate, channels = view.rate, view.channels
         end = round(handle.duration_seconds * rate)
 
-        def decode(whole: Handle) -> Arrays:
+        def decode(whole: Handle) -> Arrays | None:
+            is_counted = whole.opened.format in COUNTED_FORMATS
+            if is_counted and whole.duration_seconds > MAX_COUNTED_SECONDS:
+                return None
             return (samples_between(whole, 0, end, rate, channels),)
 
         kept = self._kept(handle, f"audio-{rate}-{channels}", 1, 2.0 * rate * channels, decode)
@@ -148,8 +146,9 @@ class Decoder:
         for view in views:
             last = max(0.0, handle.duration_seconds - view.seconds)
             for start in np.arange(0.0, last + view.seconds, view.seconds).clip(max=last):
+                handle.clock.restart()
                 if isinstance(view, VideoView) and handle.has["video"]:
-                    window_frames(handle, view, start, self.limits)
+                    window_frames(handle, view, start)
                 elif isinstance(view, AudioView) and handle.has["audio"]:
                     self.audio(handle, view, start)
 
@@ -159,7 +158,7 @@ class Decoder:
         kind: str,
         num_arrays: int,
         guess_bytes_per_second: float,
-        decode: Callable[[Handle], Arrays],
+        decode: Callable[[Handle], Arrays | None],
     ) -> Arrays | None:
         """The whole record, decoded and kept at first sight; None if it may not stay."""
         kept = self.cache.get(handle.index, kind, num_arrays)
@@ -174,6 +173,8 @@ class Decoder:
         except MediaError:
             # Damaged somewhere, perhaps not in this window, and only the window may decide: without
             # a cache nobody would have looked elsewhere.
+            arrays = None
+        if arrays is None:
             self._uncachable.add((handle.index, kind))
             return None
         self.cache.put(handle.index, kind, arrays, seconds)

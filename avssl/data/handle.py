@@ -2,32 +2,39 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from avssl.data.record import Record, Source
 from avssl.data.span import span_in_file
+from avssl.media.clock import Clock
 from avssl.media.container import OpenMedia, open_media
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 from avssl.media.probe import probe
 
 UNKNOWN = -1
+# Of the time limit, what may go into decoding a record from end to end before its windows are read.
+WHOLE_RECORD_SHARE = 0.5
 
 
 class Handle:
     """One record for the time of one read: its file is opened once, if at all, for all views."""
 
-    def __init__(self, facts: "Facts", index: int):
+    def __init__(self, facts: "Facts", index: int, clock: Clock | None = None):
         self.index = index
         self._facts = facts
+        # One for all that is read here: each part of it may be short and their sum long.
+        self.clock = clock or Clock(facts.limits.max_decode_seconds)
+        self._clock_of_wholes: Clock | None = None
         self._record: Record | None = None
         self._opened: OpenMedia | None = None
         self._stack = contextlib.ExitStack()
         self._heard = False
         if not facts.known(index):
-            facts.learn(self.record)
+            facts.learn(self.record, self.clock)
         self.start_seconds = float(facts.starts[index])
         self.duration_seconds = float(facts.durations[index])
         self.has = {"video": bool(facts.has_video[index]), "audio": bool(facts.has_audio[index])}
@@ -41,7 +48,7 @@ class Handle:
     @property
     def opened(self) -> OpenMedia:
         if self._opened is None:
-            media = open_media(self.record.media, self._facts.limits)
+            media = open_media(self.record.media, self._facts.limits, self.clock)
             self._opened = self._stack.enter_context(media)
         return self._opened
 
@@ -53,11 +60,15 @@ class Handle:
         self._heard = True
         return self.opened
 
-    def again(self) -> "Handle":
-        """The same record for work that may fail by itself."""
-        handle = Handle(self._facts, self.index)
-        handle._record = self.record
-        return handle
+    @contextlib.contextmanager
+    def again(self) -> Iterator["Handle"]:
+        """The same record for work that may fail by itself, in time of its own."""
+        if self._clock_of_wholes is None:
+            seconds = self._facts.limits.max_decode_seconds * WHOLE_RECORD_SHARE
+            self._clock_of_wholes = Clock(seconds)
+        with self.clock.stopped(), Handle(self._facts, self.index, self._clock_of_wholes) as handle:
+            handle._record = self.record
+            yield handle
 
     def __enter__(self) -> "Handle":
         return self
@@ -81,13 +92,13 @@ class Facts:
     def known(self, index: int) -> bool:
         return not math.isnan(self.durations[index])
 
-    def learn(self, record: Record) -> None:
+    def learn(self, record: Record, clock: Clock) -> None:
         """Opens the file only for what the source does not say."""
         duration, has_video, has_audio = (
             record.duration_seconds, record.has_video, record.has_audio
         )  # fmt: skip
         if duration is None or has_video is None or has_audio is None:
-            found = probe(record.media, self.limits)
+            found = probe(record.media, self.limits, clock)
             if duration is None:
                 start, end = span_in_file(record, found.duration_seconds)
                 duration = end - start

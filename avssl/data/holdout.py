@@ -17,13 +17,14 @@ def split_holdout(source: Source, fraction: float) -> tuple[np.ndarray, np.ndarr
     """
     if not 0 <= fraction < 1:
         raise UsageError(f"data.holdout_fraction is {fraction}; it must lie in 0 <= f < 1")
+    if fraction == 0:
+        return np.arange(len(source), dtype=np.int64), np.zeros(0, np.int64)
     places = np.array([_place(source.key(index)) for index in range(len(source))])
     held_out = places < fraction
-    if fraction > 0:
-        if len(places) < 2:
-            raise UsageError(f"{source.spec} has {len(places)} records: none can be held out")
-        held_out[places.argmin()] = True
-        held_out[places.argmax()] = False
+    if len(places) < 2:
+        raise UsageError(f"{source.spec} has {len(places)} records: none can be held out")
+    held_out[places.argmin()] = True
+    held_out[places.argmax()] = False
     return np.flatnonzero(~held_out).astype(np.int64), np.flatnonzero(held_out).astype(np.int64)
 
 

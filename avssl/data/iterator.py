@@ -14,6 +14,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from avssl.data.handle import WHOLE_RECORD_SHARE
 from avssl.data.keys import printable
 from avssl.data.readahead import ReadAhead
 from avssl.data.reader import Batch, BatchReader, batch_bytes
@@ -35,8 +36,9 @@ READ_THREADS = min(4, os.cpu_count() or 1)
 SHARED_BATCHES_PER_WORKER = 3
 # Smaller arrays travel through the queue itself: a piece of shared memory for each would cost more.
 MIN_SHARED_BYTES = 1 << 16
-# A record that takes longer hangs inside a decoder, where no time limit of Python's reaches.
-STALL_SECONDS = 45.0
+# A record that takes this much longer than the time limit hangs inside a decoder, where no time
+# limit of Python's reaches.
+STALL_GRACE_SECONDS = 15.0
 # A pause of the whole process (a debugger, SIGSTOP) is no stall: time between two looks counts this
 # much.
 MAX_LOOK_SECONDS = 2.0
@@ -73,6 +75,8 @@ class BatchIterator(Iterator[Batch]):
         )
         self._oldest = (-1, 0.0)  # the record that has been read for longest, and when it was begun
         self._stalled_seconds = 0.0
+        limit = reader.limits.max_decode_seconds
+        self._patience_seconds = limit * (1 + WHOLE_RECORD_SHARE) + STALL_GRACE_SECONDS
         self._looked = time.monotonic()
         self._closed = False
 
@@ -118,11 +122,11 @@ class BatchIterator(Iterator[Batch]):
             self._stalled_seconds = 0.0
             return
         self._stalled_seconds += min(now - looked, MAX_LOOK_SECONDS)
-        if self._stalled_seconds > STALL_SECONDS:
+        if self._stalled_seconds > self._patience_seconds:
             index = busy[0][0]
             self._kill_workers()
             raise AvsslError(
-                f"decoding '{self._key(index)}' hangs (no answer for {STALL_SECONDS:g} s): "
+                f"decoding '{self._key(index)}' hangs (no answer for {self._patience_seconds:g} s): "
                 f"remove it, or leave it out with `avssl data build {self._records.spec} OUT`"
             )
 

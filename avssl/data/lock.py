@@ -25,25 +25,33 @@ def folder_lock(path: epath.Path, *, what: str, wait: bool) -> Iterator[None]:
     if "://" in str(path):
         yield
         return
-    descriptor = _open(path)
-    try:
+    while True:
+        descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if not wait:
-                raise UsageError(
-                    f"another process is writing to '{printable(what)}'; wait for its end"
-                ) from error
-            LOG.warning("another process is writing to %s; waiting for its end", printable(what))
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            raise AvsslError(
-                f"'{printable(what)}' cannot be locked ({error.strerror}); "
-                "choose a folder on another file system"
+            _lock(descriptor, what, wait)
+            # The holder before may have removed the file: a lock on it keeps nobody out any more.
+            if os.fstat(descriptor).st_nlink:
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, what: str, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        if not wait:
+            raise UsageError(
+                f"another process is writing to '{printable(what)}'; wait for its end"
             ) from error
-        yield
-    finally:
-        os.close(descriptor)
+        LOG.warning("another process is writing to %s; waiting for its end", printable(what))
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise AvsslError(
+            f"'{printable(what)}' cannot be locked ({error.strerror}); "
+            "choose a folder on another file system"
+        ) from error
 
 
 def _open(path: epath.Path) -> int:

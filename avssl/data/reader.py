@@ -130,6 +130,8 @@ class BatchReader:
         self.watch: Watch | None = None
         self.rows = rows
         self.windows = anchor_windows(self.views)
+        # Here and not in each worker: it needs a look at every record.
+        self._fingerprint = source.fingerprint if cache.kind == "disk" else ""
         self._opened = OncePerProcess()
 
     def for_iterator(self, watch: Watch) -> "BatchReader":
@@ -267,7 +269,8 @@ class BatchReader:
 
     def _build(self) -> tuple[Facts, Decoder, np.ndarray]:
         options = self.cache
-        fingerprint = self.source.fingerprint if options.kind == "disk" else ""
-        cache = make_cache(options.kind, options.gigabytes, fingerprint, options.num_processes)
+        cache = make_cache(
+            options.kind, options.gigabytes, self._fingerprint, options.num_processes
+        )
         labels = np.asarray(self.source.labels(), np.int32)
-        return Facts(self.source, self.limits), Decoder(cache, self.limits), labels
+        return Facts(self.source, self.limits), Decoder(cache), labels

@@ -1,6 +1,7 @@
 """A record is one video; a source is an indexed collection of them."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,7 +37,7 @@ class Source(Protocol):
     spec: str
     label_names: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Hex digest of what the data is (keys, labels, sizes): equal for equal data, wherever it lies."""
         ...

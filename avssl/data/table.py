@@ -111,6 +111,6 @@ class RecordTable:
                 raise ValueError("its columns differ in length")
         except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise UsageError(
-                f"{path} is damaged or no table of this program ({error}); build the data set again"
+                f"{path} is damaged or no table of this program; build the data set again"
             ) from error
         return cls(**fields)

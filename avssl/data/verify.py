@@ -14,6 +14,7 @@ from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.probe import Probe, probe
 from avssl.media.sandbox import ChildPool, Failure
+from avssl.media.transcode import check_whole
 
 # An hour of frames does not fit into memory: it is decoded and forgotten piece by piece.
 PIECE_SECONDS = 20.0
@@ -40,6 +41,8 @@ class Verifier:
         ):
             if said and not has:
                 raise MediaError(f"the data set says that it has {name}, but it has none")
+        with killed_after(self.limits.max_decode_seconds + GRACE_SECONDS):
+            check_whole(record.media, self.limits)
         first, last = span_in_file(record, found.duration_seconds)
         for piece in range(math.ceil((last - first) / PIECE_SECONDS)):
             start = first + piece * PIECE_SECONDS

@@ -1,6 +1,8 @@
 """The time that decoding may take, of which a busy or paused machine takes nothing away."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from avssl.media.errors import MediaError
 
@@ -14,7 +16,19 @@ class Clock:
 
     def __init__(self, seconds: float):
         self._seconds = seconds
-        self._end = time.thread_time() + seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._end = time.thread_time() + self._seconds
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Time in the block is not counted."""
+        begin = time.thread_time()
+        try:
+            yield
+        finally:
+            self._end += time.thread_time() - begin
 
     def check(self) -> None:
         if time.thread_time() > self._end:

@@ -24,7 +24,11 @@ class Frames:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """What one window holds; None for a track that was not asked for or that the file lacks."""
+    """What one window holds; None for a track that was not asked for or that the file lacks.
+
+    `num_nonfinite_samples` counts NaN and infinity in the sound that was decoded: they are zeros
+    here, as they are in all else that reads sound (`transcode` and the batches do not count them).
+    """
 
     video: UInt8[np.ndarray, "n height width 3"] | None
     audio: Int16[np.ndarray, "samples channels"] | None
@@ -46,14 +50,7 @@ def decode_frames(
     pixels, their short side exactly `short_side` (None: as large as they are).
     """
     with open_media(media, limits) as opened:
-        scale = _scaler(opened, short_side)
-        pixels, times = [], []
-        for time, until, frame in shown_frames(opened, start_seconds):
-            pixels.append(scale(frame))
-            times.append(time)
-            if until >= end_seconds - DISPLAY_TOLERANCE_SECONDS:
-                break
-        return Frames(np.stack(pixels), np.array(times, np.float64))
+        return frames_between(opened, start_seconds, end_seconds, short_side)
 
 
 def select_frames(
@@ -132,6 +129,18 @@ def _scaler(opened: OpenMedia, short_side: int | None) -> Scaler:
     if opened.video is None:
         raise MissingTrackError("has no video track")
     return Scaler(opened, short_side)
+
+
+def frames_between(opened: OpenMedia, start: float, end: float, short_side: int | None) -> Frames:
+    """`decode_frames` of an open file."""
+    scale = _scaler(opened, short_side)
+    pixels, times = [], []
+    for time, until, frame in shown_frames(opened, start):
+        pixels.append(scale(frame))
+        times.append(time)
+        if until >= end - DISPLAY_TOLERANCE_SECONDS:
+            break
+    return Frames(np.stack(pixels), np.array(times, np.float64))
 
 
 def video_window(

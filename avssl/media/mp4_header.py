@@ -45,7 +45,7 @@ def _pixels(body: bytes) -> int:
 def _headers(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """(type, what follows it) of the boxes that state something; none for what is no MP4."""
     open_ends = [file.seek(0, 2)]
-    position = 0
+    position, seen_index = 0, False
     for num_boxes in range(MAX_BOXES):
         while open_ends and position >= open_ends[-1]:
             open_ends.pop()
@@ -65,6 +65,10 @@ def _headers(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             size = open_ends[-1] - position
         if size < length:
             return
+        if seen_index and len(open_ends) == 1:
+            # A file has one index; fragments may follow it by the thousand, and state nothing.
+            return
+        seen_index |= kind == b"moov"
         if kind in PARENTS:
             open_ends.append(min(position + size, open_ends[-1]))
             position += length

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from avssl.media.clock import Clock
 from avssl.media.container import COUNTED_FORMATS, OpenMedia, open_media
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.video import display_size, nominal_fps, orientation, rotation_degrees, shown_frames
@@ -29,9 +30,9 @@ class Probe:
     container: str
 
 
-def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS) -> Probe:
+def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS, clock: Clock | None = None) -> Probe:
     """Raises `MediaError` for no media, beyond a limit, or a video track without a frame."""
-    with open_media(media, limits) as opened:
+    with open_media(media, limits, clock) as opened:
         video, audio = opened.video, opened.audio
         width = height = rotation = audio_rate = audio_channels = 0
         fps, video_codec, audio_codec = 0.0, "", ""

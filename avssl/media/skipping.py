@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import av
 
-# No codec shows a frame later than this many packets after it was sent.
-MAX_REORDERED_PACKETS = 16
-
 
 def with_use(
-    packets: Iterable[av.Packet], seconds: Callable[[int], float], wanted: Sequence[float]
+    packets: Iterable[av.Packet],
+    seconds: Callable[[int], float],
+    wanted: Sequence[float],
+    reach: int,
 ) -> Iterator[tuple[av.Packet, bool]]:
     """Each packet, and whether its frame may be on display at one of the wanted times.
 
     `wanted` rises; what is shown after the last of them counts as used. A frame is of no use if
-    another one, near it in the file, is shown after it but still by the first wanted time. Whether
-    it can then go undecoded, the decoder knows: `skip_frame = "NONREF"`.
+    another one, at most `reach` packets away, is shown after it but still by the first wanted time.
+    Whether it can then go undecoded, the decoder knows: `skip_frame = "NONREF"`.
     """
     # The times of the packets around the first one that waits, both sent before and after it.
     around: collections.deque[float] = collections.deque()
@@ -35,11 +35,11 @@ def with_use(
         waiting.append((packet, time))
         if time is not None:
             around.append(time)
-        if len(waiting) > MAX_REORDERED_PACKETS:
+        if len(waiting) > reach:
             sent, time = waiting.popleft()
             yield sent, used(time)
             num_sent += time is not None
-            if num_sent > MAX_REORDERED_PACKETS:
+            if num_sent > reach:
                 around.popleft()
     for packet, time in waiting:
         yield packet, used(time)

@@ -1,5 +1,6 @@
 """Any file, or a part of one, as a small MP4 that is quick to seek in."""
 
+import collections
 import itertools
 import math
 from collections.abc import Iterator
@@ -65,6 +66,15 @@ def transcode(
             writer.close()
 
 
+def check_whole(media: bytes | str, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raises MediaError if the data end before the header says so; reads all and decodes nothing."""
+    with open_media(media, limits) as for_video, open_media(media, limits) as for_audio:
+        for opened, track in ((for_video, for_video.video), (for_audio, for_audio.audio)):
+            if track is not None:
+                collections.deque(opened.packets(track), maxlen=0)
+        _check_length(for_video, for_audio)
+
+
 def _declare_video(
     opened: OpenMedia, writer: Mp4Writer, start: float, short_side: int | None, gop: int, crf: int
 ) -> Iterator[tuple[float, float, np.ndarray]]:
@@ -92,7 +102,32 @@ def _declare_audio(
     if first is None:
         return iter(())
     writer.add_audio(rate, channels)
-    return (to_int16(block) for block in itertools.chain([first], blocks))
+    promised = opened.promised_seconds(opened.audio)
+    whole = itertools.chain([first], blocks)
+    if promised is not None and promised > start:
+        whole = _without_tail(whole, round((promised - start) * rate), rate)
+    return (to_int16(block) for block in whole)
+
+
+def _without_tail(
+    blocks: Iterator[np.ndarray], num_promised: int, rate: int
+) -> Iterator[np.ndarray]:
+    """The samples that the header promises: a decoder fills up the last frame of the track.
+
+    A track that goes on for longer than any frame is not cut: its header is wrong.
+    """
+    held: list[np.ndarray] = []
+    num_samples, slack = 0, round(PROMISE_SLACK_SECONDS * rate)
+    for block in blocks:
+        due = min(len(block), max(0, num_promised - num_samples))
+        num_samples += len(block)
+        if due:
+            yield block[:due]
+        if due < len(block):
+            held.append(block[due:])
+        if num_samples > num_promised + slack:
+            yield from held
+            held = []
 
 
 def _write(

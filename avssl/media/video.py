@@ -1,5 +1,6 @@
 """Frames in the order of display, each with its time, from any point of a file."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -31,6 +32,8 @@ INTERPOLATION = (
 # Frames that keep their size take a path in FFmpeg that is ten times as fast, unless accuracy is
 # asked for. It has the same arithmetic on all x86 machines of the last fifteen years.
 UNSCALED = Interpolation.BICUBIC | Interpolation.BITEXACT
+# A frame that stays for longer, or goes back in time, is hardly what was recorded.
+MAX_STILL_SECONDS = 60.0
 MAX_PIXEL_ASPECT = 4.0
 MAX_FPS = 1000
 DEFAULT_FPS = Fraction(25)
@@ -81,7 +84,10 @@ def _decoded(
     """Frames from the next keyframe on, each later than the one before."""
     clock = _Clock(media, track)
     last, num_packets, num_damaged = -math.inf, 0, 0
-    for packet, used in with_use(media.packets(track), lambda t: media.seconds(t, track), wanted):
+    # The longer the reach the more frames are found to be of no use, and the more packets are read.
+    reach = 2 * track.codec_context.reorder_depth + 1
+    seconds = functools.partial(media.seconds, track=track)
+    for packet, used in with_use(media.packets(track), seconds, wanted, reach):
         if not clock.is_running and packet.size and not packet.is_keyframe:
             continue
         clock.see(packet)
@@ -96,11 +102,17 @@ def _decoded(
             tolerated = 4 + num_packets // 10 if media.format in STREAMED_FORMATS else 0
             if num_damaged > tolerated:
                 raise MediaError(_damage(media, error, last)) from error
+            media.is_irregular = True
             continue
         for frame in frames:
+            media.is_irregular |= frame.is_corrupt
             time = clock.time(frame, last)
             # Frames before the keyframe that was sought refer to others that were not decoded.
-            if time >= clock.start and time > last:
+            if time < clock.start:
+                continue
+            # Damaged timestamps also mislead the choice of packets that need no decoding.
+            media.is_irregular |= not last < time < max(last, 0.0) + MAX_STILL_SECONDS
+            if time > last:
                 last = time
                 yield time, frame
 
@@ -166,13 +178,16 @@ class Scaler:
         self._short_side = short_side
         self._even = even
         self._size: tuple[int, int] | None = None
+        self._source: tuple[int, int, bool] | None = None
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [height, width, 3]"""
         transposed, flip_rows, flip_columns = orientation(frame)
+        source = frame.height, frame.width, transposed
         if self._size is None:
-            self._size = self._plan(frame, transposed)
+            self._size, self._source = self._plan(frame, transposed), source
+        self._media.is_irregular |= source != self._source
         height, width = self._size
         if transposed:
             height, width = width, height

@@ -88,6 +88,7 @@ class Checkpoints(CheckpointReader):
             raise ValueError("the item name 'meta' is taken by the JSON beside the arrays")
         arguments["meta"] = ocp.args.JsonSave(json.loads(json.dumps(meta)))
         self._saving = (step, num_bytes(trees))
+        _errors_in_background.clear()
         with self._explained():
             self._manager.save(step, args=ocp.args.Composite(**arguments), force=True)
         return True
@@ -100,17 +101,13 @@ class Checkpoints(CheckpointReader):
         self._saving = None
 
     def _wait(self, manager: ocp.CheckpointManager) -> None:
-        several = jax.process_count() > 1
-        try:
-            # Where one of several processes fails to write, Orbax has it wait five minutes for the
-            # others before it says so; but it knows at once.
-            while several and manager.is_saving_in_progress():
-                manager.check_for_errors()
-                time.sleep(POLL_SECONDS)
-            manager.wait_until_finished()
-        except BaseException:
-            self._abandoned = several
-            raise
+        # Where one of several processes fails to write, Orbax has it wait five minutes for the others
+        # before it raises; what it logs comes at once.
+        while jax.process_count() > 1 and manager.is_saving_in_progress():
+            if _errors_in_background:
+                raise _errors_in_background[-1]
+            time.sleep(POLL_SECONDS)
+        manager.wait_until_finished()
 
     def close(self) -> None:
         try:
@@ -166,6 +163,7 @@ class Checkpoints(CheckpointReader):
         except AvsslError:
             raise
         except Exception as error:
+            self._abandoned = self._manager is not None and jax.process_count() > 1
             reason = why_not_written(error)
             if reason is None:
                 raise
@@ -182,7 +180,7 @@ class Checkpoints(CheckpointReader):
         kept = committed_steps(self.folder)
         last = f"the one of step {kept[-1]} is intact" if kept else "there is none before it"
         # What the last one took, if that is more: small arrays fill whole blocks.
-        needed = max([2 * needed, *(_bytes_on_disk(self.folder / str(last)) for last in kept[-1:])])
+        needed = max([needed, *(_bytes_on_disk(self.folder / str(last)) for last in kept[-1:])])
         free = shutil.disk_usage(self.folder).free
         return AvsslError(
             f"cannot save the checkpoint of step {step} in {self.folder}: {reason}; it needs up to "
@@ -199,18 +197,19 @@ def _detached(leaf: Any) -> Any:
     return leaf if isinstance(leaf, jax.Array) else np.array(leaf)
 
 
+_errors_in_background: list[BaseException] = []
+
+
 def _quiet_orbax() -> None:
     """Orbax logs with a traceback every error that it also raises; we report what is raised."""
-    # asyncio: of several writes that fail together, Orbax raises one and forgets the others.
-    for name, speaks in (("absl", _not_from_orbax), ("asyncio", _not_a_task_of_orbax)):
-        logger = logging.getLogger(name)
-        if speaks not in logger.filters:
-            logger.addFilter(speaks)
+    absl = logging.getLogger("absl")
+    if _not_from_orbax not in absl.filters:
+        absl.addFilter(_not_from_orbax)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
-    return f"{os.sep}orbax{os.sep}" not in record.pathname
-
-
-def _not_a_task_of_orbax(record: logging.LogRecord) -> bool:
-    return f"{os.sep}orbax{os.sep}" not in record.getMessage()
+    if f"{os.sep}orbax{os.sep}" not in record.pathname:
+        return True
+    if record.exc_info and record.exc_info[1] is not None:
+        _errors_in_background.append(record.exc_info[1])
+    return False

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from avssl.data.keys import printable
-from avssl.errors import AvsslError, Preempted
+from avssl.errors import AvsslError, Preempted, UsageError
 from avssl.train.mesh import local_value
 from avssl.train.state import TrainState
 
@@ -21,6 +21,8 @@ from avssl.train.state import TrainState
 STEPS_IN_FLIGHT = 2
 # A share of bad clips is only judged against at least this many, so that one early fault stops nothing.
 MIN_SEEN_CLIPS = 1000
+# Clips without a modality stop a run that has seen none with all of them among so many.
+MIN_JUDGED_CLIPS = 100
 
 
 class Save(Protocol):
@@ -67,6 +69,27 @@ def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:
 
 
 @dataclasses.dataclass
+class Completeness:
+    """Stops a run whose clips all lack a modality: its loss is 0 for ever.
+
+    A data set says so at the start; files that nobody opened before do not.
+    """
+
+    num_incomplete: int = 0
+    num_clips: int = 0
+
+    def check(self, step: int, logs: dict[str, np.ndarray], is_last: bool) -> None:
+        self.num_incomplete += int(logs["incomplete_clips"])
+        self.num_clips += len(logs["faults"])
+        enough = is_last or self.num_clips >= MIN_JUDGED_CLIPS
+        if enough and self.num_incomplete == self.num_clips:
+            raise UsageError(
+                f"step {step}: none of the first {self.num_clips} clips has every modality "
+                "that the objectives need; see what they hold with `avssl data inspect`"
+            )
+
+
+@dataclasses.dataclass
 class Loop:
     """One run of the loop from `start` to `steps`; fields are what it needs and nothing else."""
 
@@ -81,6 +104,7 @@ class Loop:
     log: Log
     faults: Faults
     stop_requested: Any  # step -> bool, the same on every process
+    completeness: Completeness = dataclasses.field(default_factory=Completeness)
 
     def run(self, state: TrainState) -> TrainState:
         """The state after the last step, saved. Raises `Preempted` once a requested stop is saved."""
@@ -113,6 +137,7 @@ class Loop:
             values = {key: local_value(value) for key, value in logs.items()}
             check_finite(step, values)
             self.faults.check(step, values)
+            self.completeness.check(step, values, is_last=step == self.steps)
             if step % self.log_every_steps == 0 or step == self.steps:
                 self.log(step, {**scalars(values), **self.speed(step)})
 

@@ -4,15 +4,17 @@ SIGTERM is what schedulers send; SIGUSR1 is what `sbatch --signal=USR1@120` send
 Ctrl-C is no request to save: KeyboardInterrupt goes its usual way.
 """
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.experimental import multihost_utils
 
-from avssl.errors import UsageError
+from avssl.errors import Preempted, UsageError
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -62,3 +64,24 @@ class Preemption:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             self._heard = True
+
+
+@contextlib.contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Around what has nothing to save, before the loop and after it: a request ends it where it is.
+
+    Not with several processes: one that leaves alone takes the others with it, so they wait for the loop.
+    """
+    if jax.distributed.is_initialized():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Preempted("stopped on request, nothing was left to save; the same command goes on")
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -74,7 +74,11 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     if is_main and config.eval.protocols:
         from avssl.evaluate.run import evaluate_folder
 
-        evaluate_folder(workdir)
+        try:
+            evaluate_folder(workdir)
+        except UsageError as error:
+            # The training is done and saved, whatever its data allow to be measured.
+            say(f"no table of results: {error}")
     sync_processes("evaluated")
 
 
@@ -129,7 +133,13 @@ def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -
     file = workdir / "config.json"
     # A run that was stopped before its first checkpoint binds nobody.
     if file.exists() and CheckpointReader(workdir / "checkpoints").steps():
-        changed = differences(json.loads(file.read_text(encoding="utf-8")), to_json(config))
+        try:
+            written = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(
+                f"{file} is damaged ({error}): put back a copy of it; every checkpoint holds one in its `meta`"
+            ) from error
+        changed = differences(written, to_json(config))
         if changed and not allow_config_change:
             raise UsageError(
                 f"{workdir} holds a run of another config ({'; '.join(changed)}); take another --workdir, "

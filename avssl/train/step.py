@@ -129,7 +129,8 @@ def make_step(
         ema = state.ema
         if ema_decay:
             ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
-        small = seam.gather({"valid": batch["valid"], "fault": batch["fault"]})
+        small = seam.gather({key: batch[key] for key in ("valid", "fault", "present")})
+        whole = jnp.stack(list(small["present"].values())).all(axis=0)
         bad = state.bad + jnp.sum(~small["valid"], dtype=jnp.int32)
         seen = state.seen + small["valid"].shape[0]
         new_state = TrainState(
@@ -148,6 +149,7 @@ def make_step(
             "gradient_norm": optax.tree.norm(gradients),
             "bad_clips": bad,
             "seen_clips": seen,
+            "incomplete_clips": jnp.sum(~whole, dtype=jnp.int32),
             "faults": small["fault"],
         }
         return new_state, logs

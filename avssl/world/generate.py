@@ -9,7 +9,7 @@ from avssl.media.encode import encode_clip
 from avssl.world.registry import World
 from avssl.world.render import render
 from avssl.world.scene import FAULTS, Scene, Thing, draw_scene
-from avssl.world.sound import record
+from avssl.world.sound import heard_scene, record
 
 GOP_FRAMES = 16
 
@@ -37,8 +37,8 @@ def describe(scene: Scene, boxes: list[np.ndarray | None], heard: list[Thing]) -
     Seconds count from the clip's start. Boxes are x0, y0, x1, y1 in shares of the frame, one per
     frame, null for an object beside the picture. Azimuths are degrees from the middle, positive to
     the right, one per frame. `labels` are the classes that are seen, `heard_labels` those in the
-    audio track, and `onsets_seconds` the onsets in it. An object's own `onsets_seconds` are the
-    events that are seen; it is `sounding` if they are heard.
+    audio track, `onsets_seconds` the onsets in it and `reverb_seconds` that of the room in it. An
+    object's own `onsets_seconds` are the events that are seen; it is `sounding` if they are heard.
     """
     world = scene.world
     seconds = world.seconds
@@ -68,7 +68,7 @@ def describe(scene: Scene, boxes: list[np.ndarray | None], heard: list[Thing]) -
         "heard_labels": sorted({thing.class_index for thing in heard}),
         "objects": objects,
         "onsets_seconds": np.round(np.sort(np.concatenate([*onsets, []])), 5).tolist(),
-        "reverb_seconds": round(scene.room.reverb_seconds, 3),
+        "reverb_seconds": round(heard_scene(scene).room.reverb_seconds, 3),
         "faults": {name: scene.fault == name for name in FAULTS},
         "audio_from_index": scene.index if scene.swapped_index is None else scene.swapped_index,
     }

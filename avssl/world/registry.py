@@ -9,8 +9,8 @@ from avssl.world.classes import KINDS
 
 SPLITS = ("train", "test")
 
-# Goes up when the same (world, split, index) gives another clip: cached worlds are then rebuilt.
-GENERATOR_VERSION = 3
+# Goes up when the same (world, split, index) gives another clip or truth: cached worlds are then rebuilt.
+GENERATOR_VERSION = 4
 
 
 @dataclasses.dataclass(frozen=True)

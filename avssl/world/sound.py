@@ -94,9 +94,14 @@ def mix(scene: Scene) -> tuple[np.ndarray, list[Thing]]:
     return ears, heard
 
 
+def heard_scene(scene: Scene) -> Scene:
+    """The scene that the clip's audio was recorded in: another one where the audio is swapped."""
+    if scene.swapped_index is None:
+        return scene
+    return draw_clean_scene(scene.world, scene.split, scene.swapped_index)
+
+
 def record(scene: Scene) -> tuple[np.ndarray, list[Thing]]:
     """The clip's audio, int16 [m, 2], and the objects (of this clip or another) that are heard."""
-    if scene.swapped_index is not None:
-        scene = draw_clean_scene(scene.world, scene.split, scene.swapped_index)
-    ears, heard = mix(scene)
+    ears, heard = mix(heard_scene(scene))
     return np.round(np.tanh(ears.T) * 32767).astype(np.int16), heard

@@ -13,7 +13,7 @@ VIEWS = {"video": VideoView(frames=3, fps=6.0, size=28), "audio": AudioView(seco
 
 
 def test_the_bare_loop_reads_the_windows_of_the_pipeline(list_source, clips):
-    facts, decoder = Facts(list_source(clips), Limits()), Decoder(Cache(), Limits())
+    facts, decoder = Facts(list_source(clips), Limits()), Decoder(Cache())
     for index, start in enumerate((0.0, 0.3, 0.77, 1.4)):
         with Handle(facts, index) as handle:
             samples = decoder.audio(handle, VIEWS["audio"], start)

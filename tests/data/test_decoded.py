@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 from fractions import Fraction
 
 import av
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from avssl.data import decoded
-from avssl.data.decoded import Decoder, crop_frames
+from avssl.data.decoded import Decoder, crop_frames, samples_between
 from avssl.data.handle import Facts, Handle
 from avssl.data.kept import Cache, DiskCache, MemoryCache, make_cache
 from avssl.data.placement import Crop
@@ -20,6 +21,7 @@ from avssl.errors import UsageError
 from avssl.media.decode import decode_audio
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
+from tests.media.make_media import flipped, make_media
 
 VIDEO = VideoView(frames=3, fps=6.0, size=28)
 AUDIO = AudioView(seconds=0.7, rate=6000)
@@ -74,7 +76,7 @@ def same_everywhere(record, views_and_starts, tmp_path, monkeypatch):
     """Reads the windows through every cache; returns those of the first."""
     passes = []
     for cache in caches(tmp_path, monkeypatch):
-        decoder = Decoder(cache, Limits())
+        decoder = Decoder(cache)
         arrays = []
         for view, start in views_and_starts:
             with handle_of(record) as handle:
@@ -140,7 +142,7 @@ def test_a_record_may_start_between_two_samples(clips, tmp_path, monkeypatch):
 def test_a_kept_record_is_not_read_again(clips):
     source = OneRecord(Record("a", 0, clips[0]))
     facts = Facts(source, Limits())
-    decoder = Decoder(MemoryCache(10**8), Limits())
+    decoder = Decoder(MemoryCache(10**8))
     for _ in range(3):
         with Handle(facts, 0) as handle:
             decoder.frames(handle, VIDEO, 0.1)
@@ -153,12 +155,91 @@ def test_damage_outside_the_window_does_not_show_with_a_cache_either(clips, monk
         raise MediaError("damaged near 1.9 s")
 
     monkeypatch.setattr(decoded, "whole_frames", fail)
-    decoder = Decoder(MemoryCache(10**8), Limits())
+    decoder = Decoder(MemoryCache(10**8))
     for _ in range(2):
         with handle_of(Record("a", 0, clips[0])) as handle:
             pixels, _ = decoder.frames(handle, VIDEO, 0.0)
             assert pixels.shape == (3, 32, 40, 3)
     assert decoder.cache.used_bytes == 0
+
+
+def growing_clip():
+    """Raw frames that are larger from the second second on, in the one container that allows it."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        larger = av.CodecContext.create("mpeg2video", "w")
+        larger.width, larger.height, larger.pix_fmt = 96, 48, "yuv420p"
+        larger.time_base, larger.framerate = Fraction(1, 25), Fraction(25)
+        for first, encoder in ((0, stream), (25, larger)):
+            packets = []
+            for number in range(first, first + 25):
+                pixels = np.full((48, encoder.width, 3), 4 * number, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                packets += encoder.encode(frame)
+            for packet in [*packets, *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+    return buffer.getvalue()
+
+
+def test_frames_that_change_their_size_are_the_same_with_every_cache(tmp_path, monkeypatch):
+    record = Record("a", 0, growing_clip(), duration_seconds=2.0, has_video=True, has_audio=False)
+    windows = [(VIDEO, 0.0), (VIDEO, 1.2)]
+    small, large = same_everywhere(record, windows, tmp_path, monkeypatch)
+    assert small.shape[2] < large.shape[2]
+
+
+# Of damaged bytes: lost references, data that does not decode, a timestamp of three hours.
+@pytest.mark.parametrize(
+    ("codec", "seed"), [("libx264", 6), ("mpeg2video", 25), ("mpeg2video", 43)]
+)
+def test_tolerated_damage_is_the_same_with_every_cache(codec, seed, tmp_path, monkeypatch):
+    frames = np.random.default_rng(0).integers(0, 256, (60, 6, 8, 3), dtype=np.uint8)
+    media = make_media("mpegts", frames=frames.repeat(8, 1).repeat(8, 2), video_codec=codec)
+    record = Record("a", 0, flipped(media, 0.0005, seed), 0.0, 2.4, 2.4, True, False)
+    windows = [(VIDEO, start) for start in (0.3, 0.8, 0.9, 1.0, 1.1)]
+    same_everywhere(record, windows, tmp_path, monkeypatch)
+
+
+def test_long_sound_that_is_found_by_counting_is_not_kept(monkeypatch):
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=16000, layout="mono")
+        samples = np.random.default_rng(0).integers(-9999, 9999, (1, 6 * 16000)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux(stream.encode(frame) + stream.encode(None))
+    record = Record("a", 0, buffer.getvalue())
+    for limit, is_kept in ((7, True), (5, False)):
+        monkeypatch.setattr(decoded, "MAX_COUNTED_SECONDS", limit)
+        decoder = Decoder(MemoryCache(10**8))
+        with handle_of(record) as handle:
+            decoder.audio(handle, AUDIO, 1.0)
+        assert (decoder.cache.used_bytes > 0) == is_kept
+
+
+def test_all_that_is_read_of_a_record_shares_one_clock(clips, monkeypatch):
+    """Also where every segment of the sound opens the file again."""
+    now = itertools.count(0.0, 0.02)
+    monkeypatch.setattr(time, "thread_time", lambda: next(now))
+    facts = Facts(OneRecord(Record("a", 0, noisy_clip())), Limits(max_decode_seconds=3.0))
+
+    def read_often(handle):
+        for _ in range(20):
+            samples_between(handle, 0, 6000, 6000, 1)
+
+    with Handle(facts, 0) as handle:
+        samples_between(handle, 0, 6000, 6000, 1)
+        with pytest.raises(MediaError, match="more than 3 s"):
+            read_often(handle)
+    # What a cache needs beyond the window is not taken from the window's time.
+    with Handle(facts, 0) as handle:
+        with handle.again() as whole, pytest.raises(MediaError, match=r"more than 1\.5 s"):
+            read_often(whole)
+        handle.clock.check()
 
 
 def test_frames_are_cropped_alike_resized_and_mirrored():

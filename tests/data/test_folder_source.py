@@ -78,6 +78,8 @@ def test_hidden_files_and_sidecars_are_left_out_but_wrong_extensions_are_not(tmp
     source = FolderSource(str(tmp_path))
     assert keys(source) == ["empty.mp4", "junk.mp4", "noextension", "stream.json", "video.txt"]
     assert dict(source.skipped) == {
+        ".cache": "hidden (its name starts with a dot)",
+        ".hidden.mp4": "hidden (its name starts with a dot)",
         "labels.csv": "no media (.csv file)",
         "notes.txt": "no media (.txt file)",
         "thumb.JPG": "no media (.jpg file)",
@@ -157,7 +159,11 @@ def test_bucket_paths_are_walked_and_read_as_bytes(tmp_path):
     write(tmp_path / "a" / "1.txt")
     write(tmp_path / ".x" / "2.mp4")
     found = sorted(folder._walk_remote(str(tmp_path)))
-    assert found == [("a/1.mp4", len(MP4_HEAD), None), ("a/1.txt", 1, "no media (.txt file)")]
+    assert found == [
+        (".x", 0, "hidden (its name starts with a dot)"),
+        ("a/1.mp4", len(MP4_HEAD), None),
+        ("a/1.txt", 1, "no media (.txt file)"),
+    ]
 
 
 @pytest.mark.parametrize(

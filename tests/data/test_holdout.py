@@ -44,8 +44,13 @@ def test_both_sides_have_a_record():
 
 
 def test_nothing_is_held_out_by_default():
-    kept, held_out = split_holdout(Keys(["a"]), 0.0)
+    class Unread(Keys):
+        def key(self, index):
+            raise AssertionError("a million keys are hashed for nothing")
+
+    kept, held_out = split_holdout(Unread(["a"]), 0.0)
     assert (kept.tolist(), held_out.tolist()) == ([0], [])
+    assert kept.dtype == held_out.dtype == np.int64
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])

@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pytest
 
 from avssl.data.open import open_source
@@ -44,8 +45,35 @@ def test_fingerprint_knows_parts_and_weights(mix, tmp_path):
     assert len(set(digests)) == 3
 
 
-def test_facts_are_unknown_if_a_part_does_not_know_them(mix):
+def test_facts_are_unknown_if_no_part_knows_them(mix):
     assert mix.modalities() is None
+
+
+def test_a_part_that_does_not_know_its_facts_hides_no_other_ones(mix):
+    class Silent:
+        spec, label_names = "silent", ()
+
+        def __len__(self):
+            return 2
+
+        def labels(self):
+            return np.array([-1, -1], np.int32)
+
+        def modalities(self):
+            return np.array([True, True]), np.array([False, True])
+
+    joined = MixedSource(((mix, 1.0), (Silent(), 1.0)), "mix+silent")
+    video, audio = joined.modalities()
+    assert video.tolist() == [True] * 7
+    assert audio.tolist() == [True] * 5 + [False, True]
+
+
+def test_the_fingerprint_is_computed_once_and_travels(mix):
+    fingerprint = mix.fingerprint
+    for source, _ in mix.parts:
+        source._keys = None
+    assert pickle.loads(pickle.dumps(mix)).fingerprint == fingerprint
+    assert [source.fingerprint for source, _ in pickle.loads(pickle.dumps(mix)).parts]
 
 
 def test_facts_of_worlds_are_joined():

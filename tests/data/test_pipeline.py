@@ -14,6 +14,7 @@ from avssl.data.views import AudioView, VideoView
 from avssl.data.workers import Watch, check_shared_memory
 from avssl.errors import AvsslError, UsageError
 from avssl.media.errors import MediaError
+from avssl.media.limits import Limits
 
 VIDEO = VideoView(frames=2, fps=8.0, size=16, jitter_seconds=0.1)
 AUDIO = AudioView(seconds=0.5, rate=4000)
@@ -325,14 +326,22 @@ def test_a_worker_starts_no_jax_backend_and_its_death_names_the_record(list_sour
             next(batches)
 
 
+def test_no_batches_are_no_batches(list_source, clips):
+    pipeline = Pipeline(list_source(clips), {"audio": AUDIO}, batch_size=2, seed=0)
+    for start, stop in ((0, 0), (3, 3), (3, 1)):
+        with pipeline.batches(start, stop) as batches:
+            assert list(batches) == []
+
+
 def test_a_decoder_that_hangs_is_named(list_source, clips, monkeypatch):
-    monkeypatch.setattr(iterator, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(iterator, "STALL_GRACE_SECONDS", 0.15)
     release = []
     monkeypatch.setattr(
         "avssl.data.decoded.Decoder.audio",
         lambda *_: [time.sleep(0.01) for _ in iter(lambda: bool(release), True)],
     )
-    pipeline = Pipeline(list_source(clips), {"audio": AUDIO}, batch_size=2, seed=0)
+    limits = Limits(max_decode_seconds=0.1)
+    pipeline = Pipeline(list_source(clips), {"audio": AUDIO}, batch_size=2, seed=0, limits=limits)
     with pipeline.batches() as batches:
         batches.start()
         time.sleep(0.1)

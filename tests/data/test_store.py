@@ -1,3 +1,4 @@
+import fcntl
 import inspect
 import json
 import signal
@@ -8,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from etils import epath
 
+from avssl.data.lock import folder_lock
 from avssl.data.open import open_source
 from avssl.data.records import StoredRecord
 from avssl.data.store import Dropped, StoreWriter, default_num_shards
@@ -179,6 +182,23 @@ def test_unfinished_store_with_other_settings_is_refused(tmp_path):
         pass
     with pytest.raises(UsageError, match="holds an unfinished build with other settings"):
         writer(tmp_path / "out", settings={"a": 2}).__enter__()
+
+
+def test_a_lock_on_a_file_that_was_removed_keeps_nobody_out(tmp_path, monkeypatch):
+    path = epath.Path(tmp_path / "work" / "lock")
+    flock, removed = fcntl.flock, []
+
+    def removed_meanwhile(descriptor, how):
+        if not removed:
+            removed.append(path.unlink())
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    with folder_lock(path, what="out", wait=False):
+        assert removed
+        second = folder_lock(path, what="out", wait=False)
+        with pytest.raises(UsageError, match="another process"), second:
+            pass
 
 
 def test_second_writer_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from avssl.data.open import open_source
 from avssl.data.records import StoredRecord
 from avssl.data.store import StoreWriter
+from avssl.data.table import RecordTable
 from avssl.errors import UsageError
 from avssl.media.errors import MediaError
 
@@ -44,6 +45,21 @@ def store(built, tmp_path):
 
 def keys(source) -> list[str]:
     return [source.key(index) for index in range(len(source))]
+
+
+def test_opening_reads_the_table_once_and_a_copy_knows_its_fingerprint(built, monkeypatch):
+    reads, read = [], RecordTable.read.__func__
+
+    def counted(cls, path):
+        reads.append(path)
+        return read(cls, path)
+
+    monkeypatch.setattr(RecordTable, "read", classmethod(counted))
+    source = open_source(f"tfds:{built}")
+    fingerprint = source.fingerprint
+    assert len(reads) == 1
+    assert pickle.loads(pickle.dumps(source)).fingerprint == fingerprint
+    assert len(reads) == 1
 
 
 def test_records_keys_labels_and_facts(built):

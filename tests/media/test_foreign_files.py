@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import struct
 import threading
 
 import av
@@ -196,6 +197,27 @@ def test_junk_between_packets_is_normal_only_in_streams():
         "mp3", audio=clicks([0.3], 1.0, 44100), audio_rate=44100, audio_codec="libmp3lame"
     )
     assert transcode(tagged + b"TAG" + b"title" + bytes(120))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_damage_that_announces_another_track(seed):
+    good = make_media("mpegts", frames=numbered_frames(range(75)), gop=12, b_frames=2)
+    with pytest.raises(MediaError, match="speak of a track that it does not have"):
+        transcode(flipped(good, 0.0006, seed))
+
+
+def test_a_declared_track_without_data_is_not_there():
+    whole = make_clip(20, container="mpegts")
+    packets = [whole[first : first + 188] for first in range(0, len(whole), 188)]
+    # The muxer gives the second track this packet identifier.
+    sound = [packet for packet in packets if int.from_bytes(packet[1:3]) & 0x1FFF == 0x101]
+    assert sound
+    described = probe(b"".join(packet for packet in packets if packet not in sound))
+    assert (described.has_video, described.has_audio) == (True, False)
+    wave = bytearray(make_media("wav", audio=clicks([0.3], 1.0, 44100), audio_codec="pcm_s16le"))
+    struct.pack_into("<I", wave, 24, 1_000_000)
+    with pytest.raises(MediaError, match="1000000 Hz is not plausible"):
+        probe(bytes(wave))
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts", "avi"])

@@ -15,7 +15,7 @@ from tests.media.make_media import make_media, numbered_frames
 
 def uses(times, wanted):
     packets = [SimpleNamespace(pts=time) for time in times]
-    return [used for _, used in with_use(packets, float, wanted)]
+    return [used for _, used in with_use(packets, float, wanted, 5)]
 
 
 def test_of_the_frames_up_to_a_wanted_time_only_the_last_is_of_use():
@@ -33,14 +33,14 @@ def test_frames_are_compared_in_the_order_of_display():
 def test_a_packet_without_a_time_is_of_use():
     assert uses([0, 1], [5.0])[0] is False
     packets = [SimpleNamespace(pts=0), SimpleNamespace(pts=None), SimpleNamespace(pts=1)]
-    assert [used for _, used in with_use(packets, float, [5.0])] == [False, True, True]
+    assert [used for _, used in with_use(packets, float, [5.0], 5)] == [False, True, True]
 
 
 @pytest.mark.parametrize("num_frames", [3, 60])
 def test_every_packet_comes_once_and_in_order(num_frames):
     times = np.random.default_rng(0).permutation(num_frames).tolist()
     packets = [SimpleNamespace(pts=time) for time in times]
-    assert [p.pts for p, _ in with_use(packets, float, [9.5])] == times
+    assert [p.pts for p, _ in with_use(packets, float, [9.5], 5)] == times
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])

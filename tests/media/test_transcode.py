@@ -9,7 +9,7 @@ import pytest
 from avssl.media.decode import decode_audio, decode_frames
 from avssl.media.errors import MediaError
 from avssl.media.probe import probe
-from avssl.media.transcode import transcode
+from avssl.media.transcode import _without_tail, transcode
 from tests.media.make_media import (
     click_times,
     clicks,
@@ -47,6 +47,24 @@ def test_whole_file(container):
     with av.open(io.BytesIO(small)) as file:
         keys = [p.is_keyframe for p in file.demux(video=0) if p.size]
     assert np.flatnonzero(keys).tolist() == list(range(0, 60, 8))
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(48000, 2), (44100, 1), (16000, 1), (24000, 4)])
+def test_the_copy_is_as_long_as_its_source(rate, channels):
+    """The last frame of AAC is full, whatever the source had to fill it with."""
+    sound = clicks([0.3], 1.013, rate, channels)
+    source = make_media(audio=sound, audio_rate=rate)
+    assert probe(source).duration_seconds == pytest.approx(1.013, abs=1e-3)
+    assert probe(transcode(source)).duration_seconds == pytest.approx(1.013, abs=1e-3)
+
+
+def test_sound_goes_on_where_the_header_ends_too_early():
+    for num_samples, num_kept in ((90, 90), (100, 100), (120, 100), (126, 126), (200, 200)):
+        samples = np.arange(num_samples)[:, None]
+        blocks = iter(np.split(samples, range(7, num_samples, 7)))
+        # A quarter of a second more is the fill of a frame.
+        kept = np.concatenate(list(_without_tail(blocks, 100, rate=100)))
+        np.testing.assert_array_equal(kept, samples[:num_kept])
 
 
 def test_window_in_the_middle_of_a_gop():

@@ -1,7 +1,9 @@
 """Frames come from the time that was asked for, in every container, from any point of a GOP."""
 
+import itertools
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +213,15 @@ def test_decoding_and_resampling_start_no_threads():
     with open_media(file, Limits()) as opened:
         assert len(next(sample_blocks(opened, 0, 8000, 16000, 1)))
         assert num_threads() == before
+
+
+def test_a_paused_machine_does_not_make_a_file_unreadable(monkeypatch):
+    clip = make_clip(20)
+    expected = decode_frames(clip, start_seconds=0, end_seconds=1)
+    hours = itertools.count(0.0, 3600.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(hours))
+    found = decode_frames(clip, start_seconds=0, end_seconds=1)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
 
 
 def test_time_limit_holds_inside_the_loop():

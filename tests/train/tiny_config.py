@@ -5,10 +5,11 @@ from avssl.config import base, variant_of
 
 def get_config(variant: str = ""):
     config = base()
-    config.steps = 12
+    config.steps = 40
     config.batch_size = 8
     config.log_every_steps = 1
     config.data.source = "world:tiny@train"
+    config.data.cache = "memory"
     config.views.video = dict(
         modality="video", frames=2, fps=4.0, size=16, crop_area=(0.5, 1.0),
         brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1,
@@ -23,7 +24,8 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.objectives.xid = dict(weight=1.0, projection=(16,))
     config.optimizer.schedule = "constant"
-    config.checkpoint.every_steps = 3
+    config.checkpoint.every_steps = 10
+    config.checkpoint.keep = 4
     config.eval.protocols = ()
     config.eval.data = "world:tiny@train"
     config.eval.test_data = "world:tiny@test"

@@ -105,6 +105,8 @@ def test_faults_are_flagged_and_change_nothing_else() -> None:
         assert [name for name, there in truth["faults"].items() if there] == [fault]
         assert not np.array_equal(audio, other_audio)
         assert (truth["audio_from_index"] == 9) == (fault != "swapped")
+        _, _, source = generate_arrays(world, "train", truth["audio_from_index"])
+        assert truth["reverb_seconds"] == source["reverb_seconds"]
         # Off screen, the seen objects fall silent, and move accordingly.
         assert np.array_equal(frames, other_frames) == (fault != "off_screen")
         if fault in ("silence", "swapped"):

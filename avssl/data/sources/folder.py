@@ -1,6 +1,7 @@
 """A folder of videos: every regular file in it is a record, its sub-folder is its class."""
 
 import difflib
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -23,14 +24,15 @@ _SIDECARS = (
     ".py .sh .ipynb .part .info"
 )
 SIDECARS = frozenset(_SIDECARS.split())
+HIDDEN = "hidden (its name starts with a dot)"
 
 
 class FolderSource:
     """Files below a folder in the order of their names' bytes.
 
     Links are followed (folders of links are how subsets are made), but no folder is entered twice,
-    so a loop ends. Names that start with a dot, on a file or a folder, are passed over. `skipped`
-    lists what was left out and why.
+    so a loop ends. `skipped` lists what was left out and why: a name that starts with a dot, on a
+    file or a folder, among others.
     """
 
     def __init__(self, path: str, split: str | None = None):
@@ -65,7 +67,7 @@ class FolderSource:
         label_of = {name: label for label, name in enumerate(self.label_names)}
         self._labels = np.array([label_of.get(name, -1) for name in classes], np.int32)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         rows = zip(self._keys, self._labels.tolist(), self._sizes.tolist(), strict=True)
         return digest_of_records(self.label_names, rows)
@@ -156,9 +158,10 @@ def _walk_local(root: str) -> Iterator[tuple[str, int, str | None]]:
             yield relative or ".", 0, f"cannot be listed ({error.strerror})"
             continue
         for entry in ordered:
-            if entry.name.startswith("."):
-                continue
             inside = os.path.join(relative, entry.name)
+            if entry.name.startswith("."):
+                yield inside, 0, HIDDEN
+                continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(inside)
             elif entry.is_symlink() and os.path.isdir(entry.path):
@@ -184,12 +187,12 @@ def _walk_remote(root: str) -> Iterator[tuple[str, int, str | None]]:
     while folders:
         folder = folders.pop()
         for entry in folder.iterdir():
+            relative = str(entry.relative_to(root))
             if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
+                yield relative, 0, HIDDEN
+            elif entry.is_dir():
                 folders.append(entry)
             else:
-                relative = str(entry.relative_to(root))
                 yield relative, entry.stat().length, _sidecar(root, relative)
 
 

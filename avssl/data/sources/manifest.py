@@ -2,6 +2,7 @@
 
 import array
 import csv
+import functools
 import io
 import logging
 import math
@@ -98,7 +99,7 @@ class ManifestSource:
         # Unlabelled rows hold -1, which must find the entry of "": it is first, so it goes last.
         self._labels = np.array([*places[1:], -1], np.int32)[np.array(labels, np.int64)]
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         rows = zip(self._keys, self._labels.tolist(), map(self._size, self._files), strict=True)
         return digest_of_records(self.label_names, rows)

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -29,7 +30,7 @@ class MixedSource:
             for source, _ in parts
         ]
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         digests = "+".join(f"{source.fingerprint}*{weight!r}" for source, weight in self.parts)
         return hashlib.sha256(digests.encode()).hexdigest()[:32]
@@ -64,8 +65,14 @@ class MixedSource:
         )
 
     def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """A part whose files nobody has opened yet counts as having all; None if none was opened."""
         known = [source.modalities() for source, _ in self.parts]
-        if any(facts is None for facts in known):
+        if all(facts is None for facts in known):
             return None
-        video, audio = zip(*(facts for facts in known if facts is not None), strict=True)
+        everything = [np.ones((2, len(source)), bool) for source, _ in self.parts]
+        rows = [
+            every if facts is None else facts
+            for every, facts in zip(everything, known, strict=True)
+        ]
+        video, audio = zip(*rows, strict=True)
         return np.concatenate(video), np.concatenate(audio)

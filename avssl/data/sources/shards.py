@@ -38,7 +38,12 @@ class SplitShards:
         return f"{self.root}/{name}"
 
 
-def check_shards(shards: SplitShards) -> None:
+def stored_table(shards: SplitShards) -> RecordTable | None:
+    """The side table that lies beside the shards of a store of this program."""
+    return RecordTable.read(shards.table_path) if shards.table_path.exists() else None
+
+
+def check_shards(shards: SplitShards, table: RecordTable | None) -> None:
     """UsageError, naming the shard, where one is missing, cut, another set's, or one too many."""
     present = {entry.name for entry in epath.Path(shards.root).iterdir()}
     strangers = present - set(shards.names)
@@ -49,7 +54,7 @@ def check_shards(shards: SplitShards) -> None:
                 f"shard '{extra[0]}' in '{printable(shards.root)}' is not in its metadata; "
                 "take it out, or build the data set again"
             )
-    marks = RecordTable.read(shards.table_path).shard_marks if shards.table_path.exists() else ()
+    marks = () if table is None else table.shard_marks
     if len(marks) not in (0, len(shards.names)):
         raise UsageError(
             f"'{shards.table_path}' is about {len(marks)} shards, not {len(shards.names)}: "
@@ -68,10 +73,9 @@ def check_shards(shards: SplitShards) -> None:
             raise UsageError(f"{where} is not the one that was built here; replace it")
 
 
-def table_of_split(shards: SplitShards) -> RecordTable:
-    """The side table of a split; that of another program's set is made by reading it once."""
-    if shards.table_path.exists():
-        table = RecordTable.read(shards.table_path)
+def table_of_split(shards: SplitShards, table: RecordTable | None) -> RecordTable:
+    """The stored table if it fits; that of another program's set is made by reading it once."""
+    if table is not None:
         if len(table) != sum(shards.lengths):
             raise UsageError(
                 f"'{shards.table_path}' has {len(table)} rows for {sum(shards.lengths)} records: "

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import json
 import os
 from typing import Any
@@ -12,7 +13,13 @@ from etils import epath
 from avssl.data.keys import digest_of_records, printable
 from avssl.data.record import Record
 from avssl.data.records import ShardReader
-from avssl.data.sources.shards import SplitShards, check_shards, key_of_values, table_of_split
+from avssl.data.sources.shards import (
+    SplitShards,
+    check_shards,
+    key_of_values,
+    stored_table,
+    table_of_split,
+)
 from avssl.data.table import RecordTable
 from avssl.errors import UsageError, unknown
 from avssl.media.errors import MediaError
@@ -60,9 +67,10 @@ class TfdsSource:
             raise UsageError(f"split '{split}' of '{root}' holds no records")
         self._ends = np.cumsum([run.length for run in self._runs]).tolist()
         self._shards = {name: shards[name] for name in {run.split for run in self._runs}}
-        for split_shards in self._shards.values():
-            check_shards(split_shards)
-        self._table: RecordTable | None = None
+        stored = {name: stored_table(these) for name, these in self._shards.items()}
+        for name, these in self._shards.items():
+            check_shards(these, stored[name])
+        self._table: RecordTable | None = self._joined(stored)
         self._reader: ShardReader | None = None
         self.label_names = self._names(info.features)
 
@@ -86,13 +94,18 @@ class TfdsSource:
     def table(self) -> RecordTable:
         """The side table's rows of this source, in its order."""
         if self._table is None:
-            tables = {name: table_of_split(shards) for name, shards in self._shards.items()}
-            self._table = RecordTable.concatenate(
-                [tables[run.split].rows(run.row, run.row + run.length) for run in self._runs]
+            self._table = self._joined(
+                {name: stored_table(shards) for name, shards in self._shards.items()}
             )
         return self._table
 
-    @property
+    def _joined(self, stored: dict[str, RecordTable | None]) -> RecordTable:
+        tables = {name: table_of_split(self._shards[name], stored[name]) for name in stored}
+        return RecordTable.concatenate(
+            [tables[run.split].rows(run.row, run.row + run.length) for run in self._runs]
+        )
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         table = self.table
         keys = (table.key(row) for row in range(len(table)))

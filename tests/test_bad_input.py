@@ -1,0 +1,365 @@
+"""A careless user with broken input: one sentence, the right exit code, and what can be kept is kept."""
+
+import dataclasses
+import errno
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from avssl.cli import main
+from avssl.data.open import open_source
+from avssl.errors import AvsslError
+from avssl.train.finite import check_state
+from avssl.train.state import TrainState
+from tests.media.make_media import (
+    clicks,
+    make_bad_files,
+    make_clip,
+    make_media,
+    numbered_frames,
+)
+
+CONFIG = "tests/train/tiny_config.py"
+STRANGE_NAMES = (
+    b"\xff\xfe bytes.mp4", b"with space.mp4", b"new\nline.mp4", b"-dash.mp4", b"http:x.mp4",
+    b"<b>.mp4", b"\x1b[31mred.mp4", b"%03d.mp4", "ünï.mp4".encode(),
+)  # fmt: skip
+WRONG_EXTENSIONS = ("txt", "jpg", "mkv", "json", "m3u8", "part")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; whatever happens, stderr is for people."""
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        assert "unexpected" not in printed.err
+        if code:
+            assert printed.err.splitlines()[-1].startswith("avssl: ")
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def pretrain(run, tmp_path):
+    def call(*overrides, workdir=tmp_path / "run"):
+        flags = [word if word.startswith("--") else f"--config.{word}" for word in overrides]
+        return run("pretrain", "--config", CONFIG, "--workdir", workdir, *flags)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """(folder, keys of the good, keys of the bad): files of every kind that must be kept or dropped."""
+    folder = tmp_path_factory.mktemp("videos")
+    good, bad = [], []
+
+    def put(key, media, kept=good):
+        path = os.path.join(os.fsencode(folder), os.fsencode(key))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(media)
+        kept.append(os.fsencode(key).decode("utf-8", "backslashreplace"))
+
+    clip = make_clip(12)
+    for number in range(6):
+        put(f"class{number % 2}/{number}.mp4", make_clip(8 + 4 * number))
+    for container, codecs in {
+        "matroska": ("libx264", "aac"),
+        "avi": ("mpeg4", "libmp3lame"),
+        "mpegts": ("libx264", "aac"),
+        "webm": ("libvpx", "libopus"),
+    }.items():
+        video, audio = codecs
+        media = make_clip(12, container=container, video_codec=video, audio_codec=audio, b_frames=0)
+        put(f"containers/{container}.bin", media)
+    frames = numbered_frames(range(12))
+    put("video_only.mp4", make_media(frames=frames, fps=12))
+    for name, container, codec in (
+        ("audio_only.wav", "wav", "pcm_s16le"),
+        ("audio_only.mp3", "mp3", "libmp3lame"),
+    ):
+        sound = {"audio": clicks([0.3], 1.0, 44100), "audio_rate": 44100, "audio_codec": codec}
+        put(name, make_media(container, **sound))
+    for extension in WRONG_EXTENSIONS:
+        put(f"extensions/clip.{extension}", clip)
+    for name in STRANGE_NAMES:
+        put(b"names/" + name, clip)
+    (folder / "bad").mkdir()
+    secret = tmp_path_factory.mktemp("outside") / "secret.mp4"
+    secret.write_bytes(clip)
+    bad += [f"bad/{name}" for name in make_bad_files(folder / "bad", secret)]
+    put("notes.txt", b"what I filmed\n", bad)
+    os.symlink("/nowhere/film.mp4", folder / "bad" / "dangling.mp4")
+    bad.append("bad/dangling.mp4")
+    return folder, set(good), set(bad)
+
+
+@pytest.fixture(scope="session")
+def built(files, tmp_path_factory):
+    """The folder as `data build` made it, once."""
+    out = tmp_path_factory.mktemp("built") / "set"
+    began = time.monotonic()
+    assert main(["data", "build", f"folder:{files[0]}", str(out), "--workers", "2"]) == 0
+    assert time.monotonic() - began < 60
+    return out
+
+
+def zombies():
+    """Processes of ours that have ended and that nobody has asked after."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state == "Z" and int(parent) == os.getpid():
+            found.append(entry.parent.name)
+    return found
+
+
+def test_build_keeps_what_is_usable_and_names_the_rest(files, built, run):
+    folder, good, bad = files
+    report = json.loads((built / "build_report.json").read_text())
+    source = open_source(f"tfds:{built}")
+    assert {source.key(index) for index in range(len(source))} == good
+    assert {entry["key"] for entry in report["dropped"]} == bad
+    assert all(3 < len(entry["reason"]) < 120 for entry in report["dropped"])
+    assert zombies() == []
+    # Again: what is finished is left alone, and the report is told once more.
+    code, out, _ = run("data", "build", f"folder:{folder}", built)
+    assert code == 0
+    assert f"{len(good)} records" in out
+    assert "without audio 1, without video 2" in out
+    assert all(f"dropped {key}: " in out for key in bad)
+    assert "\x1b" not in out
+
+
+def test_build_requires(files, run, tmp_path):
+    spec = f"folder:{files[0]}/containers"
+    code, out, _ = run("data", "build", spec, tmp_path / "a", "--require", "audio,video")
+    assert code == 0
+    assert "4 records" in out
+    (tmp_path / "silent").mkdir()
+    shutil.copy(files[0] / "video_only.mp4", tmp_path / "silent")
+    words = ("data", "build", f"folder:{tmp_path}/silent", tmp_path / "b", "--require", "audio")
+    code, _, err = run(*words)
+    assert code == 2
+    assert "video_only.mp4: no audio, which --require asks for" in err
+
+
+def test_verify_lists_what_is_bad(files, built, run):
+    folder, _, bad = files
+    code, out, _ = run("data", "verify", f"folder:{folder}", "--workers", 2)
+    assert code == 1
+    named = {line.split(": ")[1] for line in out.splitlines() if line.startswith("bad: ")}
+    # A folder's source passes over what cannot be a video before anybody opens it.
+    assert named == bad - {"bad/pipe.mp4", "bad/dangling.mp4", "notes.txt"}
+    code, out, _ = run("data", "verify", f"tfds:{built}", "--workers", 2)
+    assert code == 0
+    assert "no bad records" in out
+
+
+def test_inspect_shows_bad_records_too(files, run, tmp_path):
+    code, out, _ = run("data", "inspect", f"folder:{files[0]}/bad", "--out", tmp_path / "sheets")
+    assert code == 0
+    assert "empty.mp4: is empty" in out
+    assert (tmp_path / "sheets" / "contact_sheet.png").stat().st_size > 0
+
+
+def test_training_on_a_raw_folder_stops_above_the_limit(files, pretrain, tmp_path):
+    code, _, err = pretrain(f"data.source=folder:{files[0]}", "steps=200")
+    assert code == 1
+    assert "more than data.max_bad_fraction=0.01 allows: bad/" in err
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    # At least 1,000 clips count as seen, so 10 may be bad.
+    assert json.loads(lines[-1])["bad_clips"] <= 10
+
+
+def test_training_on_a_raw_folder_substitutes_the_same_on_every_run(files, pretrain, tmp_path):
+    overrides = (f"data.source=folder:{files[0]}", "data.max_bad_fraction=0.9")
+    losses = []
+    for name in ("a", "b"):
+        code, *_ = pretrain(*overrides, workdir=tmp_path / name)
+        assert code == 0
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        losses.append([(row["loss"], row["bad_clips"]) for row in rows])
+    assert losses[0] == losses[1]
+    assert losses[0][-1][1] > 10
+
+
+def test_nothing_readable(files, pretrain, tmp_path):
+    (tmp_path / "bad").mkdir()
+    for number in range(20):
+        (tmp_path / "bad" / f"{number}.mp4").write_text("words")
+    code, _, err = pretrain(f"data.source=folder:{tmp_path}/bad", "data.max_bad_fraction=1")
+    assert code == 1
+    assert "is not media" in err
+    assert "avssl data verify" in err
+
+
+def test_clips_without_a_modality_are_left_out_at_the_start(built, pretrain):
+    code, out, _ = pretrain(f"data.source=tfds:{built}*3+world:tiny@train")
+    assert code == 0
+    assert "3 records lack audio or video and are left out" in out
+
+
+def test_no_clip_has_both_modalities(files, pretrain, tmp_path):
+    (tmp_path / "silent").mkdir()
+    for number in range(8):
+        shutil.copy(files[0] / "video_only.mp4", tmp_path / "silent" / f"{number}.mp4")
+    code, _, err = pretrain(f"data.source=folder:{tmp_path}/silent", "steps=3")
+    assert code == 2
+    assert "none of the first 24 clips has every modality" in err
+
+
+def test_data_smaller_than_a_batch(files, pretrain):
+    code, _, err = pretrain(f"data.source=folder:{files[0]}/class0")
+    assert code == 2
+    assert "3 usable records, fewer than batch_size 8" in err
+
+
+def test_batch_that_does_not_divide(pretrain):
+    code, _, err = pretrain("batch_size=9")
+    assert code == 2
+    assert "batch_size 9 does not divide over 8 devices" in err
+
+
+def test_probes_without_classes(files, pretrain, run, tmp_path):
+    spec = f"folder:{files[0]}/names"
+    code, out, _ = pretrain(
+        f"data.source={spec}", "steps=3", "eval.protocols=knn,linear,retrieval", "eval.data=",
+        "eval.test_data=",
+    )  # fmt: skip
+    assert code == 0
+    assert "left out: knn, linear, as a probe cannot be trained on" in out
+    rows = json.loads((tmp_path / "run" / "eval.json").read_text())["rows"]
+    assert {row["protocol"] for row in rows} == {"retrieval"}
+    words = ("evaluate", "--workdir", tmp_path / "run", "--data", spec, "--protocols", "linear")
+    code, _, err = run(*words)
+    assert code == 2
+    assert "into a folder per class" in err
+
+
+def test_full_disk(pretrain, tmp_path, monkeypatch):
+    assert pretrain("steps=3")[0] == 0
+
+    def full(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("avssl.train.manifest.write", full)
+        code, _, err = pretrain("steps=6")
+    assert code == 1
+    assert "cannot save the checkpoint of step 6" in err
+    assert "No space left on device; it needs up to" in err
+    assert "(the one of step 3 is intact)" in err
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+    code, out, _ = pretrain("steps=6")
+    assert code == 0
+    assert "start: checkpoint of step 3" in out
+
+
+def test_places_that_cannot_be_written(files, pretrain, run, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = pretrain(workdir=tmp_path / "file" / "run")
+    assert code == 2
+    assert "Not a directory; choose another --workdir" in err
+    code, _, err = run("data", "build", f"folder:{files[0]}/class0", tmp_path / "file")
+    assert code == 2
+    assert "is not a folder" in err
+
+
+def test_shared_memory_too_small(pretrain, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=1000))
+    code, _, err = pretrain("data.workers=2")
+    assert code == 2
+    assert "of shared memory but /dev/shm has 0 MB free: set fewer data.workers" in err
+
+
+def test_numbers_that_are_not_finite(pretrain, tmp_path):
+    code, _, err = pretrain("optimizer.learning_rate=1e30", "checkpoint.every_steps=1")
+    assert code == 1
+    assert re.match(r"avssl: step 2: \S+ is (nan|inf)", err.splitlines()[-1])
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*")] == ["1"]
+
+
+def test_an_update_that_overflows_is_not_saved():
+    one, infinite = jnp.ones(2), jnp.array([1.0, jnp.inf])
+    counter = jnp.zeros((), jnp.int32)
+    state = TrainState(
+        step=counter, params={"a": {"kernel": one}}, opt_state=(one,), batch_stats={}, memory={},
+        ema={}, seen=counter, bad=counter,
+    )  # fmt: skip
+    check_state(3, state)
+    broken = dataclasses.replace(state, params={"a": {"kernel": infinite}})
+    with pytest.raises(AvsslError, match="step 3: params/a/kernel holds values that are not"):
+        check_state(3, broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def get_config(variant):\n    x = (1,\n", ", line 2: SyntaxError: '(' was never closed"),
+        ("import no_such_module\n", ", line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\n", "has no function get_config(variant)"),
+        ("def get_config(variant):\n    return 3\n", "must return a ConfigDict, not 3"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_config_files_with_mistakes(text, sentence, run, tmp_path):
+    file = tmp_path / "mistaken.py"
+    file.write_text(text)
+    code, _, err = run("pretrain", "--config", file, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert f"config file '{file}'" in err
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "steps=0", "steps=ten", "steps=1.5", "seed=-1", "batch_size=-8", "precision=fp16",
+        "init_from=/no/such/run", "log_every_steps=0", "checkpoint.keep=0", "ema.decay=2",
+        "data.source=", "data.source=folder:", "data.source=/videos", "data.source=s3://bucket/x",
+        "data.source=manifest:/none.csv", "data.source=tfds:/", "data.source=world:tiny@trian",
+        "data.source=world:tiny@train*0+world:tiny@test", "data.source=folder:gs://bucket/x",
+        "data.workers=-1", "data.cache=ram", "data.cache_gigabytes=-1", "data.max_bad_fraction=2",
+        "data.holdout_fraction=1", "views.video.frames=0", "views.video.fps=0", "views.vidoe.size=3",
+        "views.video.crop_area=(2,1)", "views.video.crop_area=x", "views.video.flip=maybe",
+        "views.audio.rate=-5", "views.audio.seconds=0", "views.audio.channels=3",
+        "encoders.video.name=linear_audio", "encoders.video.dropout=2", "eval=3", "nope=1",
+        "encoders.audio.frontend.name=mfcc", "encoders.audio.frontend.num_mels=0",
+        "objectives.xid.weight=-1", "objectives.xid.weight=0", "objectives.xid.temperature=0",
+        "objectives.xid.projection=(0,)", "objectives.xid=1", "optimizer.name=sgdd",
+        "optimizer.learning_rate=-1", "optimizer.learning_rate=nan", "optimizer.warmup_steps=99",
+        "optimizer.clip_norm=-1", "optimizer.accumulate=3", "optimizer.rules=[('(',{})]",
+        "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):
+    code, out, err = pretrain(mistake)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "compiled" not in out
+    assert not list(tmp_path.glob("run/checkpoints/[0-9]*"))
+
+
+def test_sources_of_the_final_table_are_looked_at_first(pretrain):
+    code, out, err = pretrain("eval.protocols=knn", "eval.test_data=world:tiny@tset")
+    assert code == 2
+    assert "did you mean 'test'" in err
+    assert "compiled" not in out
