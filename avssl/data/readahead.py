@@ -1,8 +1,12 @@
 """Batches read ahead by threads of this process."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+# How long `close` waits for the reads that are under way.
+JOIN_SECONDS = 3.0
 
 
 class ReadAhead(Iterator[Any]):
@@ -20,16 +24,17 @@ class ReadAhead(Iterator[Any]):
         self._results: dict[int, tuple[Any, BaseException | None]] = {}
         self._num_begun = 0
         self._num_given = 0
-        self._started = False
+        self._threads: list[threading.Thread] = []
         self._closed = False
 
     def start_prefetch(self) -> None:
-        if self._started:
+        if self._threads:
             return
-        self._started = True
         for number in range(self._num_threads):
             name = f"read-ahead-{number}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def __next__(self) -> Any:
         self.start_prefetch()
@@ -53,6 +58,11 @@ class ReadAhead(Iterator[Any]):
             self._closed = True
             self._results.clear()
             self._changed.notify_all()
+        # A thread that is inside a C++ reader when the interpreter leaves aborts the whole process.
+        deadline = time.monotonic() + JOIN_SECONDS
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _may_begin(self) -> bool:
         return self._closed or self._num_begun < self._num_given + self._num_threads

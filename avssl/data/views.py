@@ -132,7 +132,7 @@ def check_numbers(name: str, view: View) -> None:
         if not low <= value <= high:
             wanted = f"between {low} and {high}" if key in FRACTIONS else f"at least {low}"
             raise UsageError(f"{key} of view '{name}' must be {wanted}, not {value}")
-    if getattr(view, "channels", 1) not in CHANNELS:
+    if isinstance(view, AudioView) and view.channels not in CHANNELS:
         raise UsageError(
             f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
         )
