@@ -8,12 +8,12 @@ import difflib
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from avssl.errors import AvsslError, UsageError, unknown
+from avssl.failures import report
 from avssl.interrupts import heard
 
 CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
@@ -349,36 +349,6 @@ def main(words: Sequence[str] | None = None) -> int:
             return arguments.function(arguments)
     except BaseException as error:
         return report(error, debug="--debug" in words)
-
-
-def report(error: BaseException, debug: bool) -> int:
-    """Says on stderr what went wrong; the exit code."""
-    match error:
-        case SystemExit():
-            raise error
-        case KeyboardInterrupt():
-            print("avssl: interrupted", file=sys.stderr)
-            return 130
-        case BrokenPipeError():
-            # The reader of a pipe (head, less) has gone; nothing is left to say to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-    if debug:
-        traceback.print_exception(error)
-    print(f"avssl: {sentence(error)}", file=sys.stderr)
-    return error.exit_code if isinstance(error, AvsslError) else 1
-
-
-def sentence(error: BaseException) -> str:
-    """What is wrong, in one line. Errors that nobody foresaw say at least where to look."""
-    if isinstance(error, AvsslError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        # Disks, permissions, addresses: the system's own words.
-        where = f": {error.filename}" if error.filename is not None else ""
-        return f"{error.strerror}{where}; --debug shows where it happened"
-    words = next(iter(str(error).strip().splitlines()), "")
-    return f"unexpected {type(error).__name__}: {words}; --debug shows where it happened"
 
 
 if __name__ == "__main__":

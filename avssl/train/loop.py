@@ -52,7 +52,7 @@ class Faults:
         named = "; ".join(f"{printable(key)} ({reason})" for key, reason in self.names_of(worst))
         raise AvsslError(
             f"step {step}: {bad} of {seen} clips could not be read, more than data.max_bad_fraction="
-            f"{self.max_fraction:g} allows: {named or 'none of them in this session'}; drop them with "
+            f"{self.max_fraction:g} allows: {named or 'none of them since this start'}; drop them with "
             "`avssl data build`, or raise the limit (with --allow-config-change)"
         )
 

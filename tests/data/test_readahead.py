@@ -59,6 +59,22 @@ def test_closing_frees_whoever_waits():
     release.set()
 
 
+def test_closing_waits_for_a_read_under_way():
+    """Cut off at the end of the interpreter, inside a C++ reader, it would abort the process."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def read(_number):
+        begun.set()
+        time.sleep(0.3)
+        ended.set()
+
+    ahead = ReadAhead(read, 10, 1)
+    ahead.start_prefetch()
+    assert begun.wait(5)
+    ahead.close()
+    assert ended.is_set()
+
+
 def test_a_read_that_hangs_does_not_keep_the_interpreter():
     program = (
         "import threading\n"

@@ -1,0 +1,79 @@
+"""Kill -9 ten times in one run, at random moments and in the middle of saves: no number changes."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from avssl.train import manifest
+from avssl.train.checkpoint_reader import CheckpointReader
+from tests.train.command_line import (
+    Run,
+    assert_identical,
+    last_step,
+    pretrain,
+    start_line,
+    temporary_folders,
+)
+
+NUM_KILLS = 10
+# A save takes as long as ten to thirty of these small steps.
+SAVE_EVERY = 10
+# Each kill lets the run go on by thirty steps or so; the rest is for machines that are slow to kill.
+STEPS = 500
+FLAGS = (f"--config.steps={STEPS}", f"--config.checkpoint.every_steps={SAVE_EVERY}")
+
+
+def committed(workdir) -> list[int]:
+    return CheckpointReader(workdir / "checkpoints").steps()
+
+
+def kill_at_random(run: Run, in_a_save: bool, draw: random.Random) -> None:
+    first = last_step(run.workdir)
+    if in_a_save:
+        run.wait_for_step(first + 1 + draw.randrange(SAVE_EVERY))
+        run.wait_for(lambda: temporary_folders(run.workdir), "a save")
+        seconds = draw.uniform(0, 0.05)
+    elif draw.random() < 0.3:  # importing, restoring, compiling
+        seconds = draw.uniform(0.5, 4)
+    else:
+        run.wait_for(lambda: len(run.said()[1]) > 0, "the first line of this start")
+        seconds = draw.uniform(0, 0.8)
+    time.sleep(seconds)
+    run.process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_kills(tmp_path):
+    unbroken, workdir = tmp_path / "unbroken", tmp_path / "run"
+    pretrain(unbroken, *FLAGS)
+    draw = random.Random(2)
+    killed_in_a_save, repeated = 0, []
+    newest = 0
+    for kill in range(NUM_KILLS):
+        with Run(workdir, *FLAGS) as run:
+            kill_at_random(run, kill % 2 == 0, draw)
+            ended = run.end()
+        assert ended.code == -signal.SIGKILL, f"kill {kill} came too late: {ended}"
+        in_a_save = bool(temporary_folders(workdir))
+        killed_in_a_save += in_a_save
+        steps = committed(workdir)
+        assert all(manifest.fault(workdir / "checkpoints" / str(step)) is None for step in steps)
+        assert max(steps, default=0) >= newest, "a committed checkpoint was lost"
+        newest = max(steps, default=0)
+        reached = last_step(workdir)
+        # Without a save under way, no more than one interval is lost; with one, that of the save too.
+        assert reached - newest <= SAVE_EVERY * (1 + in_a_save)
+        repeated.append(reached - newest)
+    ended = pretrain(workdir, *FLAGS)
+    assert start_line(ended).startswith(f"start: checkpoint of step {newest} ")
+    assert "damaged" not in ended.err
+    print('KILLS', killed_in_a_save, repeated, newest)
+    assert killed_in_a_save >= 3, killed_in_a_save
+    assert max(repeated) > 0
+    assert newest > 0
+    assert_identical(workdir, unbroken)
+    assert not temporary_folders(workdir)
+    assert not list((workdir / "checkpoints").glob("damaged-*"))
