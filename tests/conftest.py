@@ -22,6 +22,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 os.environ.setdefault("AVSSL_CACHE", str(CACHE / "data"))
 
 GOLDENS = Path(__file__).parent / "goldens"
+TINY_CONFIG = "tests/train/tiny_config.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,3 +48,32 @@ def float64():
     """For proofs of equality."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line in this process; whatever happens, stderr is for people."""
+
+    from avssl.cli import main
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        assert "unexpected" not in printed.err
+        if code:
+            assert printed.err.splitlines()[-1].startswith("avssl: ")
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def pretrain(run, tmp_path):
+    """Trains the smallest config; words without dashes are overrides of its keys."""
+
+    def call(*overrides, workdir=tmp_path / "run"):
+        flags = [word if word.startswith("--") else f"--config.{word}" for word in overrides]
+        return run("pretrain", "--config", TINY_CONFIG, "--workdir", workdir, *flags)
+
+    return call

@@ -5,11 +5,13 @@ import errno
 import json
 import os
 import re
+import resource
 import shutil
 import time
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from avssl.cli import main
@@ -19,43 +21,18 @@ from avssl.train.finite import check_state
 from avssl.train.state import TrainState
 from tests.media.make_media import (
     clicks,
+    index_first,
     make_bad_files,
     make_clip,
     make_media,
     numbered_frames,
 )
 
-CONFIG = "tests/train/tiny_config.py"
 STRANGE_NAMES = (
     b"\xff\xfe bytes.mp4", b"with space.mp4", b"new\nline.mp4", b"-dash.mp4", b"http:x.mp4",
     b"<b>.mp4", b"\x1b[31mred.mp4", b"%03d.mp4", "ünï.mp4".encode(),
 )  # fmt: skip
 WRONG_EXTENSIONS = ("txt", "jpg", "mkv", "json", "m3u8", "part")
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line; whatever happens, stderr is for people."""
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        assert "unexpected" not in printed.err
-        if code:
-            assert printed.err.splitlines()[-1].startswith("avssl: ")
-        return code, printed.out, printed.err
-
-    return call
-
-
-@pytest.fixture
-def pretrain(run, tmp_path):
-    def call(*overrides, workdir=tmp_path / "run"):
-        flags = [word if word.startswith("--") else f"--config.{word}" for word in overrides]
-        return run("pretrain", "--config", CONFIG, "--workdir", workdir, *flags)
-
-    return call
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +135,38 @@ def test_build_requires(files, run, tmp_path):
     assert "video_only.mp4: no audio, which --require asks for" in err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_hundred_files(seed, run, tmp_path):
+    draws = np.random.default_rng(seed)
+    folder = tmp_path / "videos"
+    (folder / "bad").mkdir(parents=True)
+    bad = {f"bad/{name}" for name in make_bad_files(folder / "bad", seed=seed)}
+    good = set()
+    for number in range(85):
+        container = ("mp4", "matroska", "avi")[number % 3]
+        sound = "libmp3lame" if container == "avi" else "aac"
+        media = make_clip(int(draws.integers(8, 40)), container=container, audio_codec=sound)
+        if container == "mp4" and number % 2:
+            media = index_first(media)
+        # The tail of some formats is an index that nobody needs: a cut must reach the data.
+        cut = number % 5 == 0
+        media = media[: int(len(media) * draws.uniform(0.0, 0.6))] if cut else media
+        key = f"clips/{number}.{container}"
+        (folder / "clips").mkdir(exist_ok=True)
+        (folder / key).write_bytes(media)
+        (bad if cut else good).add(key)
+    began = time.monotonic()
+    code, out, _ = run("data", "build", f"folder:{folder}", tmp_path / "set", "--workers", 2)
+    assert code == 0
+    assert time.monotonic() - began < 60
+    source = open_source(f"tfds:{tmp_path}/set")
+    assert {source.key(index) for index in range(len(source))} == good
+    assert all(f"dropped {key}: " in out for key in bad)
+    assert zombies() == []
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 << 20, "kilobytes"
+
+
 def test_verify_lists_what_is_bad(files, built, run):
     folder, _, bad = files
     code, out, _ = run("data", "verify", f"folder:{folder}", "--workers", 2)
@@ -187,7 +196,7 @@ def test_training_on_a_raw_folder_stops_above_the_limit(files, pretrain, tmp_pat
 
 
 def test_training_on_a_raw_folder_substitutes_the_same_on_every_run(files, pretrain, tmp_path):
-    overrides = (f"data.source=folder:{files[0]}", "data.max_bad_fraction=0.9")
+    overrides = (f"data.source=folder:{files[0]}", "data.max_bad_fraction=0.9", "steps=6")
     losses = []
     for name in ("a", "b"):
         code, *_ = pretrain(*overrides, workdir=tmp_path / name)
@@ -196,7 +205,7 @@ def test_training_on_a_raw_folder_substitutes_the_same_on_every_run(files, pretr
         rows = [json.loads(line) for line in lines]
         losses.append([(row["loss"], row["bad_clips"]) for row in rows])
     assert losses[0] == losses[1]
-    assert losses[0][-1][1] > 10
+    assert losses[0][-1][1] > 5
 
 
 def test_nothing_readable(files, pretrain, tmp_path):
@@ -308,58 +317,3 @@ def test_an_update_that_overflows_is_not_saved():
     broken = dataclasses.replace(state, params={"a": {"kernel": infinite}})
     with pytest.raises(AvsslError, match="step 3: params/a/kernel holds values that are not"):
         check_state(3, broken)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("def get_config(variant):\n    x = (1,\n", ", line 2: SyntaxError: '(' was never closed"),
-        ("import no_such_module\n", ", line 1: ModuleNotFoundError: No module named"),
-        ("x = 1\n", "has no function get_config(variant)"),
-        ("def get_config(variant):\n    return 3\n", "must return a ConfigDict, not 3"),
-        ("\0", "null bytes"),
-    ],
-)
-def test_config_files_with_mistakes(text, sentence, run, tmp_path):
-    file = tmp_path / "mistaken.py"
-    file.write_text(text)
-    code, _, err = run("pretrain", "--config", file, "--workdir", tmp_path / "run")
-    assert code == 2
-    assert f"config file '{file}'" in err
-    assert sentence in err
-
-
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        "steps=0", "steps=ten", "steps=1.5", "seed=-1", "batch_size=-8", "precision=fp16",
-        "init_from=/no/such/run", "log_every_steps=0", "checkpoint.keep=0", "ema.decay=2",
-        "data.source=", "data.source=folder:", "data.source=/videos", "data.source=s3://bucket/x",
-        "data.source=manifest:/none.csv", "data.source=tfds:/", "data.source=world:tiny@trian",
-        "data.source=world:tiny@train*0+world:tiny@test", "data.source=folder:gs://bucket/x",
-        "data.workers=-1", "data.cache=ram", "data.cache_gigabytes=-1", "data.max_bad_fraction=2",
-        "data.holdout_fraction=1", "views.video.frames=0", "views.video.fps=0", "views.vidoe.size=3",
-        "views.video.crop_area=(2,1)", "views.video.crop_area=x", "views.video.flip=maybe",
-        "views.audio.rate=-5", "views.audio.seconds=0", "views.audio.channels=3",
-        "encoders.video.name=linear_audio", "encoders.video.dropout=2", "eval=3", "nope=1",
-        "encoders.audio.frontend.name=mfcc", "encoders.audio.frontend.num_mels=0",
-        "objectives.xid.weight=-1", "objectives.xid.weight=0", "objectives.xid.temperature=0",
-        "objectives.xid.projection=(0,)", "objectives.xid=1", "optimizer.name=sgdd",
-        "optimizer.learning_rate=-1", "optimizer.learning_rate=nan", "optimizer.warmup_steps=99",
-        "optimizer.clip_norm=-1", "optimizer.accumulate=3", "optimizer.rules=[('(',{})]",
-        "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
-    ],
-)  # fmt: skip
-def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):
-    code, out, err = pretrain(mistake)
-    assert code == 2
-    assert err.count("\n") == 1
-    assert "compiled" not in out
-    assert not list(tmp_path.glob("run/checkpoints/[0-9]*"))
-
-
-def test_sources_of_the_final_table_are_looked_at_first(pretrain):
-    code, out, err = pretrain("eval.protocols=knn", "eval.test_data=world:tiny@tset")
-    assert code == 2
-    assert "did you mean 'test'" in err
-    assert "compiled" not in out

@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,30 +18,29 @@ from tests.train.command_line import (
     temporary_folders,
 )
 
-NUM_KILLS = 10
-# A save takes as long as ten to thirty of these small steps.
-SAVE_EVERY = 10
-# Each kill lets the run go on by thirty steps or so; the rest is for machines that are slow to kill.
-STEPS = 500
+# Long enough for steps without a save under way: a save takes as long as ten to thirty of these steps.
+SAVE_EVERY = 50
+# No kill lets the run go on by much more than two intervals.
+STEPS = 900
+MOMENTS = ["save"] * 4 + ["late in a save"] * 2 + ["step"] * 2 + ["start"] * 2
 FLAGS = (f"--config.steps={STEPS}", f"--config.checkpoint.every_steps={SAVE_EVERY}")
 
 
-def committed(workdir) -> list[int]:
+def committed(workdir: Path) -> list[int]:
     return CheckpointReader(workdir / "checkpoints").steps()
 
 
-def kill_at_random(run: Run, in_a_save: bool, draw: random.Random) -> None:
-    first = last_step(run.workdir)
-    if in_a_save:
-        run.wait_for_step(first + 1 + draw.randrange(SAVE_EVERY))
-        run.wait_for(lambda: temporary_folders(run.workdir), "a save")
-        seconds = draw.uniform(0, 0.05)
-    elif draw.random() < 0.3:  # importing, restoring, compiling
-        seconds = draw.uniform(0.5, 4)
+def kill_at_random(run: Run, moment: str, start: int, draw: random.Random) -> None:
+    """At the start (importing, restoring, compiling), between two steps, or in a save."""
+    if moment == "start":
+        time.sleep(draw.uniform(0.5, 4))
     else:
-        run.wait_for(lambda: len(run.said()[1]) > 0, "the first line of this start")
-        seconds = draw.uniform(0, 0.8)
-    time.sleep(seconds)
+        run.wait_for(lambda: "step " in run.said()[1], "the first step of this start")
+        if moment == "step":
+            run.wait_for_step(start + draw.randint(SAVE_EVERY, 2 * SAVE_EVERY + 10))
+        else:
+            run.wait_for(lambda: temporary_folders(run.workdir), "a save")
+            time.sleep(draw.uniform(0, 0.05) if moment == "save" else draw.uniform(0.1, 0.8))
     run.process.kill()
 
 
@@ -52,11 +52,11 @@ def test_ten_kills(tmp_path):
     draw = random.Random(2)
     killed_in_a_save, repeated = 0, []
     newest = 0
-    for kill in range(NUM_KILLS):
+    for kill, moment in enumerate(draw.sample(MOMENTS, len(MOMENTS))):
         with Run(workdir, *FLAGS) as run:
-            kill_at_random(run, kill % 2 == 0, draw)
+            kill_at_random(run, moment, newest, draw)
             ended = run.end()
-        assert ended.code == -signal.SIGKILL, f"kill {kill} came too late: {ended}"
+        assert ended.code == -signal.SIGKILL, f"kill {kill} in a {moment} came too late: {ended}"
         in_a_save = bool(temporary_folders(workdir))
         killed_in_a_save += in_a_save
         steps = committed(workdir)
@@ -70,7 +70,7 @@ def test_ten_kills(tmp_path):
     ended = pretrain(workdir, *FLAGS)
     assert start_line(ended).startswith(f"start: checkpoint of step {newest} ")
     assert "damaged" not in ended.err
-    print('KILLS', killed_in_a_save, repeated, newest)
+    print("KILLS", killed_in_a_save, repeated, newest)
     assert killed_in_a_save >= 3, killed_in_a_save
     assert max(repeated) > 0
     assert newest > 0

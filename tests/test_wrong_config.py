@@ -1,0 +1,58 @@
+"""Mistakes in a config file or a flag: the file, line or key is named before anything is compiled."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def get_config(variant):\n    x = (1,\n", ", line 2: SyntaxError: '(' was never closed"),
+        ("import no_such_module\n", ", line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\n", "has no function get_config(variant)"),
+        ("def get_config(variant):\n    return 3\n", "must return a ConfigDict, not 3"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_config_files_with_mistakes(text, sentence, run, tmp_path):
+    file = tmp_path / "mistaken.py"
+    file.write_text(text)
+    code, _, err = run("pretrain", "--config", file, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert f"config file '{file}'" in err
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "steps=0", "steps=ten", "steps=1.5", "seed=-1", "batch_size=-8", "precision=fp16",
+        "init_from=/no/such/run", "log_every_steps=0", "checkpoint.keep=0", "ema.decay=2",
+        "data.source=", "data.source=folder:", "data.source=/videos", "data.source=s3://bucket/x",
+        "data.source=manifest:/none.csv", "data.source=tfds:/", "data.source=world:tiny@trian",
+        "data.source=world:tiny@train*0+world:tiny@test", "data.source=folder:gs://bucket/x",
+        "data.workers=-1", "data.cache=ram", "data.cache_gigabytes=-1", "data.max_bad_fraction=2",
+        "data.holdout_fraction=1", "views.video.frames=0", "views.video.fps=0", "views.vidoe.size=3",
+        "views.video.crop_area=(2,1)", "views.video.crop_area=x", "views.video.flip=maybe",
+        "views.audio.rate=-5", "views.audio.seconds=0", "views.audio.channels=3",
+        "encoders.video.name=linear_audio", "encoders.video.dropout=2", "eval=3", "nope=1",
+        "encoders.audio.frontend.name=mfcc", "encoders.audio.frontend.num_mels=0",
+        "objectives.xid.weight=-1", "objectives.xid.weight=0", "objectives.xid.temperature=0",
+        "objectives.xid.projection=(0,)", "objectives.xid=1", "optimizer.name=sgdd",
+        "optimizer.learning_rate=-1", "optimizer.learning_rate=nan", "optimizer.warmup_steps=99",
+        "optimizer.clip_norm=-1", "optimizer.accumulate=3", "optimizer.rules=[('(',{})]",
+        "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):
+    code, out, err = pretrain(mistake)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "compiled" not in out
+    assert not list(tmp_path.glob("run/checkpoints/[0-9]*"))
+
+
+def test_sources_of_the_final_table_are_looked_at_first(pretrain):
+    code, out, err = pretrain("eval.protocols=knn", "eval.test_data=world:tiny@tset")
+    assert code == 2
+    assert "did you mean 'test'" in err
+    assert "compiled" not in out
