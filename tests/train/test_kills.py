@@ -70,7 +70,6 @@ def test_ten_kills(tmp_path):
     ended = pretrain(workdir, *FLAGS)
     assert start_line(ended).startswith(f"start: checkpoint of step {newest} ")
     assert "damaged" not in ended.err
-    print("KILLS", killed_in_a_save, repeated, newest)
     assert killed_in_a_save >= 3, killed_in_a_save
     assert max(repeated) > 0
     assert newest > 0
