@@ -13,7 +13,8 @@ fi
 num_processes=$1
 devices=$2
 shift 2
-stop_seconds=10
+# More than a process takes to notice that another is gone, and to say so (avssl/train/peers.py).
+stop_seconds=40
 
 free_port() {
     local port
