@@ -5,7 +5,7 @@ Symmetric InfoNCE over the batch (xid). The run ends with the table of probes be
   avssl pretrain --config configs/quickstart.py --workdir runs/quickstart
 
 Expected: on held-out clips the nearest clip of the other modality has the same class in at least 50 % of the
-queries, both ways (chance 10 %). `avssl evaluate --results RESULTS.md` writes down what was measured.
+queries, both ways (chance 10 %). RESULTS.md holds what was measured.
 """
 
 from avssl.config import base, variant_of
