@@ -8,7 +8,6 @@ returns is what `config.json` in the run folder holds.
 import ast
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -305,8 +304,3 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             continue
         lines.append(f"{key}: {before} -> {after}")
     return lines
-
-
-def say(message: str) -> None:
-    """One line for the person who started the run; metrics go to the log, not here."""
-    print(message, file=sys.stdout, flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.config import say
+from avssl.console import say
 from avssl.evaluate.features import Extracted
 from avssl.evaluate.knn import knn_top1
 from avssl.evaluate.linear import linear_probe

@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.config import ConfigDict, from_json, say
+from avssl.config import ConfigDict, from_json
+from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline, usable_indices

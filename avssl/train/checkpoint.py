@@ -19,11 +19,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from avssl.console import warn
 from avssl.errors import AvsslError, UsageError
 from avssl.train.checkpoint_commit import committed_steps, remove_leftovers, step_writer
 from avssl.train.checkpoint_reader import CheckpointReader, Tree, going_on, read_checkpoint
 from avssl.train.checkpoint_tree import nested, num_bytes
-from avssl.train.console import warn
 from avssl.train.disk_errors import why_not_written, write_error
 from avssl.train.ownership import Ownership
 

@@ -9,11 +9,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from avssl.console import warn
 from avssl.errors import AvsslError, UsageError
 from avssl.train import manifest
 from avssl.train.checkpoint_commit import step_folders
 from avssl.train.checkpoint_tree import check_fit, like, nested, target
-from avssl.train.console import warn
 
 Tree = Any
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from tqdm import tqdm
 
-from avssl.train.console import warn
+from avssl.console import warn
 
 MAX_ROWS = 40
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}, ETA {remaining}{postfix}"

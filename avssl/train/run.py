@@ -13,7 +13,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from avssl.config import ConfigDict, differences, say, to_json
+from avssl.config import ConfigDict, differences, to_json
+from avssl.console import say
 from avssl.data.feed import DeviceFeed
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source

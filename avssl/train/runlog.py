@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.train.console import warn
+from avssl.console import warn
 from avssl.train.disk_errors import why_not_written, write_error
 from avssl.train.tensorboard import Events
 

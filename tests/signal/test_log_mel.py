@@ -1,4 +1,4 @@
-"""LogMel against librosa, on a voice made of harmonics and on what surrounds it in a recording."""
+"""LogMel against librosa: a voice made of harmonics, what surrounds it, and the sound of a decoded file."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,10 @@ import librosa
 import numpy as np
 import pytest
 
+from avssl.media.decode import decode_audio
 from avssl.signal.frontends import LogMel
+from avssl.world.generate import generate
+from avssl.world.registry import find_world
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 RATE = 24000
@@ -80,6 +83,22 @@ def test_equals_librosa(variant: str):
     expected_db = librosa.power_to_db(expected)
     assert (expected_db == expected_db.max() - 80).any() or (expected_db == -100).any()
     np.testing.assert_allclose(level, expected_db, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_equals_librosa_on_a_decoded_file(index: int):
+    media, _ = generate(find_world("tiny"), "train", index)
+    sound = decode_audio(media, start_seconds=0.0, seconds=1.0, rate=RATE, channels=1)
+    samples = (sound[:, 0] / 32768).astype(np.float32)
+    assert np.abs(samples).max() > 0.05
+    waveform = jnp.asarray(samples)[None, :, None]
+    expected = mel_of_librosa(samples, RATE, LogMel())
+
+    bare = LogMel(floor=1e-30, top_db=None, last_frame=True)
+    power = 10 ** (apply(bare, waveform)[0, :, :, 0].T.astype(np.float64) / 10)
+    np.testing.assert_allclose(power, expected, rtol=0, atol=1e-4 * expected.max())
+    level = apply(LogMel(last_frame=True), waveform)[0, :, :, 0].T
+    np.testing.assert_allclose(level, librosa.power_to_db(expected), rtol=0, atol=1e-3)
 
 
 @pytest.mark.usefixtures("float64")

@@ -49,6 +49,12 @@ def test_same_losses_and_parameters_everywhere(objective, float64):
     assert_same(config, batches(config, NUM_STEPS), {**ONE, **FSDP, **PMAP})
 
 
+def test_same_losses_and_parameters_on_a_mesh_of_whole_parameters(float64):
+    """All objectives at once: without fsdp nothing of the state is split."""
+    config = small_config(*OBJECTIVES)
+    assert_same(config, batches(config, NUM_STEPS), {**ONE, **MESH})
+
+
 def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
     """Without BatchNorm: with it the statistics are those of each micro-batch."""
     config = small_config(*OBJECTIVES, batch_norm=False)
