@@ -84,6 +84,26 @@ def build_parser() -> Parser:
     )
     evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
 
+    ablate = verb(
+        verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,
+        "avssl ablate --config configs/ablations/quick.py --workdir runs/quick-ablation --dry-run",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--config", required=True, metavar="FILE[:VARIANT]",
+        help="an ablation file; of its runs, --config.a.b=value changes what moves no number",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--workdir", type=Path, required=True, help="holds a run folder of each run"
+    )
+    ablate.add_argument(
+        "--results", type=Path, default=Path("RESULTS.md"), help="Markdown file of the table"
+    )
+    ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
+    ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
+    ablate.add_argument(
+        "--dry-run", action="store_true", help="say what is there and what would run"
+    )
+
     add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
                         "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
 
@@ -117,6 +137,11 @@ def at_least(lowest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse_count
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The type of a flag that lists seeds."""
+    return tuple(at_least(0)(part) for part in text.split(",") if part)
 
 
 def add_config(parser: Parser) -> None:
@@ -212,6 +237,21 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_ablate(arguments: argparse.Namespace) -> int:
+    from avssl.ablate.run import ablate
+
+    ablate(
+        arguments.config,
+        arguments.workdir,
+        results=arguments.results,
+        rows=tuple(name for name in arguments.rows.split(",") if name),
+        seeds=arguments.seeds,
+        overrides=arguments.overrides,
+        dry_run=arguments.dry_run,
+    )
+    return 0
+
+
 def run_data_build(arguments: argparse.Namespace) -> int:
     from avssl.data.build import build
 
@@ -275,9 +315,13 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
 
 def run_bench_step(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
+    import jax
+
     from avssl.train.bench import bench_step
 
     set_up_jax(config.precision)
+    # The compiler's time is measured, not that of a look into the cache.
+    jax.config.update("jax_enable_compilation_cache", False)
     for line in bench_step(config, num_steps=arguments.steps):
         print(line)
     return 0

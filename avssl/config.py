@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 else:
     from ml_collections import ConfigDict
 
-# What may differ between a run folder and the command that resumes it: none of these moves a number.
-FREE_KEYS = ("parallel.", "data.workers", "data.cache", "log_every_steps", "checkpoint.", "eval.")
+# What may differ between a run folder and the command that resumes it: none of these moves a number
+# (`data.num_records` follows from the data, whose fingerprint is compared).
+FREE_KEYS = (
+    "parallel.", "data.workers", "data.cache", "data.num_records", "log_every_steps", "checkpoint.", "eval.",
+)  # fmt: skip
 # Sub-dicts whose keys are names the user chooses.
 OPEN_SECTIONS = ("views", "encoders", "objectives")
 
@@ -49,7 +52,7 @@ def base() -> ConfigDict:
                 "cache_gigabytes": 2.0,
                 "max_bad_fraction": 0.01,
                 "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
-                "num_records": 0,  # size of the data, for planning a run without opening it
+                "num_records": 0,  # of the source; stated only to plan a run without opening it
             },
             "views": {
                 "video": {"modality": "video"},
@@ -108,6 +111,8 @@ def quicktest(config: ConfigDict) -> None:
             view.size = 32
         else:
             view.seconds = min(view.get("seconds", 2.0), 0.5)
+        if any(view.get("shift_seconds", ())):
+            view.shift_seconds = (0.5, 1.0)
 
 
 def variant_of(

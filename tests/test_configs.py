@@ -12,7 +12,9 @@ from avssl.config_file import load_config
 from avssl.train import run
 from avssl.train.mesh import make_mesh
 
-CONFIGS = sorted(str(path) for path in Path("configs").rglob("*.py"))
+CONFIGS = sorted(
+    str(path) for path in Path("configs").rglob("*.py") if "ablations" not in path.parts
+)
 
 
 @pytest.fixture

@@ -108,8 +108,8 @@ def _windows(pipeline: Pipeline, num_batches: int) -> list[Window]:
                 reader.views, reader.windows, duration_seconds=handle.duration_seconds,
                 seed=reader.seed, position=position,
             )  # fmt: skip
-            shown = [(view, handle.start_seconds + start) for view, start in starts.items()
-                     if handle.has[view.modality]]  # fmt: skip
+            shown = [(view, handle.start_seconds + start) for view, times in starts.items()
+                     for start in times if handle.has[view.modality]]  # fmt: skip
         windows.append(Window(index, tuple(sorted(shown, key=lambda pair: pair[0].modality))))
     return [window for window in windows if window.starts]
 

@@ -75,6 +75,7 @@ class Pipeline:
             cache=CacheOptions(cache, cache_gigabytes, max(1, workers)),
             limits=limits or Limits(),
             rows=slice(host * rows, (host + 1) * rows),
+            batch_size=batch_size,
         )
 
     def batches(self, start_step: int = 0, stop_step: int | None = None) -> BatchIterator:
@@ -99,6 +100,9 @@ def evaluation_batches(
     indices: np.ndarray | None = None,
     workers: int = 0,
     limits: Limits | None = None,
+    seed: int = 0,
+    host: int = 0,
+    num_hosts: int = 1,
 ) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
 
@@ -106,14 +110,16 @@ def evaluation_batches(
     its row is blank and out of `mask`, its index in `fault`.
     """
     members = np.arange(len(source)) if indices is None else np.asarray(indices)
+    rows = batch_size // num_hosts
     reader = BatchReader(
         source,
         distinct(views),
         [members],
-        seed=0,
+        seed=seed,
         cache=CacheOptions(),
         limits=limits or Limits(),
-        rows=slice(0, batch_size),
+        rows=slice(host * rows, (host + 1) * rows),
+        batch_size=batch_size,
     )
     num_batches = math.ceil(len(members) / batch_size)
     return BatchIterator(

@@ -14,6 +14,7 @@ import numpy as np
 
 from avssl.data.views import AudioView, VideoView, View
 from avssl.errors import UsageError
+from avssl.media.sphere import Viewpoint, draw_viewpoints
 
 # Tries of torchvision's RandomResizedCrop before it falls back to the centre.
 CROP_TRIES = 10
@@ -65,24 +66,37 @@ def place_in_time(
     duration_seconds: float,
     seed: int,
     position: int,
-) -> dict[View, float]:
-    """Start of each view in seconds from the start of the record, such that it stays inside.
+) -> dict[View, list[float]]:
+    """Starts of each view's windows in seconds from the start of the record, such that they stay inside.
 
     A view longer than the record starts at 0; what it asks for past the end is for the decoder to
-    fill.
+    fill. NaN where the record has no room for a view's shift.
     """
-    starts = {}
-    for anchor, (window, seconds) in windows.items():
+
+    def anchor_start(view: View, number: int) -> float:
+        window, seconds = windows[view.anchor]
         room = max(0.0, duration_seconds - seconds)
         share = 0.5
         if window == "random":
-            share = generator(seed, position, f"window {anchor!r}").random()
-        starts[anchor] = share * room
-    return {
-        view: _view_start(view, starts[view.anchor], windows[view.anchor][1], duration_seconds,
-                          generator(seed, position, f"time {view!r}"))
-        for view in views
-    }  # fmt: skip
+            share = generator(seed, position, numbered(f"window {view.anchor!r}", number)).random()
+        return share * room
+
+    def view_start(view: View, number: int) -> float:
+        draws = generator(seed, position, numbered(f"time {view!r}", number))
+        seconds = windows[view.anchor][1]
+        return _view_start(view, anchor_start(view, number), seconds, duration_seconds, draws)
+
+    return {view: [view_start(view, number) for number in range(num_times(view))] for view in views}
+
+
+def numbered(purpose: str, number: int) -> str:
+    """The first window of a view draws as the only one would."""
+    return f"{purpose} {number}" if number else purpose
+
+
+def num_times(view: View) -> int:
+    """How many windows in time a view has: directions of a panorama share one."""
+    return 1 if getattr(view, "projection", "flat") == "sphere" else view.windows
 
 
 def _view_start(
@@ -96,19 +110,49 @@ def _view_start(
     share = {"start": 0.0, "center": 0.5, "random": align}[view.align]
     start = window_start + share * (window_seconds - view.seconds)
     start += (2 * jitter - 1) * view.jitter_seconds
-    return min(max(start, 0.0), max(0.0, duration_seconds - view.seconds))
+    last = max(0.0, duration_seconds - view.seconds)
+    start = min(max(start, 0.0), last)
+    return _shifted(start, last, view.shift_seconds, draws) if any(view.shift_seconds) else start
+
+
+def _shifted(
+    start: float, last: float, shift: tuple[float, float], draws: np.random.Generator
+) -> float:
+    """Uniform over all places in [0, last] that lie `shift` (least, most) away from `start`."""
+    least, most = shift
+    spans = [
+        (low, high)
+        for low, high in (
+            (max(start - most, 0.0), start - least),
+            (start + least, min(start + most, last)),
+        )
+        if low <= high
+    ]
+    if not spans:
+        return math.nan
+    place = draws.random() * sum(high - low for low, high in spans)
+    low, high = spans[0]
+    if len(spans) == 2 and place > high - low:
+        return spans[1][0] + place - (high - low)
+    return low + place
 
 
 def place_in_space(
-    view: VideoView, *, frame_width: int, frame_height: int, seed: int, position: int
+    view: VideoView,
+    *,
+    frame_width: int,
+    frame_height: int,
+    seed: int,
+    position: int,
+    number: int = 0,
 ) -> Crop:
-    """The crop of all frames of a clip.
+    """The crop of all frames of a clip, or of its window `number`.
 
     "random" is torchvision's RandomResizedCrop: area uniform in `crop_area`, log aspect uniform,
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
     pixels in the middle, which needs no resizing.
     """
-    draws = generator(seed, position, f"space {view!r}")
+    draws = generator(seed, position, numbered(f"space {view!r}", number))
     flip = bool(draws.random() < 0.5) and view.flip
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
@@ -129,6 +173,11 @@ def place_in_space(
         width = min(frame_width, round(frame_height * aspect))
         height = min(frame_height, round(frame_width / aspect))
     return Crop((frame_width - width) // 2, (frame_height - height) // 2, width, height, flip)
+
+
+def place_on_sphere(view: VideoView, *, seed: int, position: int) -> list[Viewpoint]:
+    """The viewing directions of a clip."""
+    return draw_viewpoints(generator(seed, position, f"space {view!r}"), view.windows)
 
 
 def sample_window(view: AudioView, start_seconds: float) -> slice:

@@ -6,6 +6,7 @@ there.
 
 import copy
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,13 +17,20 @@ from avssl.data.decoded import Decoder, crop_frames
 from avssl.data.handle import Facts, Handle
 from avssl.data.kept import make_cache
 from avssl.data.keys import printable
-from avssl.data.placement import anchor_windows, place_in_space, place_in_time
+from avssl.data.placement import (
+    anchor_windows,
+    place_in_space,
+    place_in_time,
+    place_on_sphere,
+)
 from avssl.data.record import Source
 from avssl.data.views import VideoView, View
 from avssl.data.workers import Stopped, Watch
 from avssl.errors import AvsslError
 from avssl.media.errors import MediaError, MissingTrackError
 from avssl.media.limits import Limits
+from avssl.media.sphere import crop_frames as crop_panorama
+from avssl.media.sphere import sampling_map
 
 # How many records after an unreadable one are tried before the data as a whole counts as
 # unreadable.
@@ -43,20 +51,15 @@ class CacheOptions:
 
 def empty_batch(views: Sequence[View], num_rows: int) -> Batch:
     """The arrays of a batch; views, geometry and presence are lists over the distinct views."""
-    arrays, geometry = [], []
-    for view in views:
-        places: dict[str, np.ndarray] = {"start_seconds": np.zeros(num_rows, np.float32)}
-        if isinstance(view, VideoView):
-            shape = (num_rows, view.frames, view.size, view.size, 3)
-            arrays.append(np.empty(shape, np.uint8))
-            places["box"] = np.zeros((num_rows, 4), np.float32)
-            places["flip"] = np.zeros(num_rows, bool)
-        else:
-            arrays.append(np.empty((num_rows, view.num_samples, view.channels), np.int16))
-        geometry.append(places)
+
+    def rows_of(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        return np.zeros((num_rows, *shape), dtype)
+
     return {
-        "views": arrays,
-        "geometry": geometry,
+        "views": [np.empty((num_rows, *view.array[0]), view.array[1]) for view in views],
+        "geometry": [
+            {name: rows_of(*kind) for name, kind in view.geometry.items()} for view in views
+        ],
         "present": [np.zeros(num_rows, bool) for _ in views],
         "index": np.full(num_rows, NONE, np.int32),
         "label": np.full(num_rows, NONE, np.int32),
@@ -120,7 +123,9 @@ class BatchReader:
         cache: CacheOptions,
         limits: Limits,
         rows: slice,
+        batch_size: int,
     ):
+        self.batch_size = batch_size
         self.source = source
         self.views = tuple(views)
         self.parts = tuple(parts)
@@ -156,13 +161,17 @@ class BatchReader:
         return batch
 
     def in_order(self, number: int) -> Batch:
-        """Batch `number` of one ordered pass over the first part; rows past its end stay blank."""
-        num_rows = self.rows.stop
+        """The host's rows of batch `number` of one ordered pass over the first part.
+
+        Rows past its end stay blank.
+        """
+        num_rows = self.num_rows
         batch = empty_batch(self.views, num_rows)
+        batch["row"] += self.rows.start
         batch["mask"] = np.zeros(num_rows, bool)
         members = self.parts[0]
         for row in range(num_rows):
-            place = number * num_rows + row
+            place = number * self.batch_size + self.rows.start + row
             index = int(members[place]) if place < len(members) else NONE
             if index != NONE and self._read(batch, row, place, index) is None:
                 batch["mask"][row] = batch["valid"][row] = True
@@ -236,26 +245,74 @@ class BatchReader:
                 blank(batch, number, row)
 
     def _fill_view(
-        self, batch: Batch, number: int, row: int, position: int, handle: Handle, start: float
+        self,
+        batch: Batch,
+        number: int,
+        row: int,
+        position: int,
+        handle: Handle,
+        starts: list[float],
     ) -> None:
         view, out = self.views[number], batch["views"][number][row]
-        geometry = batch["geometry"][number]
-        if not handle.has[view.modality]:
+        if not handle.has[view.modality] or any(map(math.isnan, starts)):
             blank(batch, number, row)
             return
-        if isinstance(view, VideoView):
-            pixels, chosen = self.decoder.frames(handle, view, start)
-            height, width = pixels.shape[1:3]
-            crop = place_in_space(
-                view, frame_width=width, frame_height=height, seed=self.seed, position=position
-            )
-            crop_frames(pixels, chosen, crop, view.size, out)
-            geometry["box"][row] = crop.box(width, height)
-            geometry["flip"][row] = crop.flip
+        # A slice, since a single number of a row could not be written to.
+        places = {name: array[row : row + 1] for name, array in batch["geometry"][number].items()}
+        # One window has no axis of its own; with it, all views look alike.
+        if view.windows == 1:
+            out = out[None]
+        if isinstance(view, VideoView) and view.projection == "sphere":
+            self._fill_directions(out, view, places, handle, starts[0], position)
         else:
-            out[:] = self.decoder.audio(handle, view, start)
-        geometry["start_seconds"][row] = start
+            for window, start in enumerate(starts):
+                self._fill_window(out[window], view, window, places, handle, start, position)
+        places["start_seconds"][0] = starts if len(starts) > 1 else starts[0]
         batch["present"][number][row] = True
+
+    def _fill_window(
+        self,
+        out: np.ndarray,
+        view: View,
+        window: int,
+        places: dict[str, np.ndarray],
+        handle: Handle,
+        start: float,
+        position: int,
+    ) -> None:
+        if not isinstance(view, VideoView):
+            out[:] = self.decoder.audio(handle, view, start)
+            return
+        pixels, chosen = self.decoder.frames(handle, view, start)
+        height, width = pixels.shape[1:3]
+        crop = place_in_space(
+            view, frame_width=width, frame_height=height, seed=self.seed, position=position,
+            number=window,
+        )  # fmt: skip
+        crop_frames(pixels, chosen, crop, view.size, out)
+        place = (0,) if view.windows == 1 else (0, window)
+        places["box"][place] = crop.box(width, height)
+        places["flip"][place] = crop.flip
+
+    def _fill_directions(
+        self,
+        out: np.ndarray,
+        view: VideoView,
+        places: dict[str, np.ndarray],
+        handle: Handle,
+        start: float,
+        position: int,
+    ) -> None:
+        """Crops of a panorama at one time, each around its own direction."""
+        pixels, chosen = self.decoder.frames(handle, view, start)
+        height, width = pixels.shape[1:3]
+        viewpoints = place_on_sphere(view, seed=self.seed, position=position)
+        for window, viewpoint in enumerate(viewpoints):
+            sampling = sampling_map(viewpoint, (height, width), (view.size, view.size))
+            out[window] = crop_panorama(pixels[chosen], sampling)
+        directions = np.array(viewpoints, np.float32)
+        places["direction"].reshape(-1, 2)[:] = directions[:, :2]
+        places["field"].reshape(-1, 2)[:] = directions[:, 2:]
 
     def handle(self, index: int) -> Handle:
         return Handle(self._open()[0], index)

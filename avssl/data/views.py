@@ -10,25 +10,49 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from avssl.errors import UsageError, unknown
 
 ALIGNMENTS = ("start", "center", "random")
 WINDOWS = ("random", "center")
 CROPS = ("random", "center")
+PROJECTIONS = ("flat", "sphere")
 # Mono, stereo and first-order ambisonics.
 CHANNELS = (1, 2, 4)
-COUNTS = ("frames", "size", "rate", "channels")
+COUNTS = ("frames", "size", "rate", "channels", "windows")
 POSITIVE = ("fps", "seconds")
 FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
 
 
-@dataclasses.dataclass(frozen=True)
-class VideoView:
+class ViewBase:
+    """What views of both modalities share."""
+
+    def __repr__(self) -> str:
+        """The fields that differ from their defaults: a draw is seeded by this text, and so does not move
+        when views learn something new."""
+        fields: Any = dataclasses.fields(self)  # type: ignore[arg-type]
+        named = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(named)})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class VideoView(ViewBase):
     """Frames of a record, cropped to a square.
 
     Views with the same `anchor` share one window in time, as long as the longest of them. `window` says
     where that window lies in the record; `align` where this view lies inside it; `jitter_seconds` moves
-    the view by a uniform draw of at most that much to either side.
+    the view by a uniform draw of at most that much to either side. `shift_seconds` (least, most) then
+    moves it by a drawn amount of that size, earlier or later, whatever fits into the record; a record
+    without room for it lacks the view.
+
+    `windows` of more than one gives the array an axis of its own after the batch's: so many draws of the
+    window in time or, of an equirectangular video (`projection="sphere"`), so many viewing directions at
+    one time, drawn as `media/sphere.py` says.
     """
 
     frames: int = 8
@@ -38,6 +62,9 @@ class VideoView:
     window: str = "random"
     align: str = "random"
     jitter_seconds: float = 0.0
+    shift_seconds: tuple[float, float] = (0.0, 0.0)
+    windows: int = 1
+    projection: str = "flat"
     crop: str = "random"
     crop_area: tuple[float, float] = (0.08, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
@@ -56,7 +83,27 @@ class VideoView:
     @property
     def decode_size(self) -> int:
         """Short side that frames are decoded to: a margin wider than the crop (256 for 224)."""
-        return math.ceil(self.size * 8 / 7)
+        # A quarter of a panorama's width, which is its widest crop, is then as large as the crop.
+        return 2 * self.size if self.projection == "sphere" else math.ceil(self.size * 8 / 7)
+
+    @property
+    def array(self) -> tuple[tuple[int, ...], type]:
+        """Shape and type of one record's array."""
+        shape = (self.frames, self.size, self.size, 3)
+        return (shape if self.windows == 1 else (self.windows, *shape)), np.uint8
+
+    @property
+    def geometry(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Shapes and types of what is known about where one record's array lies."""
+        axis = () if self.windows == 1 else (self.windows,)
+        if self.projection == "sphere":
+            places = {"direction": ((*axis, 2), np.float32), "field": ((*axis, 2), np.float32)}
+            return {"start_seconds": ((), np.float32), **places}
+        return {
+            "start_seconds": (axis, np.float32),
+            "box": ((*axis, 4), np.float32),
+            "flip": (axis, bool),
+        }
 
     def evaluation(self) -> "VideoView":
         """The same view without any draw: centre window, centre crop, no augmentation."""
@@ -66,8 +113,8 @@ class VideoView:
         )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class AudioView:
+@dataclasses.dataclass(frozen=True, repr=False)
+class AudioView(ViewBase):
     """Samples of a record. Placed in time as a `VideoView` is; `volume` v draws a gain from [1-v, 1+v]."""
 
     seconds: float = 2.0
@@ -77,6 +124,8 @@ class AudioView:
     window: str = "random"
     align: str = "random"
     jitter_seconds: float = 0.0
+    shift_seconds: tuple[float, float] = (0.0, 0.0)
+    windows: int = 1
     volume: float = 0.0
 
     modality = "audio"
@@ -84,6 +133,17 @@ class AudioView:
     @property
     def num_samples(self) -> int:
         return round(self.seconds * self.rate)
+
+    @property
+    def array(self) -> tuple[tuple[int, ...], type]:
+        """Shape and type of one record's array."""
+        shape = (self.num_samples, self.channels)
+        return (shape if self.windows == 1 else (self.windows, *shape)), np.int16
+
+    @property
+    def geometry(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Shapes and types of what is known about where one record's array lies."""
+        return {"start_seconds": (() if self.windows == 1 else (self.windows,), np.float32)}
 
     def evaluation(self) -> "AudioView":
         """The same view without any draw."""
@@ -112,7 +172,9 @@ def build_view(name: str, config: Mapping[str, Any]) -> View:
             fields[key] = tuple(value)
     view = cls(**fields)
     check_numbers(name, view)
-    for key, allowed in (("align", ALIGNMENTS), ("window", WINDOWS), ("crop", CROPS)):
+    for key, allowed in (
+        ("align", ALIGNMENTS), ("window", WINDOWS), ("crop", CROPS), ("projection", PROJECTIONS),
+    ):  # fmt: skip
         value = getattr(view, key, None)
         if value is not None and value not in allowed:
             raise unknown(f"{key} of view '{name}'", value, allowed)
@@ -139,9 +201,18 @@ def check_numbers(name: str, view: View) -> None:
     if view.jitter_seconds < 0:
         raise UsageError(f"jitter_seconds of view '{name}' must not be negative")
     for key, highest in (("crop_area", 1.0), ("crop_aspect", math.inf)):
-        span = getattr(view, key, (1.0, 1.0))
-        numbers = [value for value in span if isinstance(value, int | float)]
-        if len(span) != 2 or len(numbers) != 2 or not 0 < span[0] <= span[1] <= highest:
+        span = getattr(view, key, (0.1, 0.1))
+        if not is_span(span) or not 0 < span[0] <= span[1] <= highest:
             raise UsageError(
                 f"{key} of view '{name}' must be (lowest, highest) above 0, not {span}"
             )
+    if not is_span(view.shift_seconds) or not 0 <= view.shift_seconds[0] <= view.shift_seconds[1]:
+        raise UsageError(
+            f"shift_seconds of view '{name}' must be (least, most), not {view.shift_seconds}"
+        )
+    if isinstance(view, VideoView) and view.projection == "sphere" and view.flip:
+        raise UsageError(f"view '{name}' cannot flip a panorama: set flip=False")
+
+
+def is_span(value: Any) -> bool:
+    return len(value) == 2 and all(isinstance(end, int | float) for end in value)

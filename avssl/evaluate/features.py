@@ -45,13 +45,6 @@ class Extracted:
         )
 
 
-def without_draws(model: Model) -> Model:
-    """The model with evaluation views."""
-    return dataclasses.replace(
-        model, views={name: view.evaluation() for name, view in model.views.items()}
-    )
-
-
 def local_mesh() -> Mesh:
     """The devices of this process alone: evaluation needs no other."""
     devices = np.asarray(jax.local_devices()).reshape(-1, 1)
@@ -62,7 +55,7 @@ class Extractor:
     """Compiled once, used for the trained and the random encoder on every source."""
 
     def __init__(self, model: Model, batch_size: int = 64):
-        self.model = without_draws(model)
+        self.model = model.without_draws()
         self.mesh = local_mesh()
         num_devices = self.mesh.size
         self.batch_size = -(-batch_size // num_devices) * num_devices
@@ -79,7 +72,8 @@ class Extractor:
         features, _ = self.model.features(variables, batch, key, train=False)
         outputs = self.model.heads(variables, features, batch, key, train=False)[0]
         embeddings = {
-            modality: features[read].embedding for modality, read in self.first_view.items()
+            modality: one_vector(features[read].embedding)
+            for modality, read in self.first_view.items()
         }
         return embeddings, outputs
 
@@ -120,6 +114,11 @@ class Extractor:
                     embeddings, outputs = jax.device_get(self.forward(variables, on_device))
                     parts[name].append(Extracted(embeddings, outputs, *known, 0).where(mask))
         return {name: joined(found, num_unreadable) for name, found in parts.items()}
+
+
+def one_vector(embedding: jax.Array) -> jax.Array:
+    """[batch, d]; of a view of several windows, their mean."""
+    return embedding if embedding.ndim == 2 else embedding.mean(axis=1)
 
 
 def joined(parts: list[Extracted], num_unreadable: int) -> Extracted:

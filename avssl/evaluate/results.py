@@ -10,13 +10,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
 
 from avssl.errors import UsageError
-from avssl.evaluate.rows import COLUMNS, Row, cells
+from avssl.evaluate.rows import COLUMNS, Row, cells, write_whole
 
 INTRODUCTION = """# Results
 
@@ -25,27 +25,24 @@ Every table is written by the command above it; nothing is typed by hand.
 
 
 def write_results(file: Path, title: str, rows: Sequence[Row], facts: Sequence[str]) -> None:
-    """Writes or replaces the section `title` of a Markdown file."""
+    """Writes or replaces the section `title` of a Markdown file: the rows of one run."""
+    write_section(file, title, facts, markdown_table(COLUMNS, map(cells, rows)))
+
+
+def write_section(file: Path, title: str, facts: Iterable[str], body: str) -> None:
+    """Writes or replaces the section `title`: the command, the facts as a list, then the body."""
     if "\n" in title or not title:
         raise UsageError("a section of the results needs a title of one line")
     text = file.read_text(encoding="utf-8") if file.exists() else INTRODUCTION
     section = "\n".join(
-        [
-            f"## {title}",
-            "",
-            f"    {command()}",
-            "",
-            *[f"- {fact}" for fact in facts],
-            "",
-            table(rows),
-        ]
+        [f"## {title}", "", f"    {command()}", "", *[f"- {fact}" for fact in facts], "", body]
     )
     heading = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     if heading.search(text):
         text = heading.sub(lambda _: section + "\n", text)
     else:
         text = f"{text.rstrip()}\n\n{section}\n"
-    file.write_text(text, encoding="utf-8")
+    write_whole(file, text, "give another place with --results")
 
 
 def command() -> str:
@@ -53,25 +50,24 @@ def command() -> str:
     return shlex.join(["avssl", *sys.argv[1:]])
 
 
-def table(rows: Sequence[Row]) -> str:
-    lines = [COLUMNS, tuple("---" for _ in COLUMNS), *(cells(row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    whole = [header, ["---"] * len(header), *lines]
+    escaped = ([cell.replace("|", r"\|") for cell in line] for line in whole)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
 
 def facts_of(workdir: Path, seed: int) -> list[str]:
     """Where the numbers come from: run, seed, code and machine, and how long the training took."""
-    return [
-        f"seed {seed}{training(workdir)}",
-        f"commit {commit()}",
-        f"{processor()}, {os.cpu_count()} cores, {jax.devices()[0].platform}; jax {jax.__version__}",
-    ]
+    steps, seconds = training(workdir)
+    trained = f", {steps} steps in {seconds:.0f} s" if steps else ""
+    return [f"seed {seed}{trained}", f"commit {commit()}", machine()]
 
 
-def training(workdir: Path) -> str:
+def training(workdir: Path) -> tuple[int, float]:
     """Steps and the seconds they took, from the speed of each logged line."""
     file = workdir / "metrics.jsonl"
     if not file.exists():
-        return ""
+        return 0, 0.0
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     seconds, last = 0.0, 0
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -81,20 +77,30 @@ def training(workdir: Path) -> str:
             break
         seconds += (row["step"] - last) * config["batch_size"] / row["clips_per_second"]
         last = row["step"]
-    return f", {last} steps in {seconds:.0f} s"
+    return last, seconds
 
 
 def commit() -> str:
-    """The commit of the code that ran, marked where files were changed since."""
-    folder = Path(__file__).parent
+    """The commit of the code that ran, marked where files of the package were changed since."""
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        name = git("describe", "--always", "--abbrev=12")
+        # Of the package alone: a table that was just written changes no number of the next.
+        return f"{name}-dirty" if git("status", "--porcelain", "--", ".") else name
     except (OSError, subprocess.SubprocessError):
         return "unknown (not a git checkout)"
+
+
+def git(*words: str) -> str:
+    package = Path(__file__).parents[1]
+    found = subprocess.run(
+        ["git", *words], cwd=package, capture_output=True, text=True, timeout=10, check=True
+    )
     return found.stdout.strip()
+
+
+def machine() -> str:
+    device = jax.devices()[0].device_kind
+    return f"{processor()}, {os.cpu_count()} cores, {device}; jax {jax.__version__}"
 
 
 def processor() -> str:

@@ -45,19 +45,27 @@ class Row:
 
 
 def write_json(path: epath.PathLike, rows: Sequence[Row]) -> None:
-    """{"rows": [{"protocol": ..., ...}, ...]}; the file is whole or as it was before."""
-    path = epath.Path(path)
+    """{"rows": [{"protocol": ..., ...}, ...]}"""
     text = json.dumps(
         {"rows": [dataclasses.asdict(row) for row in rows]}, indent=2, allow_nan=False
     )
+    write_whole(path, text + "\n", "give another place with --json")
+
+
+def read_json(path: epath.PathLike) -> list[Row]:
+    return [Row(**row) for row in json.loads(epath.Path(path).read_text())["rows"]]
+
+
+def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
+    """The file is whole or as it was before."""
+    path = epath.Path(path)
     unfinished = path.parent / (path.name + ".unfinished")
     try:
-        unfinished.write_text(text + "\n")
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
         raise AvsslError(
-            f"cannot write the results to {path}: {error.strerror or error}; "
-            "give another place with --json"
+            f"cannot write the results to {path}: {error.strerror or error}; {advice}"
         ) from error
 
 
@@ -83,18 +91,21 @@ def print_table(rows: Sequence[Row], file: TextIO | None = None) -> None:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as a person reads it, in the order of `COLUMNS`."""
-
-    def shown(number: float) -> str:
-        return f"{number:.1f}" if row.metric in RANKS else f"{100 * number:.1f} %"
-
     difference = row.difference if row.metric in RANKS else 100 * row.difference
     return (
         row.protocol,
         row.features,
         row.metric,
-        shown(row.value),
-        shown(row.random_init),
+        shown(row.metric, row.value),
+        shown(row.metric, row.random_init),
         f"{difference:+.1f}",
-        shown(row.chance),
+        shown(row.metric, row.chance),
         str(row.n),
     )
+
+
+def shown(metric: str, number: float, spread: float | None = None) -> str:
+    """A number of this metric as a person reads it: `71.2 %`, or `71.2 ± 1.3 %`."""
+    scale, unit = (1, "") if metric in RANKS else (100, " %")
+    plus_minus = "" if spread is None else f" ± {scale * spread:.1f}"
+    return f"{scale * number:.1f}{plus_minus}{unit}"

@@ -18,7 +18,7 @@ from avssl.config import ConfigDict, from_json
 from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
-from avssl.data.pipeline import Pipeline, usable_indices
+from avssl.data.pipeline import usable_indices
 from avssl.data.record import Source
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
@@ -28,6 +28,7 @@ from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model, build_model
+from avssl.train.stream import training_indices, training_pipeline
 
 HELD_OUT_FRACTION = 0.2
 
@@ -240,12 +241,7 @@ def usable(model: Model, source: Source, indices: np.ndarray) -> Part:
 def baseline(config: ConfigDict, model: Model) -> Any:
     """Random parameters of the run's seed; statistics from the run's own training batches."""
     source = open_source(config.data.source)
-    needed = {view.modality for view in model.views.values()}
-    kept, _ = split_holdout(source, config.data.holdout_fraction)
-    usable, _ = usable_indices(source, needed, kept)
-    pipeline = Pipeline(
-        source, dict(model.views), batch_size=config.batch_size, seed=config.seed, indices=usable
-    )
+    pipeline = training_pipeline(config, source, model, training_indices(config, source, model))
     batches = pipeline.batches(0)
     try:
         return random_variables(model, config.seed, itertools.islice(batches, NUM_BATCHES))

@@ -12,8 +12,6 @@ from avssl.models.blocks import ConvNormRelu
 from avssl.models.convolution import TORCH_UNIFORM
 from avssl.models.features import Features
 
-STRIDES = (2, 2, 2, 1)
-
 
 class Conv2DBlock(nn.Module):
     """Two 3x3 convolutions, the first strided; no shortcut."""
@@ -32,10 +30,12 @@ class Conv2DBlock(nn.Module):
 class Conv2D10(nn.Module):
     """Conv2D-10 of AVID-CMA (Morgado et al., CVPR 2021, `models/audio.py`), max-pooled to 512.
 
-    Taps: `conv1` (the stem), `conv2x` to `conv5x` (the four blocks). The defaults are the paper's.
+    Taps: `conv1` (the stem), `conv2x` to `conv5x` (the four blocks). The defaults are the paper's;
+    AVSA (Morgado et al., NeurIPS 2020) has the block strides 1, 2, 2, 1.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    strides: tuple[int, ...] = (2, 2, 2, 1)
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
@@ -47,7 +47,7 @@ class Conv2D10(nn.Module):
         stem = partial(ConvNormRelu, kernel_init=TORCH_UNIFORM, dtype=self.dtype, name="stem")
         x = stem(self.widths[0], (7, 7), (2, 2))(x, train=train)
         taps = {"conv1": x}
-        for stage, (width, stride) in enumerate(zip(self.widths, STRIDES, strict=True)):
+        for stage, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             name = f"conv{stage + 2}x"
             block = Conv2DBlock(width, (stride, stride), dtype=self.dtype, name=name)
             x = block(x, train=train)

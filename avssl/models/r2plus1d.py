@@ -46,11 +46,13 @@ class R2Plus1D18(nn.Module):
     """R(2+1)D-18 of AVID-CMA (Morgado et al., CVPR 2021, `models/video.py`), max-pooled to 512.
 
     Taps: `conv1` (the stem after its pooling), `conv2x` to `conv5x`. The defaults are the paper's;
-    `blocks` and `widths` (one per stage) make a smaller one.
+    `blocks` and `widths` (one per stage) make a smaller one. AVSA (Morgado et al., NeurIPS 2020) has
+    the same without the stem's pooling.
     """
 
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    stem_max_pool: bool = True
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
@@ -61,8 +63,9 @@ class R2Plus1D18(nn.Module):
     ) -> Features:
         stem = partial(ConvNormRelu, kernel_init=TORCH_UNIFORM, dtype=self.dtype, name="stem")
         x = stem(self.widths[0], (3, 7, 7), (1, 2, 2))(x, train=train)
-        frames = max_pool2d(x.reshape(-1, *x.shape[2:]), window=3, stride=2, padding=1)
-        x = frames.reshape(*x.shape[:2], *frames.shape[1:])
+        if self.stem_max_pool:
+            frames = max_pool2d(x.reshape(-1, *x.shape[2:]), window=3, stride=2, padding=1)
+            x = frames.reshape(*x.shape[:2], *frames.shape[1:])
         taps = {"conv1": x}
         for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
             stage_name = f"conv{stage + 2}x"

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from avssl.errors import UsageError, unknown
 from avssl.models.conv2d10 import Conv2D10
+from avssl.models.davenet import ResDavenet
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
 from avssl.models.small import SmallAudio, SmallVideo
@@ -22,6 +23,7 @@ ENCODERS: dict[str, type[Any]] = {
     "linear_audio": LinearAudio,
     "linear_video": LinearVideo,
     "r2plus1d18": R2Plus1D18,
+    "resdavenet": ResDavenet,
     "small_audio": SmallAudio,
     "small_video": SmallVideo,
 }

@@ -6,12 +6,14 @@ from typing import Any
 from avssl.errors import unknown
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
+from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
 from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "avc": Avc,
     "ave": Ave,
+    "avts": Avts,
     "xid": Xid,
 }
 
@@ -23,8 +25,13 @@ def objective_defaults(name: str) -> dict[str, Any]:
     return objective_fields(OBJECTIVES[name])
 
 
-def build_objective(name: str, config: Mapping[str, Any]) -> Objective:
-    """An objective from its config sub-dict; unknown keys fail with the nearest."""
+def build_objective(
+    name: str, config: Mapping[str, Any], num_records: int = 0, step: int | None = None
+) -> Objective:
+    """An objective from its config sub-dict; unknown keys fail with the nearest.
+
+    step: gives it as it is trained from there on; None as it is initialised and evaluated.
+    """
     defaults = objective_defaults(name)
     for key in config:
         if key not in defaults:
@@ -32,4 +39,8 @@ def build_objective(name: str, config: Mapping[str, Any]) -> Objective:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }
-    return OBJECTIVES[name](**values)
+    objective = OBJECTIVES[name](**values, num_records=num_records)
+    borders = objective.stage_steps()
+    if step is None or not borders:
+        return objective
+    return objective.clone(stage=sum(border <= step for border in borders))

@@ -32,12 +32,17 @@ class Read:
     """One pass of one encoder over one view.
 
     mode: `train` takes gradients and batch statistics; `eval` takes running statistics and no gradient;
-    `ema` is `eval` with the averaged parameters.
+    `ema` is `eval` with the averaged parameters. `toward`: ambisonic sound as heard from each viewing
+    direction of that view (`official_rotation`: in the order of AVSA's released code).
+
+    A view of several windows is encoded window by window: its features are [batch, windows, ...].
     """
 
     view: str
     encoder: str
     mode: str = "train"
+    toward: str = ""
+    official_rotation: bool = False
 
 
 @struct.dataclass
@@ -48,11 +53,27 @@ class Outcome:
     metrics: dict[str, Array]
 
 
+@struct.dataclass
+class Owned:
+    """What of the state belongs to one objective, and what a refresh may rewrite."""
+
+    params: Any
+    memory: Any
+
+
+# Fields that say where an objective is used, and are no keys of its config.
+NOT_KEYS = ("parent", "name", "num_records", "stage")
+
+
 class Objective(nn.Module):
     """Base of all objectives; the fields are exactly the keys of the objective's config.
 
     The common case, one video and one audio feature per clip, needs only `heads` and `__call__`.
     State that outlives a step (banks, queues) lives in the collection `memory`.
+
+    num_records: of the source, for memory with a row per record; `batch["index"]` lies below it.
+    stage: the part of a curriculum that is trained, from 0; None is all of it at once, which is how an
+    objective is initialised and evaluated: then `reads` and `initialise` meet whatever any stage needs.
     """
 
     weight: float = 1.0
@@ -60,6 +81,8 @@ class Objective(nn.Module):
     audio_view: str = "audio"
     video_encoder: str = "video"
     audio_encoder: str = "audio"
+    num_records: int = 0
+    stage: int | None = None
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         """The windows this objective reads, by name; `table` holds those of the config."""
@@ -81,6 +104,10 @@ class Objective(nn.Module):
         """The type of heads and losses: float32, or float64 where JAX has it switched on (proofs)."""
         return jnp.result_type(float)
 
+    def stage_steps(self) -> tuple[int, ...]:
+        """The steps at which the next stage of a curriculum begins."""
+        return ()
+
     def both_present(self, batch: Batch) -> Array:
         """bool [batch]: the rows that have both modalities."""
         return batch["present"][self.video_view] & batch["present"][self.audio_view]
@@ -89,13 +116,46 @@ class Objective(nn.Module):
         """The per-example outputs of the objective's own modules, on local rows or a micro-batch."""
         raise TypeError(f"{type(self).__name__} defines no heads")
 
+    def target_heads(self, features: Mapping[Read, Features], batch: Batch) -> Outputs:
+        """Further outputs, made by the averaged parameters and without gradient, on `ema` reads."""
+        return {}
+
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        """The loss of the global batch: only what compares examples, memory and scale."""
+        """The loss of the global batch: only what compares examples, memory and scale.
+
+        `batch["step"]` counts the updates before this one. In evaluation and at initialisation memory
+        must stay as it is: `train` says so.
+        """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
     def initialise(self, features: Mapping[Read, Features], batch: Batch) -> Outcome:
-        """Both parts in one pass, so that `init` meets every parameter and every memory."""
-        return self(self.heads(features, batch, train=False), batch, train=False)
+        """All parts in one pass, so that `init` meets every parameter and every memory."""
+        outputs = {**self.heads(features, batch, train=False), **self.target_heads(features, batch)}
+        return self(outputs, batch, train=False)
+
+    def refresh_due(self, step: int) -> bool:
+        """Whether something is recomputed from the whole data before update `step` + 1."""
+        return False
+
+    # Whether a refresh needs a pass over the data, and whether that pass draws windows and crops as
+    # training does, or takes centre clips.
+    refresh_pass = False
+    refresh_draws = False
+
+    def refresh_outputs(self, features: Mapping[Read, Features], batch: Batch) -> Outputs:
+        """What the pass keeps of each record: arrays [batch, ...]; by default the embeddings."""
+        return {
+            "video": features[self.video_read].embedding,
+            "audio": features[self.audio_read].embedding,
+        }
+
+    def refresh(self, owned: Owned, kept: Outputs, seen: Array, step: int, key: Array) -> Owned:
+        """New parameters and memory from what the pass kept, row = record; `seen` marks the rows it met.
+
+        Runs on the host between two steps, on global arrays. Moments of the optimiser for parameters that
+        it replaces begin anew.
+        """
+        raise TypeError(f"{type(self).__name__} defines no refresh")
 
     def joint(self, outputs: Outputs) -> tuple[Array, Array] | None:
         """Video and audio vectors of one space, where the objective has one: for the cosine monitors."""
@@ -107,12 +167,16 @@ class Objective(nn.Module):
         """How well each row of outputs["video"] goes with each of outputs["audio"], [num_video, num_audio]."""
         return unit_rows(video) @ unit_rows(audio).T
 
+    def row_similarity(self, video: Array, audio: Array) -> Array:
+        """How well row i of outputs["video"] goes with row i of outputs["audio"], [batch]."""
+        return jnp.sum(unit_rows(video) * unit_rows(audio), axis=-1)
+
 
 def objective_fields(cls: type[Objective]) -> dict[str, Any]:
     """The config keys of an objective with their defaults."""
     defaults = {}
     for field in dataclasses.fields(cls):
-        if field.name in ("parent", "name"):
+        if field.name in NOT_KEYS:
             continue
         if field.default is dataclasses.MISSING:
             raise TypeError(f"{cls.__name__}.{field.name} needs a default")
@@ -129,6 +193,8 @@ def check_names(
             raise unknown(f"encoder (asked for by objective '{name}')", read.encoder, encoders)
         if read.view not in views:
             raise unknown(f"view (asked for by objective '{name}')", read.view, views)
+        if read.toward and read.toward not in views:
+            raise unknown(f"view (asked for by objective '{name}')", read.toward, views)
         if read.mode not in MODES:
             raise unknown(f"mode of a read (asked for by objective '{name}')", read.mode, MODES)
         modality = getattr(encoders[read.encoder], "modality", None)

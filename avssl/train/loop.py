@@ -1,4 +1,4 @@
-"""The loop: save, next, step, log. Every method of the project trains through it.
+"""The loop: save, refresh, next, step, log. Every method of the project trains through it.
 
 A checkpoint is taken BEFORE the next batch is asked for: what is saved is the state after `step` updates, and
 batch `step` is a function of (seed, step), so a resumed run goes on as if it had never stopped.
@@ -7,6 +7,7 @@ batch `step` is a function of (seed, step), so a resumed run goes on as if it ha
 import collections
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -91,7 +92,10 @@ class Completeness:
 
 @dataclasses.dataclass
 class Loop:
-    """One run of the loop from `start` to `steps`; fields are what it needs and nothing else."""
+    """One run of the loop from `start` to `steps`, the whole of a run or one stage of its curriculum.
+
+    `refresh` may rewrite what objectives own, from the whole data: (step, state) -> state.
+    """
 
     step_function: Any
     feed: Any  # iterator of placed batches with `wait_seconds`
@@ -104,6 +108,7 @@ class Loop:
     log: Log
     faults: Faults
     stop_requested: Any  # step -> bool, the same on every process
+    refresh: Callable[[int, TrainState], TrainState]
     completeness: Completeness = dataclasses.field(default_factory=Completeness)
 
     def run(self, state: TrainState) -> TrainState:
@@ -121,6 +126,7 @@ class Loop:
                 raise Preempted(
                     f"stopped on request after step {step}; the same command resumes it"
                 )
+            state = self.refresh(step, state)
             batch = next(self.feed)
             state, logs = self.step_function(state, batch)
             pending.append((step + 1, logs))

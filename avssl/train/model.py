@@ -23,6 +23,7 @@ from avssl.models.features import Features
 from avssl.models.registry import build_encoder
 from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Objective, Outputs, Read, check_names
+from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
 from avssl.signal.frontends import build_frontend
 from avssl.train.mesh import compute_type, float_type
@@ -60,25 +61,24 @@ class Model:
         features = {}
         for read in self.reads:
             encoder = self.encoders[read.encoder]
-            example = self.inputs(read, batch, None)
+            example, rows = self.inputs(read, batch, None), self.rows(read, batch)
             if read.encoder not in parameters["encoders"]:
-                made = encoder.init(
-                    purpose_key(key, read.encoder), example, train=False, rows=batch["row"]
-                )
+                made = encoder.init(purpose_key(key, read.encoder), example, train=False, rows=rows)
                 parameters["encoders"][read.encoder] = made["params"]
                 statistics["encoders"][read.encoder] = made.get("batch_stats", {})
-            features[read] = encoder.apply(
+            encoded: Any = encoder.apply(
                 {
                     "params": parameters["encoders"][read.encoder],
                     "batch_stats": statistics["encoders"][read.encoder],
                 },
-                example, train=False, rows=batch["row"],
+                example, train=False, rows=rows,
             )  # fmt: skip
+            features[read] = by_window(encoded, self.num_windows(read))
         for name, objective in self.objectives.items():
             own_key = purpose_key(key, name)
             made = objective.init(
                 {"params": own_key, "draw": own_key},
-                self.read_by(objective, features), batch, method="initialise",
+                self.read_by(objective, features), with_step(batch), method="initialise",
             )  # fmt: skip
             parameters["objectives"][name] = made.get("params", {})
             statistics["objectives"][name] = made.get("batch_stats", {})
@@ -109,6 +109,7 @@ class Model:
     ) -> tuple[dict[str, Outputs], Any]:
         """Each objective's per-example modules on the features it reads."""
         outputs, statistics = {}, {}
+        batch = with_step(batch)
         for name, objective in self.objectives.items():
             outputs[name], updated = objective.apply(
                 {
@@ -119,22 +120,32 @@ class Model:
                 rngs={"draw": purpose_key(key, name)}, mutable=["batch_stats"],
             )  # fmt: skip
             statistics[name] = updated.get("batch_stats", {})
+            if any(read.mode == "ema" for read in objective.reads()):
+                averaged = {
+                    "params": variables["ema"]["objectives"][name],
+                    "batch_stats": variables["batch_stats"]["objectives"][name],
+                }
+                targets: Any = objective.apply(
+                    averaged, self.read_by(objective, features), batch, method="target_heads"
+                )
+                outputs[name] = {**outputs[name], **jax.lax.stop_gradient(targets)}
         return outputs, statistics
 
     def features(
         self, variables: Variables, batch: Batch, key: Array, *, train: bool
     ) -> tuple[dict[Read, Features], Any]:
         """Each distinct read once; views of equal specification are one view, whatever their names."""
-        made: dict[tuple[View, str, str], Features] = {}
-        prepared: dict[tuple[View, Any], Array] = {}
+        made: dict[Any, Features] = {}
+        prepared: dict[Any, Array] = {}
         updates: dict[str, list[Any]] = {}
         for read in self.reads:
             view, frontend = self.views[read.view], self.frontends[read.encoder]
-            identity = (view, read.encoder, read.mode)
+            identity = self.identity(read)
             if identity in made:
                 continue
-            if (view, frontend) not in prepared:
-                prepared[view, frontend] = self.inputs(read, batch, key if train else None)
+            heard = (view, frontend, read.toward, read.official_rotation)
+            if heard not in prepared:
+                prepared[heard] = self.inputs(read, batch, key if train else None)
             live = train and read.mode == "train"
             weights = variables["ema" if read.mode == "ema" else "params"]
             encoded, updated = self.encoders[read.encoder].apply(
@@ -142,7 +153,7 @@ class Model:
                     "params": weights["encoders"][read.encoder],
                     "batch_stats": variables["batch_stats"]["encoders"][read.encoder],
                 },
-                prepared[view, frontend], train=live, rows=batch["row"],
+                prepared[heard], train=live, rows=self.rows(read, batch),
                 rngs={"draw": purpose_key(key, f"{read.encoder} {view!r}")},
                 mutable=["batch_stats"],
             )  # fmt: skip
@@ -152,6 +163,7 @@ class Model:
             encoded = encoded.replace(
                 embedding=encoded.embedding.astype(float_type(self.precision))
             )
+            encoded = by_window(encoded, self.num_windows(read))
             made[identity] = encoded if live else jax.lax.stop_gradient(encoded)
         # Each read updated the same old statistics: their mean is one update by all views of an encoder.
         statistics = {
@@ -160,10 +172,24 @@ class Model:
             else old
             for name, old in variables["batch_stats"]["encoders"].items()
         }
-        features = {
-            read: made[self.views[read.view], read.encoder, read.mode] for read in self.reads
-        }
-        return features, statistics
+        return {read: made[self.identity(read)] for read in self.reads}, statistics
+
+    def without_draws(self) -> "Model":
+        """The model with evaluation views."""
+        views = {name: view.evaluation() for name, view in self.views.items()}
+        return dataclasses.replace(self, views=views)
+
+    def identity(self, read: Read) -> Any:
+        """What makes two reads one."""
+        view = self.views[read.view]
+        return view, read.encoder, read.mode, read.toward, read.official_rotation
+
+    def num_windows(self, read: Read) -> int:
+        return self.views[read.toward or read.view].windows
+
+    def rows(self, read: Read, batch: Batch) -> Array:
+        """The row of the global batch, or a number of its own for each window of each row."""
+        return window_rows(batch["row"], self.num_windows(read))
 
     def loss(
         self,
@@ -184,7 +210,7 @@ class Model:
                     "params": variables["params"]["objectives"][name],
                     "memory": variables["memory"][name],
                 },
-                outputs[name], batch, train=train,
+                outputs[name], with_step(batch), train=train,
                 rngs={"draw": purpose_key(key, name)}, mutable=["memory"],
             )  # fmt: skip
             memory[name] = updated.get("memory", {})
@@ -195,13 +221,14 @@ class Model:
         return total, (metrics, memory)
 
     def inputs(self, read: Read, batch: Batch, key: Array | None) -> Array:
-        """A view as its encoder wants it; augmented if there is a key."""
+        """A view as its encoder wants it, one row per window; augmented if there is a key."""
         view = self.views[read.view]
-        array = batch["views"][read.view]
+        array = merged_windows(batch["views"][read.view], view.windows)
         dtype = compute_type(self.precision)
         keys = None
         if key is not None:
-            keys = row_keys(purpose_key(key, f"augment {view!r}"), batch["row"])
+            rows = window_rows(batch["row"], view.windows)
+            keys = row_keys(purpose_key(key, f"augment {view!r}"), rows)
         if isinstance(view, VideoView):
             video = video_to_float(array, dtype)
             if keys is not None:
@@ -213,6 +240,14 @@ class Model:
         waveform = audio_to_float(array, float_type(self.precision))
         if keys is not None:
             waveform = volume(waveform, keys, amount=view.volume)
+        if read.toward:
+            directions = batch["geometry"][read.toward]["direction"]
+            directions = directions.reshape(len(waveform), -1, 2).astype(waveform.dtype)
+            each = (*directions.shape[:2], *waveform.shape[1:])
+            waveform = rotate_to_view(
+                jnp.broadcast_to(waveform[:, None], each), *viewing_angles(directions),
+                official_order=read.official_rotation,
+            ).reshape(-1, *waveform.shape[1:])  # fmt: skip
         return self.frontends[read.encoder](waveform, rate=view.rate).astype(dtype)
 
     def read_by(
@@ -222,21 +257,17 @@ class Model:
 
     def example_batch(self, size: int) -> dict[str, Any]:
         """A batch of zeros with the shapes and types of the pipeline's."""
-        arrays: dict[str, Array] = {}
-        geometry: dict[str, dict[str, Array]] = {}
-        for name, view in self.views.items():
-            geometry[name] = {"start_seconds": jnp.zeros((size,), jnp.float32)}
-            if isinstance(view, VideoView):
-                shape = (size, view.frames, view.size, view.size, 3)
-                arrays[name] = jnp.zeros(shape, jnp.uint8)
-                geometry[name]["box"] = jnp.zeros((size, 4), jnp.float32)
-                geometry[name]["flip"] = jnp.zeros((size,), bool)
-            else:
-                arrays[name] = jnp.zeros((size, view.num_samples, view.channels), jnp.int16)
+
+        def rows_of(shape: tuple[int, ...], dtype: Any) -> Array:
+            return jnp.zeros((size, *shape), dtype)
+
         rows = jnp.arange(size, dtype=jnp.int32)
         return {
-            "views": arrays,
-            "geometry": geometry,
+            "views": {name: rows_of(*view.array) for name, view in self.views.items()},
+            "geometry": {
+                name: {place: rows_of(*kind) for place, kind in view.geometry.items()}
+                for name, view in self.views.items()
+            },
             "present": {name: jnp.ones((size,), bool) for name in self.views},
             "index": rows,
             "label": rows,
@@ -259,16 +290,40 @@ def monitors(objective: Objective, outputs: Outputs, batch: Batch) -> dict[str, 
     return jax.lax.stop_gradient(found)
 
 
+def with_step(batch: Batch) -> dict[str, Any]:
+    """Outside training nothing has been learnt yet, as far as schedules are concerned."""
+    return {"step": jnp.zeros((), jnp.int32), **batch}
+
+
+def merged_windows(array: Array, num_windows: int) -> Array:
+    """[batch, windows, ...] to [batch x windows, ...]; an only window has no axis."""
+    return array if num_windows == 1 else array.reshape(-1, *array.shape[2:])
+
+
+def window_rows(rows: Array, num_windows: int) -> Array:
+    return (rows[:, None] * num_windows + jnp.arange(num_windows)[None, :]).reshape(-1)
+
+
+def by_window(features: Features, num_windows: int) -> Features:
+    """The inverse of `merged_windows`, of all that an encoder gives."""
+    if num_windows == 1:
+        return features
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, num_windows, *leaf.shape[1:]), features)
+
+
 def without_views(batch: Batch) -> dict[str, Any]:
     """The small per-example arrays: what crosses the seam beside the outputs."""
     return {key: value for key, value in batch.items() if key != "views"}
 
 
-def build_model(config: ConfigDict) -> Model:
-    """The model of a resolved config; objectives of weight 0 and what only they need are left out."""
+def build_model(config: ConfigDict, step: int | None = None) -> Model:
+    """The model of a resolved config; objectives of weight 0 and what only they need are left out.
+
+    step: the part of a curriculum that is trained from there on; None is the whole of it.
+    """
     table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
     objectives = {
-        name: build_objective(name, keys.to_dict())
+        name: build_objective(name, keys.to_dict(), config.data.num_records, step)
         for name, keys in config.objectives.items()
         if keys.weight
     }

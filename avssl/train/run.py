@@ -4,6 +4,7 @@ The order never varies: folder, data, model, mesh, state, start policy, compile,
 """
 
 import dataclasses
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -11,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from avssl.config import ConfigDict, differences, to_json
+from avssl.config import ConfigDict, differences, from_json, to_json
 from avssl.console import say
 from avssl.data.feed import DeviceFeed
-from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
-from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
 from avssl.errors import AvsslError, UsageError
 from avssl.train.checkpoint import Checkpoints
@@ -30,10 +30,12 @@ from avssl.train.model import Model, build_model
 from avssl.train.optim import build_optimizer
 from avssl.train.preemption import Preemption
 from avssl.train.progress import Progress, parameter_table
+from avssl.train.refresh import Refresher
 from avssl.train.runlog import RunLog, write_config
 from avssl.train.start import graft
 from avssl.train.state import TrainState, initial_state
 from avssl.train.step import PlacedStep, place_step
+from avssl.train.stream import check_needs, training_indices, training_pipeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +54,14 @@ class Setup:
 def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = False) -> None:
     """Trains until `config.steps`, or goes on where the run folder stopped; ends with the probe table."""
     is_main = jax.process_index() == 0
-    check_folder(config, workdir, allow_config_change)
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
     source = open_source(config.data.source)
+    config = with_num_records(config, source)
+    check_folder(config, workdir, allow_config_change)
     model = build_model(config)
-    pipeline = open_pipeline(config, source, model)
+    indices = training_indices(config, source, model)
+    check_needs(source, indices, model)
+    training_pipeline(config, source, model, indices)  # refuses a batch larger than the data
     for spec in (config.eval.data, config.eval.test_data):
         # Opened here only to refuse a wrong one now and not after days of training.
         if config.eval.protocols and spec:
@@ -68,7 +73,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
         # Only the owner of the checkpoints writes here: not a second start, nor one that was refused.
         write_config(workdir, to_json(config))
         if last is None or last < config.steps:
-            train(config, workdir, model, pipeline, source, checkpoints, last)
+            train(config, workdir, model, source, indices, checkpoints, last)
         else:
             say(f"finished already: {workdir} holds step {last} of {config.steps}")
     sync_processes("trained")
@@ -87,46 +92,68 @@ def train(
     config: ConfigDict,
     workdir: Path,
     model: Model,
-    pipeline: Pipeline,
     source: Source,
+    indices: np.ndarray,
     checkpoints: Checkpoints,
     last: int | None,
 ) -> None:
-    """The part between the start policy and the last checkpoint."""
+    """The part between the start policy and the last checkpoint, stage by stage of a curriculum."""
     start = last or 0
-    setup = build_setup(config, model)
-    feed = DeviceFeed(pipeline.batches(start), setup.step.place)
-    with feed, Preemption() as preemption:
-        state = start_state(setup, checkpoints, last)
-        step_function = compiled(setup, state)
-        with RunLog(workdir, resume_step=start) as log, Progress(start, config.steps) as progress:
+    state = None
+    with (
+        Preemption() as preemption,
+        RunLog(workdir, resume_step=start) as log,
+        Progress(start, config.steps) as progress,
+    ):
 
-            def write(step: int, metrics: dict[str, float]) -> None:
-                log.append(step, metrics)
-                progress.update(step, metrics)
+        def write(step: int, metrics: dict[str, float]) -> None:
+            log.append(step, metrics)
+            progress.update(step, metrics)
 
-            def save(step: int, state: TrainState) -> None:
-                check_state(step, state)
-                checkpoints.save(step, state.items(), metadata(setup.config, source, step))
+        def save(step: int, state: TrainState) -> None:
+            check_state(step, state)
+            checkpoints.save(step, state.items(), metadata(config, source, step))
 
-            loop = Loop(
-                step_function=step_function,
-                feed=feed,
-                start=start,
-                steps=config.steps,
-                batch_size=config.batch_size,
-                log_every_steps=config.log_every_steps,
-                checkpoint_every_steps=config.checkpoint.every_steps,
-                save=save,
-                log=write,
-                faults=Faults(config.data.max_bad_fraction, pipeline.names_of),
-                stop_requested=preemption.requested,
-            )
-            try:
-                loop.run(state)
-            finally:
-                # Inside Preemption: a second signal must not kill the save under way.
-                checkpoints.wait()
+        for begin, end in stages(model, start, config.steps):
+            stage = build_model(config, begin)
+            setup = build_setup(config, model, stage=stage)
+            pipeline = training_pipeline(config, source, stage, indices)
+            with DeviceFeed(pipeline.batches(begin), setup.step.place) as feed:
+                if state is None:
+                    state = start_state(setup, checkpoints, last)
+                loop = Loop(
+                    step_function=compiled(setup, stage, state),
+                    feed=feed,
+                    start=begin,
+                    steps=end,
+                    batch_size=config.batch_size,
+                    log_every_steps=config.log_every_steps,
+                    checkpoint_every_steps=config.checkpoint.every_steps,
+                    save=save,
+                    log=write,
+                    faults=Faults(config.data.max_bad_fraction, pipeline.names_of),
+                    stop_requested=preemption.requested,
+                    refresh=Refresher(stage, config, source, indices, setup.mesh, setup.shardings),
+                )
+                try:
+                    state = loop.run(state)
+                finally:
+                    # Inside Preemption: a second signal must not kill the save under way.
+                    checkpoints.wait()
+
+
+def stages(model: Model, start: int, steps: int) -> list[tuple[int, int]]:
+    """(first step, end) of each part of a run in which the objectives read the same and do the same."""
+    borders = {border for one in model.objectives.values() for border in one.stage_steps()}
+    points = [start, *sorted(border for border in borders if start < border < steps), steps]
+    return list(itertools.pairwise(points))
+
+
+def with_num_records(config: ConfigDict, source: Source) -> ConfigDict:
+    """The config with the size of the data that is there, which memory with a row per record depends on."""
+    config = from_json(config.to_dict())
+    config.data.num_records = len(source)
+    return config
 
 
 def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -> None:
@@ -150,31 +177,16 @@ def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -
             say(f"config changed: {'; '.join(changed)}")
 
 
-def open_pipeline(config: ConfigDict, source: Source, model: Model) -> Pipeline:
-    """The training stream: without held-out records, and without those that lack a modality we need."""
-    kept, held_out = split_holdout(source, config.data.holdout_fraction)
-    needed = {view.modality for view in model.views.values()}
-    usable, num_left_out = usable_indices(source, needed, kept)
-    if len(held_out):
-        say(f"data: {len(held_out)} of {len(source)} records held out of training")
-    if num_left_out:
-        say(f"data: {num_left_out} records lack {' or '.join(sorted(needed))} and are left out")
-    return Pipeline(
-        source,
-        dict(model.views),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        workers=config.data.workers,
-        cache=config.data.cache,
-        cache_gigabytes=config.data.cache_gigabytes,
-        host=jax.process_index(),
-        num_hosts=jax.process_count(),
-        indices=usable,
-    )
+def build_setup(
+    config: ConfigDict,
+    model: Model,
+    devices: Sequence[Any] | None = None,
+    stage: Model | None = None,
+) -> Setup:
+    """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all.
 
-
-def build_setup(config: ConfigDict, model: Model, devices: Sequence[Any] | None = None) -> Setup:
-    """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all."""
+    stage: the part of the model that the step trains, by default all of it.
+    """
     mesh = make_mesh(config.parallel.fsdp, devices)
     optimizer = build_optimizer(config.optimizer, config.steps)
 
@@ -184,7 +196,7 @@ def build_setup(config: ConfigDict, model: Model, devices: Sequence[Any] | None 
     abstract = abstract_state(initialise)
     shardings = state_shardings(abstract, mesh, config.parallel.rules)
     step = place_step(
-        model,
+        stage or model,
         optimizer,
         mesh,
         shardings,
@@ -240,10 +252,10 @@ def start_state(setup: Setup, checkpoints: Checkpoints, last: int | None) -> Tra
     return state
 
 
-def compiled(setup: Setup, state: TrainState) -> Any:
+def compiled(setup: Setup, stage: Model, state: TrainState) -> Any:
     """Compiles the step while the first batches are read, so that compile time is not step time."""
     started = time.perf_counter()
-    function = setup.step.compile(state, setup.model.example_batch, setup.config.batch_size)
+    function = setup.step.compile(state, stage.example_batch, setup.config.batch_size)
     devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
     say(f"compiled the step in {time.perf_counter() - started:.1f} s for {devices}")
     return function

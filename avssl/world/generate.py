@@ -6,16 +6,20 @@ from typing import Any
 import numpy as np
 
 from avssl.media.encode import encode_clip
+from avssl.world.directions import angles, directions
+from avssl.world.panorama import render_around
 from avssl.world.registry import World
 from avssl.world.render import render
-from avssl.world.scene import FAULTS, Scene, Thing, draw_scene
+from avssl.world.scene import FAULTS, Scene, draw_scene
 from avssl.world.sound import heard_scene, record
+from avssl.world.things import Thing
 
 GOP_FRAMES = 16
+RENDER = {"flat": render, "sphere": render_around}
 
 
 def generate(world: World, split: str, index: int) -> tuple[bytes, dict[str, Any]]:
-    """An mp4 file (H.264, stereo AAC) and its truth: a pure function of the arguments."""
+    """An mp4 file (H.264, AAC) and its truth: a pure function of the arguments."""
     frames, audio, truth = generate_arrays(world, split, index)
     media = encode_clip(frames, world.fps, audio, world.audio_rate, gop=GOP_FRAMES)
     return media, truth
@@ -24,9 +28,9 @@ def generate(world: World, split: str, index: int) -> tuple[bytes, dict[str, Any
 def generate_arrays(
     world: World, split: str, index: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The clip before it is encoded: frames uint8 [n, h, w, 3], audio int16 [m, 2], truth."""
+    """The clip before it is encoded: frames uint8 [n, h, w, 3], audio int16 [m, c], truth."""
     scene = draw_scene(world, split, index)
-    frames, boxes = render(scene)
+    frames, boxes = RENDER[world.projection](scene)
     audio, heard = record(scene)
     return frames, audio, describe(scene, boxes, heard)
 
@@ -39,14 +43,23 @@ def describe(scene: Scene, boxes: list[np.ndarray | None], heard: list[Thing]) -
     the right, one per frame. `labels` are the classes that are seen, `heard_labels` those in the
     audio track, `onsets_seconds` the onsets in it and `reverb_seconds` that of the room in it. An
     object's own `onsets_seconds` are the events that are seen; it is `sounding` if they are heard.
+
+    On the sphere each object also has `direction_radians`, [phi, nu] in each frame as `directions`
+    counts them (azimuth to the left, elevation upwards), and x1 of a box is above 1 where the box
+    goes on at the frame's other edge.
     """
     world = scene.world
     seconds = world.seconds
     objects = []
     for thing, box in zip(scene.things, boxes, strict=True):
-        azimuths = thing.azimuths(thing.path(scene.frame_seconds).x)
+        path = thing.path(scene.frame_seconds)
+        azimuths, where = thing.azimuths(path.x), {}
+        if thing.heading is not None:
+            phi, nu = angles(directions(thing, path))
+            azimuths, where = -phi, {"direction_radians": np.stack([phi, nu], 1).round(4).tolist()}
         objects.append(
-            {
+            where
+            | {
                 "class": thing.class_index,
                 "class_name": thing.kind.name,
                 "sounding": any(thing is other for other in heard),

@@ -143,12 +143,16 @@ MOTIONS: dict[str, Callable[[Stage, Clock], Path]] = {
 
 
 def sounding_path(
-    motion: str, stage: Stage, event_seconds: np.ndarray, frame_seconds: np.ndarray
+    motion: str,
+    stage: Stage,
+    event_seconds: np.ndarray,
+    frame_seconds: np.ndarray,
+    squash: float = 0.22,
 ) -> Path:
     """The family's path, with a short squash at each event: whatever sounds is seen to be hit."""
     clock = Clock.of(event_seconds, frame_seconds)
     path = MOTIONS[motion](stage, clock)
-    path.squash = 1 - 0.22 * np.exp(-clock.since_seconds / 0.06)
+    path.squash = 1 - squash * np.exp(-clock.since_seconds / 0.06)
     return path
 
 

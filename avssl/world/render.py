@@ -1,13 +1,15 @@
-"""From a scene to frames, and to the box of each object in each of them."""
+"""From a scene to flat frames, and to the box of each object in each of them."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from avssl.world.motion import Path
-from avssl.world.scene import Background, Scene, Thing
+from avssl.world.scene import Background, Scene
 from avssl.world.shapes import SHAPES
 from avssl.world.textures import TEXTURES
+from avssl.world.things import Thing
 
 # A sprite is drawn once per object, this many times finer than the frame, and read without
 # interpolation: its own edges are already as soft as a frame's pixel.
@@ -24,14 +26,18 @@ def stretch(grid: np.ndarray, size: int) -> np.ndarray:
     return np.einsum("yi,xj,ijc->yxc", weights, weights, grid, optimize=True)
 
 
+def compose(background: Background, colours: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 3] in 0..255 from the colours and patches of its pixels."""
+    height = len(colours)
+    rows = (np.arange(height) + 0.5) / height
+    floor = np.clip((rows - background.horizon) * height / 2, 0, 1)[:, None, None] * 0.6
+    frame = colours * (1 - floor) + background.floor_colour * floor
+    return np.clip(frame + patches, 0, 255).astype(np.float32)
+
+
 def draw_background(background: Background, size: int) -> np.ndarray:
     """float32 [size, size, 3] in 0..255."""
-    frame = stretch(background.colours, size)
-    rows = (np.arange(size) + 0.5) / size
-    floor = np.clip((rows - background.horizon) * size / 2, 0, 1)[:, None, None] * 0.6
-    frame = frame * (1 - floor) + background.floor_colour * floor
-    frame = frame + stretch(background.patches, size)
-    return np.clip(frame, 0, 255).astype(np.float32)
+    return compose(background, stretch(background.colours, size), stretch(background.patches, size))
 
 
 def draw_sprite(thing: Thing, size: int) -> np.ndarray:
@@ -51,6 +57,22 @@ def draw_sprite(thing: Thing, size: int) -> np.ndarray:
     return sprite
 
 
+def read_sprite(
+    sprite: np.ndarray, right: np.ndarray, down: np.ndarray, angle: float
+) -> np.ndarray:
+    """float32 [..., 4] at points of the frame in half sides, of a sprite turned by `angle`."""
+    side = len(sprite)
+    centre, unit = (side - 1) / 2, (side - 1) / 2 / REACH
+    cos, sin = math.cos(angle) * unit, math.sin(angle) * unit
+    column = (cos * right + (sin * down + (centre + 0.5))).astype(np.int32)
+    row = (-sin * right + (cos * down + (centre + 0.5))).astype(np.int32)
+    np.clip(column, 0, side - 1, out=column)
+    np.clip(row, 0, side - 1, out=row)
+    row *= side
+    row += column
+    return sprite.reshape(-1, 4).take(row, axis=0)
+
+
 def paste(
     frame: np.ndarray,
     sprite: np.ndarray,
@@ -66,16 +88,7 @@ def paste(
     (x, y), half = centre_pixels, half_pixels
     right = ((np.arange(x0, x1, dtype=np.float32) + 0.5 - x) / half[0])[None, :]
     down = ((np.arange(y0, y1, dtype=np.float32) + 0.5 - y) / half[1])[:, None]
-    side = len(sprite)
-    centre, unit = (side - 1) / 2, (side - 1) / 2 / REACH
-    cos, sin = math.cos(angle) * unit, math.sin(angle) * unit
-    column = (cos * right + (sin * down + (centre + 0.5))).astype(np.int32)
-    row = (-sin * right + (cos * down + (centre + 0.5))).astype(np.int32)
-    np.clip(column, 0, side - 1, out=column)
-    np.clip(row, 0, side - 1, out=row)
-    row *= side
-    row += column
-    pixels = sprite.reshape(-1, 4).take(row, axis=0)
+    pixels = read_sprite(sprite, right, down, angle)
     patch = frame[y0:y1, x0:x1]
     patch += (pixels[..., :3] - patch) * pixels[..., 3:]
 
@@ -96,15 +109,27 @@ def outline(sprite: np.ndarray) -> np.ndarray:
     return (points / (len(sprite) - 1) * 2 - 1) * REACH
 
 
-def boxes_of(sprite: np.ndarray, thing: Thing, path: Path, size: int) -> np.ndarray:
-    """float [n, 4]: x0, y0, x1, y1 in shares of the frame, whatever hides the object."""
+def outlines(
+    sprite: np.ndarray, thing: Thing, path: Path, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """[n, k] each: x and y (pixels) of the points of the outline in each frame."""
     half_width, half_height = half_sides(thing, path, size)
     u, v = outline(sprite)
     cos, sin = np.cos(path.angle)[:, None], np.sin(path.angle)[:, None]
     x = path.x[:, None] * size + (cos * u - sin * v) * half_width[:, None]
     y = path.y[:, None] * size + (sin * u + cos * v) * half_height[:, None]
+    return x, y
+
+
+def boxes_of(sprite: np.ndarray, thing: Thing, path: Path, size: int) -> np.ndarray:
+    """float [n, 4]: x0, y0, x1, y1 in shares of the frame, whatever hides the object."""
+    x, y = outlines(sprite, thing, path, size)
     box = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1) / size
     return np.clip(box, 0, 1)
+
+
+def far_to_near(things: Sequence[Thing]) -> list[int]:
+    return sorted(range(len(things)), key=lambda place: -things[place].distance_metres)
 
 
 def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
@@ -112,10 +137,7 @@ def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
     size, times = scene.world.size, scene.frame_seconds
     frames = np.repeat(draw_background(scene.background, size)[None], len(times), axis=0)
     boxes: dict[int, np.ndarray] = {}
-    far_to_near = sorted(
-        range(len(scene.things)), key=lambda place: -scene.things[place].distance_metres
-    )
-    for place in far_to_near:
+    for place in far_to_near(scene.things):
         thing = scene.things[place]
         if not thing.visible:
             continue

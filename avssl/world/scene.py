@@ -1,7 +1,7 @@
 """What happens in a clip: a pure function of (world, split, index).
 
-The class of an object is drawn apart from everything else about it. Draws of one purpose come from
-one stream, so that a fault changes nothing but what it is said to change.
+Draws of one purpose come from one stream, so that a fault changes nothing but what it is said to
+change.
 """
 
 import dataclasses
@@ -9,16 +9,14 @@ import math
 
 import numpy as np
 
-from avssl.world.classes import KINDS, Kind
-from avssl.world.motion import Path, Stage, silent_path, sounding_path
+from avssl.world.arrange import in_halves, on_sphere
 from avssl.world.registry import SPLITS, World
+from avssl.world.things import Thing, draw_thing
 
 FAULTS = ("swapped", "music", "silence", "off_screen")
 
 # Purposes of the streams: a number here must never be given to another purpose.
 LABELS, SCENE, FAULT, SOURCE, SOUND = range(5)
-
-FIELD_OF_VIEW = math.radians(90)
 
 
 def stream(world: World, split: str, index: int, purpose: int) -> np.random.Generator:
@@ -26,58 +24,6 @@ def stream(world: World, split: str, index: int, purpose: int) -> np.random.Gene
     world.num_clips(split)  # refuses an unknown split
     key = (SPLITS.index(split), index, purpose)
     return np.random.default_rng(np.random.SeedSequence(world.seed, spawn_key=key))
-
-
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    """One object. `event_seconds` is its clock, past both ends of the clip; None: it drifts."""
-
-    class_index: int
-    size: float
-    aspect: float
-    density: float
-    phase: float
-    colours: np.ndarray
-    stage: Stage
-    drift_seconds: float
-    event_seconds: np.ndarray | None
-    strengths: np.ndarray
-    visible: bool
-    azimuth: float
-    distance_metres: float
-    pitch: float
-    loudness: float
-    seed: int
-
-    @property
-    def kind(self) -> Kind:
-        return KINDS[self.class_index]
-
-    def path(self, frame_seconds: np.ndarray) -> Path:
-        """Where it is in each frame, moved as a whole so that most of it stays in the picture."""
-        if self.event_seconds is None:
-            path = silent_path(self.stage, frame_seconds, self.drift_seconds)
-        else:
-            path = sounding_path(self.kind.motion, self.stage, self.event_seconds, frame_seconds)
-        margin = 0.45 * self.size
-        for name in ("x", "y"):
-            line = getattr(path, name)
-            shift = max(0.0, margin - line.min()) - max(0.0, line.max() - (1 - margin))
-            setattr(path, name, line + shift)
-        return path
-
-    def hits(self, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        """(onset seconds, strength) of the events that fall into the clip."""
-        if self.event_seconds is None:
-            return np.zeros(0), np.zeros(0)
-        inside = (self.event_seconds >= 0) & (self.event_seconds < seconds - 0.05)
-        return self.event_seconds[inside], self.strengths[inside]
-
-    def azimuths(self, x: np.ndarray) -> np.ndarray:
-        """Radians, positive to the right, of the places `x` (shares of the picture's width)."""
-        if not self.visible:
-            return np.full(len(x), self.azimuth)
-        return np.arctan((2 * x - 1) * math.tan(FIELD_OF_VIEW / 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +63,20 @@ class Scene:
 
 
 def draw_label(world: World, split: str, index: int) -> int:
-    """Every run of `num_classes` clips holds each class once, in its own order."""
-    block, place = divmod(index, world.num_classes)
-    return int(stream(world, split, block, LABELS).permutation(world.num_classes)[place])
+    """Every run of `num_classes` clips holds each class once, in its own order.
+
+    Where classes are unequal, each clip of a ten times longer run draws from its own equal part of
+    the distribution: a split keeps the frequencies, nearly to the clip.
+    """
+    if world.class_ratio == 1:
+        block, place = divmod(index, world.num_classes)
+        return int(stream(world, split, block, LABELS).permutation(world.num_classes)[place])
+    num_parts = 10 * world.num_classes
+    block, place = divmod(index, num_parts)
+    rng = stream(world, split, block, LABELS)
+    shares = (rng.permutation(num_parts) + rng.uniform(size=num_parts)) / num_parts
+    borders = np.cumsum(world.class_frequencies)[:-1]
+    return int(np.searchsorted(borders, shares[place], side="right"))
 
 
 def draw_fault(world: World, split: str, index: int) -> tuple[str | None, int | None]:
@@ -137,65 +94,6 @@ def draw_fault(world: World, split: str, index: int) -> tuple[str | None, int | 
         other = int(rng.integers(world.num_clips(split)))
         if draw_label(world, split, other) != label:
             return "swapped", other
-
-
-def draw_colours(rng: np.random.Generator) -> np.ndarray:
-    """Two colours that differ in brightness, in either order."""
-    while True:
-        colours = rng.uniform(0, 255, (2, 3))
-        if abs(colours[0].mean() - colours[1].mean()) > 80:
-            return colours
-
-
-def draw_clock(rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Events of an uneven beat, from before the clip to after it."""
-    tempo = math.exp(rng.uniform(math.log(0.35), math.log(0.7)))
-    num_events = math.ceil(seconds / (0.75 * tempo)) + 4
-    intervals = tempo * rng.uniform(0.75, 1.25, num_events)
-    return np.cumsum(intervals) - intervals[0] * (1 + rng.uniform())
-
-
-def draw_stage(rng: np.random.Generator, size: float, taken: list[Thing]) -> Stage:
-    """A place; where others stand already, the one of a few that is farthest from them."""
-    places = rng.uniform(size / 2, 1 - size / 2, (8, 2))
-    best = 0
-    if taken:
-        others = np.array([[thing.stage.x, thing.stage.y] for thing in taken])
-        gaps = np.linalg.norm(places[:, None] - others[None], axis=-1).min(axis=1)
-        best = int(gaps.argmax())
-    return Stage(
-        x=float(places[best, 0]),
-        y=float(places[best, 1]),
-        reach=float(rng.uniform(0.2, 0.4)),
-        angle=float(rng.uniform(-0.5, 0.5)),
-        direction=float(rng.uniform(0, 2 * math.pi)),
-    )
-
-
-def draw_thing(
-    rng: np.random.Generator, world: World, class_index: int, taken: list[Thing], sounding: bool
-) -> Thing:
-    size = float(rng.uniform(*world.object_size))
-    clock = draw_clock(rng, world.seconds)
-    width_metres = math.exp(rng.uniform(math.log(0.8), math.log(3.2)))
-    return Thing(
-        class_index=class_index,
-        size=size,
-        aspect=float(rng.uniform(0.85, 1.0)),
-        density=float(rng.uniform(0.85, 1.2)),
-        phase=float(rng.uniform()),
-        colours=draw_colours(rng),
-        stage=draw_stage(rng, size, taken),
-        drift_seconds=float(rng.uniform(2, 5)),
-        event_seconds=clock if sounding else None,
-        strengths=rng.uniform(0.6, 1.0, len(clock)),
-        visible=True,
-        azimuth=0.0,
-        distance_metres=width_metres / (2 * math.tan(FIELD_OF_VIEW / 2) * size),
-        pitch=2 ** float(rng.uniform(-1, 1)),
-        loudness=10 ** float(rng.uniform(-0.5, 0.2)),
-        seed=int(rng.integers(2**31)),
-    )
 
 
 def draw_background(rng: np.random.Generator) -> Background:
@@ -237,6 +135,10 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
     things: list[Thing] = []
     for place, class_index in enumerate(classes):
         things.append(draw_thing(rng, world, class_index, things, place < num_sounding))
+    if world.projection == "sphere":
+        things = on_sphere(rng, things)
+    elif world.side_by_side:
+        things = in_halves(rng, things)
     return Scene(world, split, index, label, tuple(things), background, room)
 
 

@@ -1,17 +1,26 @@
-"""From a scene to stereo audio: hits at the onsets, placed by azimuth and distance, in a room."""
+"""From a scene to its audio: hits at the onsets, placed by direction and distance, in a room.
+
+Stereo, or first-order ambisonics where the scene is all round.
+"""
 
 import math
 
 import numpy as np
 
+from avssl.world.ambisonics import DIFFUSE_WEIGHTS, plane_wave
+from avssl.world.directions import directions
 from avssl.world.music import draw_music
-from avssl.world.scene import SOUND, Scene, Thing, draw_clean_scene, stream
+from avssl.world.scene import SOUND, Scene, draw_clean_scene, stream
+from avssl.world.things import Thing
 from avssl.world.timbre import note
 
 HEAD_RADIUS_METRES = 0.0875
 SOUND_METRES_PER_SECOND = 343.0
 REFERENCE_METRES = 1.5
 LEVEL = 0.2  # of a hit of loudness and strength 1 at the reference distance
+HIGHEST_PEAK = 0.95  # of ambisonics
+# How a diffuse sound is spread over the channels.
+DIFFUSE = {"flat": np.ones(2, np.float32), "sphere": DIFFUSE_WEIGHTS}
 
 
 def ear_delays(azimuth: float) -> tuple[float, float]:
@@ -55,14 +64,43 @@ def add_thing(ears: np.ndarray, send: np.ndarray, thing: Thing, scene: Scene) ->
             add_delayed(ear, wave * np.float32(gain * nearness), (onset + delay) * rate)
 
 
+def between_frames(values: np.ndarray, frames_per_sample: float, num_samples: int) -> np.ndarray:
+    """float32 [3, m] from [n, 3] by linear interpolation; after the last frame nothing moves."""
+    places = np.minimum(np.arange(num_samples) * frames_per_sample, len(values) - 1)
+    before = np.minimum(places.astype(np.intp), len(values) - 2)
+    share = (places - before).astype(np.float32)
+    axes = values.T.astype(np.float32)
+    steps = np.diff(axes, axis=1)
+    return np.stack(
+        [axis[before] + step[before] * share for axis, step in zip(axes, steps, strict=True)]
+    )
+
+
+def add_thing_around(field: np.ndarray, send: np.ndarray, thing: Thing, scene: Scene) -> None:
+    """Its hits to the four channels, from wherever it is at each moment, and to the room."""
+    onsets, strengths = thing.hits(scene.world.seconds)
+    rate, times = scene.world.audio_rate, scene.frame_seconds
+    hit = note(thing.kind.timbre, thing.pitch, rate, np.random.default_rng(thing.seed))
+    line = np.zeros_like(send)
+    for onset, strength in zip(onsets, strengths, strict=True):
+        wave = hit * np.float32(LEVEL * thing.loudness * strength)
+        add_delayed(line, wave, onset * rate)
+    send += line
+    nearness = REFERENCE_METRES / max(thing.distance_metres, 0.3)
+    where = between_frames(directions(thing, thing.path(times)), scene.world.fps / rate, len(send))
+    field += plane_wave(line * np.float32(nearness), where)
+
+
 def reverberate(send: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """[2, m]: the send in a room whose echo is noise that fades by 60 dB in `reverb_seconds`."""
+    """[c, m]: the send in a room whose echo is noise that fades by 60 dB in `reverb_seconds`."""
+    weights = DIFFUSE[scene.world.projection]
     rate, room = scene.world.audio_rate, scene.room
     length = math.ceil(room.reverb_seconds * rate)
     time = np.arange(length, dtype=np.float32) / rate
-    echo = rng.standard_normal((2, length), dtype=np.float32)
+    echo = rng.standard_normal((len(weights), length), dtype=np.float32)
     echo *= np.exp(np.float32(-6.9 / room.reverb_seconds) * time)
     echo *= room.reverb_level / np.sqrt(np.square(echo).sum(axis=1, keepdims=True))
+    echo *= weights[:, None]
     gap = round(0.005 * rate)  # the first reflection comes after the direct sound
     total = fast_length(len(send) + length)
     wet = np.fft.irfft(np.fft.rfft(send, total) * np.fft.rfft(echo, total), total)
@@ -76,22 +114,25 @@ def fast_length(length: int) -> int:
 
 
 def mix(scene: Scene) -> tuple[np.ndarray, list[Thing]]:
-    """What the scene's own objects sound like (float32 [2, m]), and which of them are heard."""
+    """What the scene's own objects sound like (float32 [c, m]), and which of them are heard."""
     rng = stream(scene.world, scene.split, scene.index, SOUND)
     num_samples = scene.world.num_samples
-    ears = np.zeros((2, num_samples), np.float32)
+    weights = DIFFUSE[scene.world.projection]
+    channels = np.zeros((len(weights), num_samples), np.float32)
+    add = add_thing_around if scene.world.projection == "sphere" else add_thing
     heard = [thing for thing in scene.things if thing.event_seconds is not None]
     if scene.fault == "silence":
         heard = []
     if heard:
         send = np.zeros(num_samples, np.float32)
         for thing in heard:
-            add_thing(ears, send, thing, scene)
-        ears += reverberate(send, scene, rng)
-    ears += rng.standard_normal(ears.shape, dtype=np.float32) * np.float32(scene.room.noise_level)
+            add(channels, send, thing, scene)
+        channels += reverberate(send, scene, rng)
+    noise = rng.standard_normal(channels.shape, dtype=np.float32)
+    channels += noise * np.float32(scene.room.noise_level) * weights[:, None]
     if scene.fault == "music":
-        ears += draw_music(num_samples, scene.world.audio_rate, rng)
-    return ears, heard
+        channels += draw_music(num_samples, scene.world.audio_rate, rng)
+    return channels, heard
 
 
 def heard_scene(scene: Scene) -> Scene:
@@ -102,6 +143,11 @@ def heard_scene(scene: Scene) -> Scene:
 
 
 def record(scene: Scene) -> tuple[np.ndarray, list[Thing]]:
-    """The clip's audio, int16 [m, 2], and the objects (of this clip or another) that are heard."""
-    ears, heard = mix(heard_scene(scene))
-    return np.round(np.tanh(ears.T) * 32767).astype(np.int16), heard
+    """The clip's audio, int16 [m, c], and the objects (of this clip or another) that are heard."""
+    channels, heard = mix(heard_scene(scene))
+    if scene.world.projection == "sphere":
+        # One gain for all: bent each for itself, the channels would tell of another direction.
+        channels *= min(1, HIGHEST_PEAK / np.abs(channels).max())
+    else:
+        channels = np.tanh(channels)
+    return np.round(channels.T * 32767).astype(np.int16), heard

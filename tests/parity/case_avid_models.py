@@ -1,4 +1,4 @@
-"""AVID-CMA's networks: `video.R2Plus1D(18)`, `audio.Conv2D(10)` and `av_wrapper.Head`.
+"""Networks of AVID-CMA, `video.R2Plus1D(18)`, `audio.Conv2D(10)` and `av_wrapper.Head`, and of AVSA.
 
 Tolerances: 1e-4 of an array's largest value in evaluation, 1e-3 in training and for gradients, 5e-3
 for the norm of one parameter's gradient: sums are taken in another order.
@@ -30,8 +30,17 @@ EVAL, TRAIN, GRADIENT_NORM = 1e-4, 1e-3, 5e-3
 ROUNDING = 1e-6
 NUM_ROUNDINGS = 24
 
-# Seed and shape of the inputs, for a file that leaves them out.
-NOISE = {"video": (100, (2, 3, 8, 64, 64)), "audio": (101, (2, 1, 200, 257))}
+# Inputs for a file that leaves them out: seeds, and shapes by method.
+SEEDS = {"video": 100, "audio": 101}
+SHAPES = {
+    "avid": {"video": (2, 3, 8, 64, 64), "audio": (2, 1, 200, 257)},
+    "avsa": {"video": (2, 3, 8, 64, 64), "audio": (2, 4, 100, 128)},
+}
+TABLES = {"video": torch_names.r2plus1d18(), "audio": torch_names.conv2d10()}
+ENCODERS = {
+    "avid": {"video": R2Plus1D18(), "audio": Conv2D10()},
+    "avsa": {"video": R2Plus1D18(stem_max_pool=False), "audio": Conv2D10(strides=(1, 2, 2, 1))},
+}
 
 
 def assert_close(actual, expected, tolerance: float, name: str):
@@ -80,41 +89,37 @@ def official_state(golden: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return state
 
 
-def noise(golden: dict[str, np.ndarray], name: str) -> np.ndarray:
+def noise(golden: dict[str, np.ndarray], method: str, name: str) -> np.ndarray:
     if name in golden:
         return golden[name]
-    seed, shape = NOISE[name]
-    return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
-
-
-PARTS = {
-    "video": (R2Plus1D18(), torch_names.r2plus1d18()),
-    "audio": (Conv2D10(), torch_names.conv2d10()),
-}
+    shape = SHAPES[method][name]
+    return np.random.RandomState(SEEDS[name]).standard_normal(shape).astype(np.float32)
 
 
 def forward(
-    variables: dict, inputs: dict, widths: tuple[int, ...], train: bool
+    variables: dict, inputs: dict, method: str, widths: tuple[int, ...], train: bool
 ) -> tuple[dict, ...]:
     """Features and projections of both modalities, and the new running statistics."""
     features, projections, statistics = {}, {}, {}
-    for name, (encoder, _) in PARTS.items():
+    for name, encoder in ENCODERS[method].items():
         features[name], statistics[f"{name}_model"] = encoder.apply(
             variables[f"{name}_model"], inputs[name], train=train, mutable=["batch_stats"]
         )
-        projections[name] = ProjectionMLP(widths).apply(
-            variables[f"{name}_proj"], features[name].embedding, train=train
-        )
+        projections[name] = features[name].embedding
+        if widths:
+            projections[name] = ProjectionMLP(widths).apply(
+                variables[f"{name}_proj"], projections[name], train=train
+            )
     return features, projections, statistics
 
 
-def train_forward_and_gradients(variables, inputs, cotangents, widths):
+def train_forward_and_gradients(variables, inputs, cotangents, method, widths):
     params = {part: variables[part]["params"] for part in variables}
 
     def scalar(params):
         merged = {part: {**variables[part], "params": params[part]} for part in variables}
-        _, embeddings, statistics = forward(merged, inputs, widths, train=True)
-        total = sum(jnp.sum(embeddings[name] * cotangents[name]) for name in PARTS)
+        _, embeddings, statistics = forward(merged, inputs, method, widths, train=True)
+        total = sum(jnp.sum(embeddings[name] * cotangents[name]) for name in inputs)
         return total, (embeddings, statistics)
 
     gradients, (embeddings, statistics) = jax.grad(scalar, has_aux=True)(params)
@@ -122,14 +127,22 @@ def train_forward_and_gradients(variables, inputs, cotangents, widths):
 
 
 def check_avid_models(golden: dict[str, np.ndarray]):
+    check_networks(golden, "avid")
+
+
+def check_avsa_models(golden: dict[str, np.ndarray]):
+    """AVSA's have no heads, no max pooling in the video stem and other strides for audio."""
+    check_networks(golden, "avsa")
+
+
+def check_networks(golden: dict[str, np.ndarray], method: str):
     state = official_state(golden)
     heads = [key for key in state if key.startswith("video_proj") and key.endswith("weight")]
     widths = tuple(state[key].shape[0] for key in heads)
-    tables = {
-        f"{name}_model": under(f"{name}_model", (), table) for name, (_, table) in PARTS.items()
-    }
-    for name in PARTS:
-        tables[f"{name}_proj"] = under(f"{name}_proj", (), torch_names.projection(len(widths)))
+    tables = {f"{name}_model": under(f"{name}_model", (), table) for name, table in TABLES.items()}
+    if widths:
+        for name in TABLES:
+            tables[f"{name}_proj"] = under(f"{name}_proj", (), torch_names.projection(len(widths)))
     variables = {
         part: from_torch(table, {key: state[key] for key in state if key.startswith(part)})
         for part, table in tables.items()
@@ -139,18 +152,17 @@ def check_avid_models(golden: dict[str, np.ndarray]):
         parts = (to_torch(tables[part], tree[part]) for part in tree)
         return {key: array for part in parts for key, array in part.items()}
 
-    inputs = {name: channels_last(noise(golden, name)) for name in PARTS}
-    features, projections, _ = jax.jit(partial(forward, widths=widths, train=False))(
-        variables, inputs
-    )
-    for name in PARTS:
+    inputs = {name: channels_last(noise(golden, method, name)) for name in TABLES}
+    evaluate = jax.jit(partial(forward, method=method, widths=widths, train=False))
+    features, projections, _ = evaluate(variables, inputs)
+    for name in TABLES:
         check_features(golden, name, features[name])
         assert_close(projections[name], golden[f"eval_{name}_emb"], EVAL, f"eval_{name}_emb")
 
-    cotangents = {name: jnp.asarray(golden[f"cot_{name}"]) for name in PARTS}
-    train = jax.jit(partial(train_forward_and_gradients, widths=widths))
+    cotangents = {name: jnp.asarray(golden[f"cot_{name}"]) for name in TABLES}
+    train = jax.jit(partial(train_forward_and_gradients, method=method, widths=widths))
     embeddings, statistics, gradients = train(variables, inputs, cotangents)
-    for name in PARTS:
+    for name in TABLES:
         assert_close(embeddings[name], golden[f"train_{name}_emb"], TRAIN, f"train_{name}_emb")
     after = named(statistics)
     for key in golden:
@@ -170,7 +182,9 @@ def check_avid_models(golden: dict[str, np.ndarray]):
 def check_features(golden: dict[str, np.ndarray], name: str, features: Features):
     for stage, tap in features.taps.items():
         key = f"eval_{name[0]}_{stage}"
-        if f"{key}_shape" not in golden:  # the official audio network does not return its stem
+        if f"{key}_shape" not in golden:  # AVSA counts the audio network's blocks
+            key = f"eval_{name[0]}_block{int(stage[len('conv')]) - 1}"
+        if f"{key}_shape" not in golden:  # AVID's audio network does not return its stem
             assert (name, stage) == ("audio", "conv1")
             continue
         assert channels_first(tap).shape == tuple(golden[f"{key}_shape"])

@@ -14,12 +14,23 @@ import numpy as np
 import pytest
 
 CASES = {
+    "avid": "case_avid.py",
     "avid_audio": "case_audio_frontends.py",
     "avid_blocks": "case_avid_models.py",
+    "avid_cma": "case_avid.py",
     "avid_models": "case_avid_models.py",
+    "avsa": "case_avsa.py",
     "avsa_audio": "case_audio_frontends.py",
+    "avsa_models": "case_avid_models.py",
+    "avts": "case_avts.py",
+    "desa": "case_clustering.py",
+    "dmc": "case_dmc.py",
     "l3net": "case_l3net.py",
+    "mcn": "case_mcn.py",
+    "robust_xid": "case_robust_xid.py",
+    "selavi": "case_clustering.py",
     "selavi_audio": "case_audio_frontends.py",
+    "xdc": "case_clustering.py",
 }
 
 

@@ -11,6 +11,7 @@ from avssl.train.model import build_model
 from avssl.train.run import build_setup, fresh_state
 
 BATCH_SIZE = 16
+NUM_RECORDS = 40
 
 
 def small_config(
@@ -19,6 +20,7 @@ def small_config(
     """One-layer encoders under every named objective; dropout on, plain SGD."""
     config = base()
     config.batch_size = BATCH_SIZE
+    config.data.num_records = NUM_RECORDS
     config.precision = precision
     config.views.video = dict(
         modality="video",
@@ -31,6 +33,7 @@ def small_config(
         hue=0.1,
     )
     config.views.audio = dict(modality="audio", seconds=0.25, rate=4000, volume=0.2)
+    config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(0.5, 1.0))
     config.encoders.video = dict(
         name="linear_video", modality="video", dropout=0.3, batch_norm=batch_norm,
         frontend=dict(name="rgb"),
@@ -56,8 +59,8 @@ def batches(config: ConfigDict, number: int) -> list[Any]:
     for step in range(number):
         batch = random_batch(model, config.batch_size)
         generator = np.random.default_rng(step)
-        index = generator.integers(0, 40, config.batch_size).astype(np.int32)
-        scale = (0.1 + 0.9 * index / 40)[:, None]
+        index = generator.integers(0, NUM_RECORDS, config.batch_size).astype(np.int32)
+        scale = (0.1 + 0.9 * index / NUM_RECORDS)[:, None]
         for name, array in batch["views"].items():
             shape = (-1,) + (1,) * (array.ndim - 1)
             batch["views"][name] = (array * scale.reshape(shape)).astype(array.dtype)

@@ -76,6 +76,8 @@ def test_truth_is_json_and_agrees_with_itself(name: str) -> None:
             assert len(thing["azimuth_degrees"]) == world.num_frames
             if thing["visible"]:
                 assert np.shape(thing["boxes"]) == (world.num_frames, 4)
+            if world.projection == "sphere":
+                assert np.shape(thing["direction_radians"]) == (world.num_frames, 2)
             assert all(0 <= t < world.seconds for t in thing["onsets_seconds"])
         if not truth["faults"]["swapped"]:
             heard = [o for o in objects if o["sounding"]]

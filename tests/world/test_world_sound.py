@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from avssl.world.registry import WORLDS
-from avssl.world.scene import Room, Scene, Thing, draw_clean_scene, draw_scene
+from avssl.world.scene import Room, Scene, draw_clean_scene, draw_scene
 from avssl.world.sound import LEVEL, ear_delays, mix, record
+from avssl.world.things import Thing
 from avssl.world.timbre import TIMBRES, note
 
 WORLD = dataclasses.replace(WORLDS["quickstart"], silent_rate=0.0)

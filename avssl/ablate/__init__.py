@@ -1,0 +1,1 @@
+"""Tables of many runs: what is trained, the numbers side by side, and the claims about them."""

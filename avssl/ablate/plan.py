@@ -1,0 +1,228 @@
+"""What an ablation is: rows that are trained, columns of numbers, and claims about them.
+
+An ablation file is Python with `get_ablation(variant)`; configs/ablations/quick.py is a small one.
+"""
+
+import dataclasses
+import re
+import runpy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from avssl.config import flatten
+from avssl.config_file import line_of, load_config, words_of
+from avssl.errors import AvsslError, UsageError, unknown
+from avssl.evaluate.rows import RANKS
+
+BASELINES = ("random_init", "chance")
+# Names of rows are names of folders and files.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationRow:
+    """A config with overrides, trained once for each seed.
+
+    `overrides`: pairs ("a.b", "value") or words "a.b=value", as after `--config.`. `start_from`: a row
+    above, whose run of the same seed gives the parameters to start from (`init_from`).
+    """
+
+    name: str
+    config: str  # FILE[:VARIANT]
+    overrides: Sequence[str | tuple[str, str]] = ()
+    seeds: Sequence[int] = (0,)
+    start_from: str = ""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The overrides as pairs of a dotted key and a text."""
+        pairs: list[tuple[str, str]] = []
+        for override in self.overrides:
+            key, equals, text = (
+                override.partition("=")
+                if isinstance(override, str)
+                else (override[0], "=", override[1])
+            )
+            if not (key and equals):
+                raise UsageError(f"row '{self.name}': the override {override!r} is not key=value")
+            if key in ("seed", "init_from"):
+                field = {"seed": "seeds", "init_from": "start_from"}[key]
+                raise UsageError(f"row '{self.name}': '{key}' is given by its field {field}")
+            pairs.append((key, text))
+        return pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One number of every row's `eval.json`, and what the table calls it."""
+
+    protocol: str
+    features: str
+    metric: str
+    label: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.protocol, self.features, self.metric
+
+    @property
+    def heading(self) -> str:
+        return self.label or " ".join(self.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The same number of one row."""
+
+    row: str
+    protocol: str
+    features: str
+    metric: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.protocol, self.features, self.metric
+
+
+@dataclasses.dataclass(frozen=True)
+class PartOfWay:
+    """This fraction of the way from the claimed cell's own random initialisation to `cell`."""
+
+    fraction: float
+    cell: Cell
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """`cell` > `above` (another cell, or a baseline of the cell itself), by `margin` at least.
+
+    A number or a `PartOfWay` is a bar: reaching it is enough. All are fractions: 20 points are 0.2.
+    """
+
+    sentence: str
+    cell: Cell
+    above: Cell | PartOfWay | float | Literal["random_init", "chance"]
+    margin: float = 0.0
+
+    def cells(self) -> list[Cell]:
+        match self.above:
+            case Cell():
+                return [self.cell, self.above]
+            case PartOfWay():
+                return [self.cell, self.above.cell]
+        return [self.cell]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """A table of rows x columns, and what the papers claim of it."""
+
+    rows: Sequence[AblationRow]
+    columns: Sequence[Column]
+    claims: Sequence[Claim] = ()
+    title: str = ""  # of the section in RESULTS.md; empty: from the file's name
+
+
+def variant_of(ablation: Ablation, variant: str) -> Ablation:
+    """Applies the variant after the colon; every ablation has `quicktest`: seconds a row, one seed."""
+    if not variant:
+        return ablation
+    if variant != "quicktest":
+        raise unknown("variant", variant, ["quicktest"])
+    return dataclasses.replace(ablation, rows=tuple(quicktest(row) for row in ablation.rows))
+
+
+def quicktest(row: AblationRow) -> AblationRow:
+    """The row on its config's own `quicktest`, without the overrides that would undo it."""
+    quick = f"{row.config.partition(':')[0]}:quicktest"
+    before, after = (flatten(load_config(name)) for name in (row.config, quick))
+    kept = [(key, text) for key, text in row.pairs() if before.get(key) == after.get(key)]
+    return dataclasses.replace(row, config=quick, overrides=kept, seeds=(0,))
+
+
+def load_ablation(argument: str) -> tuple[str, Ablation]:
+    """`FILE[:VARIANT]` to the ablation's name and itself, checked."""
+    path, _, variant = argument.partition(":")
+    file = Path(path)
+    if not file.is_file():
+        near = sorted(str(p) for p in Path("configs/ablations").glob("*.py"))
+        raise unknown("ablation file", path, near)
+    try:
+        found = runpy.run_path(path, run_name=f"avssl_ablation_{file.stem}")
+        if not callable(found.get("get_ablation")):
+            raise UsageError("it has no function get_ablation(variant)")
+        ablation = found["get_ablation"](variant)
+        if not isinstance(ablation, Ablation):
+            raise UsageError(f"get_ablation must return an Ablation, not {ablation!r}")
+        check(ablation)
+    except AvsslError as error:
+        raise UsageError(f"ablation file '{path}': {error}") from error
+    except Exception as error:
+        where = line_of(error, file)
+        raise UsageError(f"ablation file '{path}'{where}: {words_of(error)}") from error
+    return f"{file.stem}-{variant}" if variant else file.stem, ablation
+
+
+def check(ablation: Ablation) -> None:
+    """Refuses what names nothing, before anything is trained."""
+    for field, kind in (("rows", AblationRow), ("columns", Column), ("claims", Claim)):
+        for entry in getattr(ablation, field):
+            if not isinstance(entry, kind):
+                raise UsageError(f"its {field} must be {kind.__name__}s, not {entry!r}")
+    if not ablation.rows or not ablation.columns:
+        raise UsageError("it needs at least one row and one column")
+    seeds: dict[str, Sequence[int]] = {}
+    for row in ablation.rows:
+        check_row(row, seeds)
+        seeds[row.name] = row.seeds
+    for column in ablation.columns:
+        check_protocol(column)
+    check_distinct("column", [column.heading for column in ablation.columns])
+    for claim in ablation.claims:
+        check_claim(claim, seeds)
+
+
+def check_row(row: AblationRow, above: dict[str, Sequence[int]]) -> None:
+    """`above`: the seeds of the rows that stand before it."""
+    if not NAME.fullmatch(row.name):
+        raise UsageError(
+            f"the row name '{row.name}' is no name of a folder (letters, digits, _.+-)"
+        )
+    check_distinct("row", [*above, row.name])
+    if not row.seeds or not all(type(seed) is int and seed >= 0 for seed in row.seeds):
+        raise UsageError(f"row '{row.name}': seeds must be whole numbers from 0, not {row.seeds!r}")
+    check_distinct(f"seed of row '{row.name}'", list(row.seeds))
+    row.pairs()
+    if row.start_from:
+        if row.start_from not in above:
+            raise unknown(f"row above '{row.name}' to start from", row.start_from, above)
+        if missing := set(row.seeds) - set(above[row.start_from]):
+            raise UsageError(
+                f"row '{row.name}' has seed {min(missing)}, which '{row.start_from}', "
+                "where it starts from, has not"
+            )
+
+
+def check_claim(claim: Claim, rows: Iterable[str]) -> None:
+    where = f"in the claim '{claim.sentence}'"
+    if isinstance(claim.above, str) and claim.above not in BASELINES:
+        raise unknown(f"baseline {where}", claim.above, BASELINES)
+    for cell in claim.cells():
+        if cell.row not in rows:
+            raise unknown(f"row {where}", cell.row, rows)
+        if cell.metric in RANKS:
+            raise UsageError(f"{where}: of '{cell.metric}' less is better; take a fraction")
+        check_protocol(cell)
+
+
+def check_protocol(place: Column | Cell) -> None:
+    from avssl.evaluate.protocols import PROTOCOLS
+
+    if place.protocol not in PROTOCOLS:
+        raise unknown("protocol", place.protocol, PROTOCOLS)
+
+
+def check_distinct(kind: str, names: Sequence[object]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"the {kind} {name!r} is there twice")

@@ -1,0 +1,198 @@
+"""One run of an ablation: its config, its folder, and the result that is kept of it.
+
+Run folders are large and stay where they were made. The results are small and lie beside the ablation file, to
+be committed: a machine that has them goes on with what is missing.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from avssl.ablate.plan import Ablation, AblationRow
+from avssl.config import FREE_KEYS, ConfigDict, flatten, override, resolve, to_json
+from avssl.config_file import load_config
+from avssl.console import say
+from avssl.errors import UsageError
+from avssl.evaluate.rows import Row, write_whole
+
+# What a run was measured with belongs to its result, though it does not bind the run folder.
+FREE = tuple(key for key in FREE_KEYS if key != "eval.")
+NOTE = "ablation.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Where a result comes from."""
+
+    commit: str
+    machine: str
+    steps: int
+    train_seconds: float  # of all steps, whenever the run was stopped and went on
+    wall_seconds: float  # of the command that ended it, with compilation and evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The numbers of a finished run, with every key of its config that moves them."""
+
+    row: str
+    seed: int
+    facts: Facts
+    config: dict[str, Any]
+    rows: list[Row]
+
+    def write(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        write_whole(file, text + "\n", f"{file.parent} must be a folder that can be written")
+
+
+def read_result(file: Path) -> Result | None:
+    if not file.is_file():
+        return None
+    values = read_object(file)
+    try:
+        values["rows"] = [Row(**row) for row in values["rows"]]
+        values["facts"] = Facts(**values["facts"])
+        return Result(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(file, error) from error
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise damaged(file, error) from error
+
+
+def damaged(file: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{file} is damaged ({type(error).__name__}: {error}); put back a copy of it, or remove it "
+        "to have that run repeated"
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One row with one seed."""
+
+    row: AblationRow
+    seed: int
+    overrides: list[tuple[str, str]]
+    config: ConfigDict
+    folder: Path
+    file: Path  # of its result
+    start: "Run | None"
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.name} seed {self.seed}"
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """Every key that moves a number of the training; for `init_from` those of the run named there."""
+        keys = {
+            key: value
+            for key, value in flatten(to_json(self.config)).items()
+            if not key.startswith(FREE_KEYS)
+        }
+        return keys if self.start is None else {**keys, "init_from": self.start.training}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The same, with what it is measured with."""
+        whole = flatten(to_json(self.config))
+        measured = {key: value for key, value in whole.items() if key.startswith("eval.")}
+        return {**self.training, **measured}
+
+    def result(self) -> Result | None:
+        """The result, if it is one of this very config."""
+        found = read_result(self.file)
+        return found if found is not None and found.config == self.identity else None
+
+    def changed(self) -> list[str]:
+        """The keys in which a result that is there differs."""
+        found = read_result(self.file)
+        old = self.identity if found is None else found.config
+        keys = sorted(old.keys() | self.identity.keys())
+        return [key for key in keys if old.get(key, "") != self.identity.get(key, "")]
+
+    def failure(self) -> str:
+        """Why this run failed when it was last tried with this config."""
+        return self._note().get("failed", "") if self.is_ours() else ""
+
+    def is_ours(self) -> bool:
+        """Whether the run folder holds this config's run, and not an earlier one's."""
+        return self._note().get("config") == self.training
+
+    def step(self) -> int:
+        """The newest checkpoint's."""
+        from avssl.train.checkpoint_reader import CheckpointReader
+
+        steps = CheckpointReader(self.folder / "checkpoints").steps() if self.is_ours() else []
+        return steps[-1] if steps else 0
+
+    def is_trained(self) -> bool:
+        return self.step() >= self.config.steps
+
+    def take_folder(self, failure: str = "") -> None:
+        """Makes the run folder this config's; that of another config is moved aside."""
+        if not self.is_ours() and self.folder.exists():
+            number = len(list(self.folder.parent.glob(f"{self.folder.name}.replaced-*"))) + 1
+            aside = self.folder.with_name(f"{self.folder.name}.replaced-{number}")
+            self.folder.rename(aside)
+            say(f"{self.folder} held something else, which is now {aside}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = {"config": self.training, **({"failed": failure} if failure else {})}
+        write_whole(
+            self.folder / NOTE, json.dumps(note, indent=1) + "\n", "choose another --workdir"
+        )
+
+    def _note(self) -> dict[str, Any]:
+        file = self.folder / NOTE
+        return read_object(file) if file.is_file() else {}
+
+
+def build_runs(
+    ablation: Ablation, workdir: Path, results: Path, overrides: Iterable[tuple[str, str]] = ()
+) -> list[Run]:
+    """Every row with every seed: the first seed of all rows, then the second of those that have one."""
+    overrides = list(overrides)
+    for key, _ in overrides:
+        if not key.startswith(FREE):
+            free = ", ".join(f"{key}*" if key.endswith(".") else key for key in FREE)
+            raise UsageError(
+                f"--config.{key} may move the numbers: change it in the ablation file; here only "
+                f"{free} can be set"
+            )
+    runs: dict[tuple[str, int], Run] = {}
+    for row in ablation.rows:
+        for seed in row.seeds:
+            start = runs[row.start_from, seed] if row.start_from else None
+            runs[row.name, seed] = build_run(row, seed, start, overrides, workdir, results)
+    return sorted(runs.values(), key=lambda run: run.row.seeds.index(run.seed))
+
+
+def build_run(
+    row: AblationRow,
+    seed: int,
+    start: Run | None,
+    overrides: Sequence[tuple[str, str]],
+    workdir: Path,
+    results: Path,
+) -> Run:
+    pairs = [*row.pairs(), *overrides, ("seed", str(seed))]
+    if start is not None:
+        pairs.append(("init_from", str(start.folder)))
+    try:
+        config = load_config(row.config)
+        override(config, pairs)
+        config = resolve(config)
+    except UsageError as error:
+        raise UsageError(f"row '{row.name}': {error}") from error
+    folder, file = workdir / row.name / f"seed-{seed}", results / f"{row.name}-seed{seed}.json"
+    return Run(row, seed, pairs, config, folder, file, start)

@@ -1,0 +1,196 @@
+"""The Markdown of an ablation: rows x columns, and below it the claims. Every number is of a result file."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+
+from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
+from avssl.ablate.record import Result, Run
+from avssl.evaluate.results import markdown_table
+from avssl.evaluate.rows import Row, shown
+
+NOT_MEASURED = "not measured"
+# Differences of fractions that were written in decimals are off by a rounding.
+ROUNDING = 1e-9
+
+Key = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What is known of a run: its result, or why there is none."""
+
+    run: Run
+    result: Result | None
+    failure: str
+
+
+class Measured:
+    """Every number of every result, by row, key and seed."""
+
+    def __init__(self, standings: Iterable[Standing]):
+        self.standings = list(standings)
+        self._rows: dict[tuple[str, Key], dict[int, Row]] = {}
+        for standing in self.standings:
+            for row in standing.result.rows if standing.result else ():
+                place = standing.run.row.name, (row.protocol, row.features, row.metric)
+                self._rows.setdefault(place, {})[standing.run.seed] = row
+
+    def of(self, row: str, key: Key) -> dict[int, Row]:
+        """A cell's rows by seed."""
+        return self._rows.get((row, key), {})
+
+    def column(self, key: Key) -> list[Row]:
+        """The same number of all rows and seeds."""
+        found = [by_seed for (_, other), by_seed in self._rows.items() if other == key]
+        return [row for by_seed in found for row in by_seed.values()]
+
+
+def facts(standings: Sequence[Standing]) -> Iterator[str]:
+    """How much of the ablation is there, where its numbers come from, and what failed."""
+    found = [standing.result for standing in standings if standing.result]
+    origins = [result.facts for result in found]
+    steps, seconds = sum(o.steps for o in origins), sum(o.train_seconds for o in origins)
+    trained = f", {steps:,} steps in {seconds / 3600:.1f} h of training" if found else ""
+    yield f"{len(found)} of {len(standings)} runs measured{trained}"
+    if found:
+        yield f"commit {', '.join(sorted({origin.commit for origin in origins}))}"
+        yield from sorted({origin.machine for origin in origins})
+    rows = [result.row for result in found]
+    if len(rows) > len(set(rows)):
+        yield "±: standard deviation over seeds (n - 1)"
+    for standing in standings:
+        if standing.failure and not standing.result:
+            yield f"{standing.run.name} failed: {standing.failure}"
+
+
+def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
+    measured = Measured(standings)
+    text = markdown_table(
+        ["row", *(column.heading for column in ablation.columns), "seeds", "minutes"],
+        [
+            *(row_line(row, ablation.columns, measured) for row in ablation.rows),
+            *baseline_lines(ablation, measured),
+        ],
+    )
+    if not ablation.claims:
+        return text
+    claims = [[claim.sentence, *judged(claim, measured)] for claim in ablation.claims]
+    return f"{text}\n{markdown_table(['claim', 'measured', 'holds'], claims)}"
+
+
+def row_line(row: AblationRow, columns: Sequence[Column], measured: Measured) -> list[str]:
+    standings = [standing for standing in measured.standings if standing.run.row is row]
+    found = [standing.result for standing in standings if standing.result]
+    failed = sum(not standing.result and bool(standing.failure) for standing in standings)
+    empty = "–" if found else "failed" if failed else "not run"
+    cells = []
+    for column in columns:
+        values = [number.value for number in measured.of(row.name, column.key).values()]
+        cells.append(mean_shown(column.metric, values) if values else empty)
+    seeds = str(len(found)) if len(found) == len(standings) else f"{len(found)} of {len(standings)}"
+    minutes = [result.facts.train_seconds / 60 for result in found]
+    return [row.name, *cells, seeds, f"{statistics.mean(minutes):.1f}" if minutes else "–"]
+
+
+def baseline_lines(ablation: Ablation, measured: Measured) -> Iterator[list[str]]:
+    """Random initialisation and chance, over all rows and seeds; then the bars of the claims."""
+    columns = ablation.columns
+    for title, name in (("random initialisation", "random_init"), ("chance", "chance")):
+        values = {c.key: [getattr(row, name) for row in measured.column(c.key)] for c in columns}
+        yield [title, *(range_shown(c.metric, values[c.key]) for c in columns), "", ""]
+    bars = [[bar(claim) for claim in ablation.claims if claim.cell.key == c.key] for c in columns]
+    if any(filter(None, (text for texts in bars for text in texts))):
+        distinct = ("; ".join(dict.fromkeys(filter(None, texts))) or "–" for texts in bars)
+        yield ["bar", *distinct, "", ""]
+
+
+def bar(claim: Claim) -> str:
+    """What a claim asks for, other than to beat another row."""
+    points = f" {100 * claim.margin:+.1f}" if claim.margin else ""
+    match claim.above:
+        case Cell():
+            return ""
+        case PartOfWay(fraction, cell):
+            return f"{fraction:.0%} of the way to {cell.row}{points}"
+        case "random_init":
+            return f"random{points}"
+        case "chance":
+            return f"chance{points}"
+    return shown(claim.cell.metric, claim.above + claim.margin)
+
+
+def judged(claim: Claim, measured: Measured) -> tuple[str, str]:
+    """What was measured over the seeds that both sides have, and whether the claim holds."""
+    missing = [cell.row for cell in claim.cells() if not measured.of(cell.row, cell.key)]
+    own = measured.of(claim.cell.row, claim.cell.key)
+    sides = {seed: reference(claim, row, seed, measured) for seed, row in own.items()}
+    pairs = [(own[seed].value, side) for seed, side in sides.items() if side is not None]
+    if not pairs:
+        lacking = f": {', '.join(dict.fromkeys(missing))}" if missing else " with the same seed"
+        return f"{NOT_MEASURED}{lacking}", "–"
+    values, references = (list(side) for side in zip(*pairs, strict=True))
+    difference = statistics.mean(values) - statistics.mean(references)
+    holding = sum(holds(claim, value - side) for value, side in pairs)
+    metric = claim.cell.metric
+    fixed = isinstance(claim.above, float | int)
+    against = shown(metric, references[0]) if fixed else mean_shown(metric, references)
+    needed = f" (needs {100 * claim.margin:+.1f})" if claim.margin else ""
+    text = (
+        f"{mean_shown(metric, values)} against {against} ({named(claim)}), "
+        f"{100 * difference:+.1f} points{needed}, in {holding} of {len(pairs)} "
+        f"seed{'s' if len(pairs) > 1 else ''}"
+    )
+    return text, "yes" if holds(claim, difference) else "no"
+
+
+def reference(claim: Claim, row: Row, seed: int, measured: Measured) -> float | None:
+    """What the claimed cell is compared with at this seed, if that was measured."""
+    match claim.above:
+        case Cell() as cell:
+            other = measured.of(cell.row, cell.key).get(seed)
+            return None if other is None else other.value
+        case PartOfWay(fraction, cell):
+            upper = measured.of(cell.row, cell.key).get(seed)
+            way = None if upper is None else upper.value - row.random_init
+            return None if way is None else row.random_init + fraction * way
+        case "random_init":
+            return row.random_init
+        case "chance":
+            return row.chance
+    return claim.above
+
+
+def holds(claim: Claim, difference: float) -> bool:
+    """A bar or a margin may be just reached; what must be greater must not be equal."""
+    if claim.margin or isinstance(claim.above, float | int | PartOfWay):
+        return difference >= claim.margin - ROUNDING
+    return difference > ROUNDING
+
+
+def named(claim: Claim) -> str:
+    match claim.above:
+        case Cell() as cell:
+            same = cell.key == claim.cell.key
+            return cell.row if same else f"{cell.row} {' '.join(cell.key)}"
+        case PartOfWay(fraction, cell):
+            return f"{fraction:.0%} of the way from random initialisation to {cell.row}"
+        case "random_init":
+            return "random initialisation"
+        case "chance":
+            return "chance"
+    return "bar"
+
+
+def mean_shown(metric: str, values: Sequence[float]) -> str:
+    """The mean, and with several seeds their spread."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return shown(metric, statistics.mean(values), spread)
+
+
+def range_shown(metric: str, values: Sequence[float]) -> str:
+    """The lowest and the highest: rows with other encoders or other data have another baseline."""
+    if not values:
+        return "–"
+    low, high = shown(metric, min(values)), shown(metric, max(values))
+    return low if low == high else f"{low.removesuffix(' %')} – {high}"

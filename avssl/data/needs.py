@@ -1,0 +1,57 @@
+"""What a view asks of the media beyond a picture or a sound, and whether a source has it."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from avssl.data.record import Source
+from avssl.data.views import AudioView, VideoView, View
+from avssl.media.errors import MediaError
+from avssl.media.probe import Probe, probe
+
+# Records that are opened, spread over the source; those that cannot be read say nothing.
+NUM_LOOKED_AT = 8
+# Width over height of an equirectangular picture.
+PANORAMA_ASPECT = (1.9, 2.1)
+
+# What is needed, which generated world has it, and whether a file does.
+Need = tuple[str, str, Callable[[Probe], bool]]
+
+
+def needs_of(view: View) -> list[Need]:
+    needs: list[Need] = []
+    if isinstance(view, AudioView) and view.channels > 1:
+        kind = {2: "stereo sound", 4: "first-order ambisonic sound (4 channels)"}[view.channels]
+        world = {2: "quickstart", 4: "sphere"}[view.channels]
+        needs.append((kind, world, lambda found: found.audio_channels >= view.channels))
+    if isinstance(view, VideoView) and view.projection == "sphere":
+        low, high = PANORAMA_ASPECT
+        needs.append((
+            "360-degree video (equirectangular, twice as wide as high)", "sphere",
+            lambda found: low <= found.width / max(found.height, 1) <= high,
+        ))  # fmt: skip
+    if any(view.shift_seconds):
+        seconds = view.seconds + view.shift_seconds[0]
+        needs.append((
+            f"clips of at least {seconds:g} s", "long",
+            lambda found: found.duration_seconds >= seconds,
+        ))  # fmt: skip
+    return needs
+
+
+def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
+    """What a view needs and none of some records of the source has, with a source that has it; else empty."""
+    needs = needs_of(view)
+    if not needs:
+        return ""
+    places = np.unique(np.linspace(0, len(indices) - 1, NUM_LOOKED_AT).astype(int))
+    found = []
+    for index in indices[places]:
+        try:
+            found.append(probe(source[int(index)].media))
+        except MediaError:
+            continue
+    for kind, world, has in needs:
+        if found and not any(map(has, found)):
+            return f"{kind}: none of {len(found)} records of {source.spec} has that; world:{world} does"
+    return ""

@@ -1,0 +1,169 @@
+"""Where the sound is: heat maps over a picture against the boxes of what sounds in it.
+
+The protocol of SoundNet-Flickr (Senocak et al. 2018, arXiv 1803.03849, section 4.1; as recalled, not
+verified). Boxes are x0, y0, x1, y1 in shares of the picture.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avssl.errors import AvsslError, UsageError
+
+# Pixels along a side of the picture that maps are resized to.
+PICTURE_SIZE = 224
+HIT_CIOU = 0.5
+SUCCESS_THRESHOLDS = np.arange(21) / 20
+
+Boxes = Float[np.ndarray, "n 4"]
+Threshold = float | Literal["median"]
+
+
+def localization(
+    heats: Sequence[Float[np.ndarray, "h w"]],
+    boxes: Sequence[Boxes],
+    *,
+    size: int = PICTURE_SIZE,
+    consensus: int = 1,
+    threshold: Threshold = 0.5,
+) -> dict[str, float]:
+    """Heat map and boxes of each clip; those that are not `scorable` are left out.
+
+    - `ciou`: the share of clips whose cIoU (see `consensus_iou`) is at least 0.5.
+    - `ciou_auc`: the area under the share of clips with at least t, for t = 0, 0.05, ..., 1.
+    - `mean_ciou`.
+    - `pointing`: the share of clips whose largest heat lies in a box (see `pointing`).
+    """
+    if len(heats) != len(boxes):
+        raise ValueError(f"{len(heats)} heat maps and the boxes of {len(boxes)} clips")
+    scored = np.flatnonzero(scorable(boxes, size))
+    if not len(scored):
+        raise UsageError(
+            "localisation needs clips with a visible, sounding object; "
+            f"of the {len(boxes)} clips none has one in its picture"
+        )
+    ious, pointed = np.zeros(len(scored)), np.zeros(len(scored))
+    for place, clip in enumerate(scored.tolist()):
+        heat, own = resize(heats[clip], size), boxes[clip]
+        ious[place] = consensus_iou(heat, own, consensus=consensus, threshold=threshold)
+        pointed[place] = pointing(heat, own)
+    successes = (ious[:, None] >= SUCCESS_THRESHOLDS[None]).mean(axis=0)
+    return {
+        "ciou": float(np.mean(ious >= HIT_CIOU)),
+        "ciou_auc": float(np.trapezoid(successes, SUCCESS_THRESHOLDS)),
+        "mean_ciou": float(np.mean(ious)),
+        "pointing": float(np.mean(pointed)),
+    }
+
+
+def scorable(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> Bool[np.ndarray, "clips"]:
+    """Which clips have a box that covers a pixel of the picture."""
+    return np.array([coverage(own, size, size).any() for own in boxes], bool)
+
+
+def consensus_iou(
+    heat: Float[np.ndarray, "size size"],
+    boxes: Boxes,
+    *,
+    consensus: int = 1,
+    threshold: Threshold = 0.5,
+) -> float:
+    """How well the hot part of a map, of the picture's size, covers what the boxes agree on.
+
+    A pixel's truth g is the number of boxes on it divided by `consensus`, at most 1: 2 where the
+    boxes are those of several annotators of one object, 1 where they are several objects. With A
+    the pixels above the threshold, cIoU = sum of g over A / (sum of g + number of A where g = 0).
+
+    The threshold is on the map scaled to 0..1. The default of 0.5 is that of Senocak et al. (as
+    recalled). Later code (LVS, H. Chen et al. 2021, arXiv 2104.02691; EZ-VSL, Mo and Morgado 2022,
+    arXiv 2203.09324) takes the "median", which calls half of every picture hot: a box of less than
+    a quarter of the picture can then never reach 0.5. At ties it is LVS's: strictly above. A map
+    that is the same everywhere points nowhere: 0.
+    """
+    truth = np.minimum(coverage(boxes, *heat.shape) / consensus, 1.0)
+    if not truth.any():
+        raise ValueError("none of the boxes covers a pixel")
+    hot = hot_pixels(heat, threshold)
+    return float(truth[hot].sum() / (truth.sum() + (hot & (truth == 0)).sum()))
+
+
+def hot_pixels(heat: Float[np.ndarray, "h w"], threshold: Threshold) -> Bool[np.ndarray, "h w"]:
+    if threshold == "median":
+        return heat > np.sort(heat, axis=None)[heat.size // 2]
+    low, high = heat.min(), heat.max()
+    if low == high:
+        return np.zeros(heat.shape, bool)
+    return (heat - low) / (high - low) > threshold
+
+
+def pointing(heat: Float[np.ndarray, "h w"], boxes: Boxes) -> float:
+    """1 if the largest heat lies in a box, else 0; of several largest ones, the share in a box.
+
+    So the share that the boxes cover is the score of a constant map.
+    """
+    return float((coverage(boxes, *heat.shape) > 0)[heat == heat.max()].mean())
+
+
+def coverage(boxes: Boxes, height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """How many boxes each pixel's centre lies in."""
+    across, down = ((np.arange(size) + 0.5) / size for size in (width, height))
+    boxes = np.asarray(boxes, np.float64)
+    in_columns = (boxes[:, :1] <= across[None]) & (across[None] < boxes[:, 2:3])
+    in_rows = (boxes[:, 1:2] <= down[None]) & (down[None] < boxes[:, 3:])
+    return np.einsum("nh,nw->hw", in_rows.astype(np.float64), in_columns.astype(np.float64))
+
+
+def resize(heat: Float[np.ndarray, "h w"], size: int) -> Float[np.ndarray, "size size"]:
+    """Bilinear, with a cell's value in its middle and the outer ones continued to the edge.
+
+    As OpenCV's INTER_LINEAR and torch's align_corners=False; never antialiased.
+    """
+    heat = np.asarray(heat, np.float64)
+    if heat.ndim != 2 or not heat.size:
+        raise ValueError(f"a heat map must have the shape [height, width], not {heat.shape}")
+    if not np.isfinite(heat).all():
+        raise AvsslError(
+            "a heat map holds numbers that are not finite; evaluate an earlier checkpoint"
+        )
+    if heat.shape == (size, size):
+        return heat
+    if heat.min() == heat.max():
+        # Rounding would give it a shape.
+        return np.full((size, size), heat.flat[0])
+    return interpolation(heat.shape[0], size) @ heat @ interpolation(heat.shape[1], size).T
+
+
+def interpolation(num_cells: int, size: int) -> Float[np.ndarray, "size num_cells"]:
+    places = np.clip((np.arange(size) + 0.5) * num_cells / size - 0.5, 0, num_cells - 1)
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(num_cells)[None]))
+
+
+def centre_box(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> Float[np.ndarray, "size size"]:
+    """The baseline that never looks: a map that is 1 in a box of the mean size in the middle."""
+    all_boxes = np.concatenate([np.zeros((0, 4)), *boxes])
+    if not len(all_boxes):
+        raise UsageError("the centre box needs the boxes of some clips; there are none")
+    half = (all_boxes[:, 2:] - all_boxes[:, :2]).mean(axis=0) / 2
+    return coverage(np.concatenate([0.5 - half, 0.5 + half])[None], size, size)
+
+
+def boxes_in_view(
+    boxes: Boxes, view_box: Float[np.ndarray, "4"], flip: bool, *, least_share: float = 0.0
+) -> Boxes:
+    """Boxes in shares of the frame, as shares of a view of it; what lies beyond the view is cut off.
+
+    `view_box` and `flip` are a row of `batch["geometry"][view]`. A box of which no more than
+    `least_share` of its area is in the view is left out.
+    """
+    boxes, view_box = np.asarray(boxes, np.float64), np.asarray(view_box, np.float64)
+    origin, extent = view_box[:2], view_box[2:] - view_box[:2]
+    if not (extent > 0).all():
+        raise ValueError(f"the view has no extent: {view_box}; is it of a row that is not present?")
+    moved = (boxes.reshape(-1, 2, 2) - origin) / extent
+    if flip:
+        moved[:, :, 0] = 1 - moved[:, ::-1, 0]
+    seen = np.clip(moved, 0, 1)
+    areas, seen_areas = (np.prod(b[:, 1] - b[:, 0], axis=1) for b in (moved, seen))
+    return seen[seen_areas > least_share * areas].reshape(-1, 4)

@@ -1,0 +1,79 @@
+"""What a generated world knows about its clips, as the protocols ask for it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from avssl.errors import UsageError
+
+# Times that lie on the grid of frames must not slip to the frame before or after by rounding.
+ROUNDING_FRAMES = 1e-3
+
+
+def sounding_boxes(
+    truth: Mapping[str, Any], start_seconds: float, seconds: float
+) -> Float[np.ndarray, "n 4"]:
+    """A box (x0, y0, x1, y1), in shares of the frame, of each object that is seen and heard.
+
+    Each is the mean of the object's boxes over the frames on display from `start_seconds` on for
+    `seconds`, counted from the start of the record; past the clip's end its last frame stays.
+    Sources beside the picture have no box, and an object whose sound was swapped, under music
+    or silenced does not sound: such clips give an array of no boxes.
+    """
+    return mean_boxes(seen_and_heard(truth), float(truth["fps"]), start_seconds, seconds)
+
+
+def sounding_classes(truth: Mapping[str, Any]) -> Int[np.ndarray, "n"]:
+    """The class of each object of `sounding_boxes`, in the same order."""
+    return np.array([thing["class"] for thing in seen_and_heard(truth)], np.int64)
+
+
+def silent_boxes(
+    truth: Mapping[str, Any], start_seconds: float, seconds: float
+) -> Float[np.ndarray, "n 4"]:
+    """As `sounding_boxes`, of the objects that are seen but not heard."""
+    silent = [thing for thing in objects(truth) if thing["visible"] and not thing["sounding"]]
+    return mean_boxes(silent, float(truth["fps"]), start_seconds, seconds)
+
+
+def is_faulty(truth: Mapping[str, Any]) -> bool:
+    """Whether the clip's picture and sound do not belong together, for any of the world's faults."""
+    if "faults" not in truth:
+        raise _no_world("which clips are faulty")
+    return any(truth["faults"].values())
+
+
+def seen_and_heard(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [thing for thing in objects(truth) if thing["visible"] and thing["sounding"]]
+
+
+def objects(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if "objects" not in truth:
+        raise _no_world("where each object is and whether it sounds")
+    return truth["objects"]
+
+
+def mean_boxes(
+    things: list[Mapping[str, Any]], fps: float, start_seconds: float, seconds: float
+) -> Float[np.ndarray, "n 4"]:
+    if not things:
+        return np.zeros((0, 4))
+    if any("direction_radians" in thing for thing in things):
+        raise UsageError(
+            "boxes on a sphere go round its edge and have no mean; evaluate localisation on a flat "
+            "world, such as 'world:crowd@test'"
+        )
+    boxes = np.array([thing["boxes"] for thing in things], np.float64)
+    last = boxes.shape[1] - 1
+    first = min(max(math.floor(start_seconds * fps + ROUNDING_FRAMES), 0), last)
+    end = math.ceil((start_seconds + seconds) * fps - ROUNDING_FRAMES)
+    return boxes[:, first : max(end, first + 1)].mean(axis=1)
+
+
+def _no_world(what: str) -> UsageError:
+    return UsageError(
+        f"only a generated world says {what}; this source does not: evaluate on 'world:NAME@test'"
+    )

@@ -1,0 +1,62 @@
+"""Which of two is the true one, and which of many are the odd ones."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from avssl.errors import AvsslError, UsageError
+
+
+def two_way_accuracy(
+    score_true: Float[np.ndarray, "n"], score_other: Float[np.ndarray, "n"]
+) -> float:
+    """The share of pairs whose true partner scores higher than the other one; chance is 0.5.
+
+    A tie counts half, so that a collapsed encoder, for which everything ties, is at chance.
+    """
+    score_true = finite_scores(score_true)
+    score_other = finite_scores(score_other)
+    if score_true.shape != score_other.shape:
+        raise ValueError(
+            f"{len(score_true)} scores of true pairs beside {len(score_other)} of other pairs"
+        )
+    if not len(score_true):
+        raise UsageError("two-way accuracy needs pairs to choose from; there are none")
+    won = (score_true > score_other).mean()
+    return float(won + 0.5 * (score_true == score_other).mean())
+
+
+def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
+    """How likely a positive scores higher than a negative, ties counted half; chance is 0.5.
+
+    The area under the ROC curve, by the rank statistic (Mann and Whitney 1947). Give `-weights`
+    where small weights should mark the positives.
+    """
+    scores = finite_scores(scores)
+    positive = np.asarray(positive)
+    if positive.dtype != bool or positive.shape != scores.shape:
+        raise ValueError(f"{len(scores)} scores need as many booleans, not {positive.shape}")
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        raise UsageError(
+            "the area under the curve needs positives and negatives; "
+            f"of {len(positive)} clips {num_positive} are positive"
+        )
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    # Equal scores share the mean of their ranks, counted from 1.
+    ranks = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
+    below = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
+    return float(below / (num_positive * num_negative))
+
+
+def finite_scores(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 1:
+        raise ValueError(f"scores must have the shape [n], not {scores.shape}")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise AvsslError(
+            f"{len(bad)} of the {len(scores)} scores are not finite (the first is number "
+            f"{bad[0]}); evaluate an earlier checkpoint"
+        )
+    return scores

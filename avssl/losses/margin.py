@@ -1,0 +1,62 @@
+"""Contrastive margin loss: pairs that belong together are pulled, others pushed apart."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from avssl.losses.contrastive import Scalar, unit_rows
+from avssl.losses.precision import widen
+
+
+def margin_loss(
+    video: Float[Array, "n d"],
+    audio: Float[Array, "n d"],
+    together: Bool[Array, "n"],
+    *,
+    margin: float = 0.99,
+    normalise: bool = False,
+    present: Bool[Array, "n"],
+    weights: Float[Array, "n"] | None = None,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """AVTS's loss on audio-video pairs (Korbar, Tran & Torresani 2018, arXiv 1807.00230).
+
+    mean over the pairs of d^2 where `together`, max(margin - d, 0)^2 elsewhere; d is the Euclidean
+    distance of the embeddings of a pair. margin (eta) 0.99; no factor 1/2. There is no official
+    code: formula and constant as recalled, not verified. The embeddings keep their length, unless
+    `normalise` scales them to 1: d is then at most 2, and 0.99 is a cosine of 0.51.
+
+    Additions: pairs with `present` False leave; `weights`, not negative and without gradient, make
+    the mean a weighted one; without any pair, or with all weights 0, the loss is 0. Where two
+    embeddings are equal, d has no gradient and it is taken as 0: such a negative is not pushed.
+    Metrics, unweighted: the share of negatives within the margin (0: none teaches any more), the
+    mean distance of positives and of negatives, and the numbers of both. 0 where there are none.
+    """
+    # Absent pairs may hold anything, NaN too: they must not reach the distance, nor its gradient.
+    video, audio = (jnp.where(present[:, None], widen(x), 0.0) for x in (video, audio))
+    if normalise:
+        video, audio = unit_rows(video), unit_rows(audio)
+    square = jnp.sum((video - audio) ** 2, axis=1)
+    # The root of exactly 0 has no gradient, hence the `where` inside it as well.
+    apart = square > 0.0
+    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+    each = jnp.where(together, square, jnp.maximum(margin - distance, 0.0) ** 2)
+
+    counts = present.astype(each.dtype)
+    if weights is None:
+        weights = counts
+    weights = jax.lax.stop_gradient(jnp.where(present, weights.astype(counts.dtype), 0.0))
+    total = jnp.sum(weights)
+    loss = jnp.sum(weights * each) / jnp.where(total > 0.0, total, 1.0)
+
+    positive = counts * together.astype(each.dtype)
+    negative = counts - positive
+    num_positives, num_negatives = jnp.sum(positive), jnp.sum(negative)
+    within = (distance < margin).astype(each.dtype)
+    metrics = {
+        "active_negatives": jnp.sum(within * negative) / jnp.maximum(num_negatives, 1.0),
+        "positive_distance": jnp.sum(distance * positive) / jnp.maximum(num_positives, 1.0),
+        "negative_distance": jnp.sum(distance * negative) / jnp.maximum(num_negatives, 1.0),
+        "num_positives": num_positives,
+        "num_negatives": num_negatives,
+    }
+    return loss, metrics

@@ -1,0 +1,80 @@
+"""Cross-entropy with cluster ids for labels, as XDC and its variants train."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from avssl.losses.contrastive import Scalar
+from avssl.losses.precision import widen
+
+
+def pseudo_label_loss(
+    logits: Float[Array, "b k"],
+    labels: Int[Array, "b"],
+    *,
+    present: Bool[Array, "b"],
+    class_weight: Float[Array, "k"] | None = None,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Softmax cross-entropy, mean over the rows that are `present` and labelled (label >= 0).
+
+    With `class_weight` a mean weighted by the weight of each row's label. 0 if there is no row.
+    Metrics, unweighted: how often the label has strictly the largest logit, and the number of rows.
+    """
+    counted = present & (labels >= 0)
+    wide = jnp.where(counted[:, None], widen(logits), 0.0)
+    own_class = jax.nn.one_hot(jnp.maximum(labels, 0), wide.shape[1], dtype=jnp.bool_)
+    own = jnp.sum(jnp.where(own_class, wide, 0.0), axis=1)
+    rows = counted.astype(wide.dtype)
+    weight = rows
+    if class_weight is not None:
+        weight = rows * class_weight.astype(wide.dtype)[jnp.maximum(labels, 0)]
+    total = jnp.sum(weight)
+    loss = jnp.sum((jax.nn.logsumexp(wide, axis=1) - own) * weight)
+    rival = jnp.max(jnp.where(own_class, -jnp.inf, wide), axis=1)
+    count = jnp.sum(rows)
+    accuracy = jnp.sum((own > rival).astype(wide.dtype) * rows) / jnp.maximum(count, 1.0)
+    return loss / jnp.where(total > 0.0, total, 1.0), {"accuracy": accuracy, "num_rows": count}
+
+
+def two_modality_loss(
+    video_logits: Float[Array, "b k"],
+    audio_logits: Float[Array, "b m"],
+    *,
+    video_targets: Int[Array, "b"],
+    audio_targets: Int[Array, "b"],
+    video_present: Bool[Array, "b"],
+    audio_present: Bool[Array, "b"],
+    video_class_weight: Float[Array, "k"] | None = None,
+    audio_class_weight: Float[Array, "m"] | None = None,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """CE(video_logits, video_targets) + CE(audio_logits, audio_targets).
+
+    Alwassel et al. 2020 (arXiv 1911.12667). The variants differ only in whose clusters are the
+    targets: in XDC those of the other modality (video_targets = the audio features' clusters), in
+    SDC its own, in CDC those of the concatenated features; MDC sums the XDC and the SDC loss over
+    two heads for each encoder. There is no released training code; the equal weights are the
+    formula as recalled.
+    """
+    video_loss, video = pseudo_label_loss(
+        video_logits, video_targets, present=video_present, class_weight=video_class_weight
+    )
+    audio_loss, audio = pseudo_label_loss(
+        audio_logits, audio_targets, present=audio_present, class_weight=audio_class_weight
+    )
+    metrics = {f"video_{name}": value for name, value in video.items()}
+    metrics |= {f"audio_{name}": value for name, value in audio.items()}
+    return video_loss + audio_loss, metrics
+
+
+def balanced_class_weight(sizes: Int[Array, "k"]) -> Float[Array, "k"]:
+    """Weights that make all clusters count alike, whatever their size; 1 on average over the rows.
+
+    In the mean this equals DeepCluster's sampling of clips uniformly over the clusters (Caron et al.
+    2018, section 3.3), which keeps one dominant cluster from being all there is to learn; whether
+    XDC did so is not known. An empty cluster weighs 0.
+    """
+    filled = sizes > 0
+    size = jnp.maximum(sizes, 1).astype(jnp.result_type(float))
+    num_filled = jnp.maximum(jnp.sum(filled.astype(size.dtype)), 1.0)
+    rows = jnp.sum(jnp.where(filled, size, 0.0))
+    return jnp.where(filled, rows / (num_filled * size), 0.0)

@@ -1,0 +1,271 @@
+"""Robust cross-modal instance discrimination: doubtful pairs count less, negatives may be alike.
+
+Morgado, Misra & Vasconcelos 2021, "Robust Audio-Visual Instance Discrimination" (arXiv 2103.15916).
+There is no official code: the formulas are as recalled, and the goldens check algebra only. `video`
+and `audio` are the embeddings that learn; `video_target` and `audio_target` those of the slowly
+moving (momentum) encoders, which rank the candidates, judge the pairs and never take a gradient.
+Rows may have any length: all products are cosines.
+
+The candidates of a row are the batch and, after it, an optional queue of earlier pairs: a dict of
+`video` and `audio` [q, d], `index` and `present` [q]. Each row's own partner always counts; other
+rows of its record never do, nor rows with `present` False, which may hold anything, NaN too.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from avssl.losses.contrastive import Scalar, cosines, unit_rows
+from avssl.losses.precision import widen
+
+# Agreements of a collapsed model differ by rounding alone; below this spread they count as equal.
+LEAST_DEVIATION = 1e-3
+ESTIMATORS = ("bootstrapped", "swapped", "neighbour", "cycle")
+FLOORS = ("clip", "affine")
+
+Queue = dict[str, Array]
+Statistics = dict[str, Scalar]
+
+
+def blank_absent(rows: Float[Array, "n d"], present: Bool[Array, "n"]) -> Float[Array, "n d"]:
+    """The rows in float32 or wider, those that are not present as zeros."""
+    return jnp.where(present[:, None], widen(rows), 0.0)
+
+
+def agreement(
+    video_target: Float[Array, "b d"],
+    audio_target: Float[Array, "b d"],
+    *,
+    present: Bool[Array, "b"],
+) -> Float[Array, "b"]:
+    """Cosine of the two targets of each pair; 0 for absent rows. No gradient."""
+    video, audio = (unit_rows(blank_absent(x, present)) for x in (video_target, audio_target))
+    return jax.lax.stop_gradient(jnp.sum(video * audio, axis=1))
+
+
+def initial_statistics() -> Statistics:
+    """What `update_statistics` starts from; its first batch replaces mean and deviation."""
+    return {"mean": jnp.zeros(()), "deviation": jnp.ones(()), "mass": jnp.zeros(())}
+
+
+def update_statistics(
+    statistics: Statistics,
+    score: Float[Array, "b"],
+    *,
+    present: Bool[Array, "b"],
+    momentum: float = 0.99,
+) -> Statistics:
+    """Running mean and population standard deviation of the agreements of all pairs seen so far.
+
+    A pair of t updates ago weighs momentum^t (0.99, a third party's; the paper takes mu and sigma
+    over the data set, not verified); `mass` is the sum of these weights, so that there is no bias
+    to zero at the start. The spread between batches counts, not only that within each. The
+    deviation is at least 0.001. Absent rows do not count; without any present row nothing changes.
+    """
+    mean, deviation, mass = (
+        statistics[name].astype(score.dtype) for name in ("mean", "deviation", "mass")
+    )
+    weight = present.astype(score.dtype)
+    count = jnp.sum(weight)
+    divisor = jnp.maximum(count, 1.0)
+    score = jnp.where(present, jax.lax.stop_gradient(score), 0.0)
+    batch_mean = jnp.sum(score) / divisor
+    batch_variance = jnp.sum(weight * (score - batch_mean) ** 2) / divisor
+
+    gain = (1.0 - momentum) * count / len(score)
+    total = momentum * mass + gain
+    rate = gain / jnp.where(total > 0.0, total, 1.0)
+    # Variance of a mixture of two sets; the difference of second moments would cancel.
+    variance = (1.0 - rate) * (deviation**2 + rate * (batch_mean - mean) ** 2)
+    variance = variance + rate * batch_variance
+    return {
+        "mean": mean + rate * (batch_mean - mean),
+        "deviation": jnp.maximum(jnp.sqrt(variance), LEAST_DEVIATION),
+        "mass": jnp.where(count > 0.0, total, mass),
+    }
+
+
+def agreement_weights(
+    score: Float[Array, "b"],
+    *,
+    mean: float | Scalar,
+    deviation: float | Scalar,
+    shift: float = 0.0,
+    kappa: float = 0.5,
+    least_weight: float = 0.25,
+    floor: str = "clip",
+) -> Float[Array, "b"]:
+    """How far each pair is trusted: Phi(score; mean mu + shift sigma, variance kappa sigma^2).
+
+    Phi is the normal distribution function, w its value. The variance has the factor kappa, so the
+    standard deviation has its root. `floor`: "clip" is max(least_weight, w), "affine" is
+    least_weight + (1 - least_weight) w; which one the paper means is not verified, nor are shift
+    (delta) 0, kappa 0.5 and least_weight 0.25 (a third party's). sigma is at least 0.001. No
+    gradient.
+    """
+    if floor not in FLOORS:
+        raise ValueError(f"floor is one of {', '.join(FLOORS)}, not '{floor}'")
+    mean, deviation = (jnp.asarray(x).astype(score.dtype) for x in (mean, deviation))
+    deviation = jnp.maximum(deviation, LEAST_DEVIATION)
+    distance = (score - (mean + shift * deviation)) / (kappa**0.5 * deviation)
+    trust = jax.scipy.special.ndtr(distance)
+    if floor == "clip":
+        weights = jnp.maximum(trust, least_weight)
+    else:
+        weights = least_weight + (1.0 - least_weight) * trust
+    return jax.lax.stop_gradient(weights)
+
+
+def candidates(
+    video_target: Float[Array, "b d"],
+    audio_target: Float[Array, "b d"],
+    *,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+    queue: Queue | None = None,
+) -> tuple[Float[Array, "n d"], Float[Array, "n d"], Bool[Array, "b n"]]:
+    """Video and audio targets of batch and queue, and where column j may be a negative of row i."""
+    video, audio = (blank_absent(x, present) for x in (video_target, audio_target))
+    all_index, all_present = index, present
+    if queue is not None:
+        video, audio = (
+            jnp.concatenate([rows, blank_absent(more, queue["present"]).astype(rows.dtype)])
+            for rows, more in ((video, queue["video"]), (audio, queue["audio"]))
+        )
+        all_index = jnp.concatenate([index, queue["index"].astype(index.dtype)])
+        all_present = jnp.concatenate([present, queue["present"]])
+    different = index[:, None] != all_index[None, :]
+    negatives = different & present[:, None] & all_present[None, :]
+    return jax.lax.stop_gradient(video), jax.lax.stop_gradient(audio), negatives
+
+
+def own_column(negatives: Bool[Array, "b n"]) -> Bool[Array, "b n"]:
+    """True where column j is row i's own partner."""
+    return jnp.eye(*negatives.shape, dtype=bool)
+
+
+def soft_targets(
+    video_target: Float[Array, "b d"],
+    audio_target: Float[Array, "b d"],
+    *,
+    estimator: str = "cycle",
+    temperature: float | Scalar = 0.02,
+    own_temperature: float | Scalar = 0.07,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+    queue: Queue | None = None,
+) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
+    """How like row i each candidate is: S_v over audio for each video, S_a over video for audio.
+
+    S_v(j|i) = softmax over the candidates j of, with v, a the targets (S_a with the roles swapped):
+    "bootstrapped" v_i a_j / temperature; "swapped" a_i v_j / temperature; "neighbour" v_i v_j /
+    temperature; "cycle" v_i a_i / own_temperature + a_i v_j / temperature + v_j a_j /
+    own_temperature, which trusts a candidate less whose own pair agrees little. The forms
+    "bootstrapped" and "neighbour" and the temperatures (0.02 and 0.07, a third party's) are not
+    verified. The own partner is among the candidates. No gradient.
+    """
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator is one of {', '.join(ESTIMATORS)}, not '{estimator}'")
+    video, audio, negatives = candidates(
+        video_target, audio_target, index=index, present=present, queue=queue
+    )
+    counted = negatives | own_column(negatives)
+    queries = {"video": video[: len(index)], "audio": audio[: len(index)]}
+    columns = {"video": video, "audio": audio}
+    # From which targets the similarity of row i and column j comes, for S_v; S_a is its mirror.
+    row, column = {
+        "bootstrapped": ("video", "audio"),
+        "swapped": ("audio", "video"),
+        "neighbour": ("video", "video"),
+        "cycle": ("audio", "video"),
+    }[estimator]
+    mirror = {"video": "audio", "audio": "video"}
+
+    def distribution(row: str, column: str) -> Float[Array, "b n"]:
+        logits = cosines(queries[row], columns[column])
+        logits = logits / jnp.asarray(temperature).astype(logits.dtype)
+        if estimator == "cycle":
+            # v_i a_i is the same for all columns: the softmax does not see it.
+            own = jnp.sum(unit_rows(video) * unit_rows(audio), axis=1)
+            logits = logits + (own / jnp.asarray(own_temperature).astype(own.dtype))[None, :]
+        return jax.lax.stop_gradient(jax.nn.softmax(logits, axis=1, where=counted))
+
+    return distribution(row, column), distribution(mirror[row], mirror[column])
+
+
+def robust_cross_modal_loss(
+    video: Float[Array, "b d"],
+    audio: Float[Array, "b d"],
+    video_target: Float[Array, "b d"],
+    audio_target: Float[Array, "b d"],
+    *,
+    temperature: float | Scalar = 0.07,
+    weights: Float[Array, "b"] | None = None,
+    soft: tuple[Float[Array, "b n"], Float[Array, "b n"]] | None = None,
+    softness: float | Scalar = 0.5,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+    queue: Queue | None = None,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """Weighted soft cross-modal instance discrimination; without `weights` and `soft`, plain xID.
+
+    With P(j|v_i) = softmax over the candidates j of cos(video_i, audio_target_j) / temperature and
+    T_v(j|i) = (1 - softness) [j = i] + softness S_v(j|i), the loss of row i is
+    - sum_j T_v(j|i) log P(j|v_i) - sum_j T_a(j|i) log P(j|a_i): the sum of both directions, not
+    half of it as in `symmetric_info_nce`. The loss is sum_i w_i loss_i / sum_i w_i.
+
+    `soft` is what `soft_targets` gives for the same index, present and queue: P and S must range
+    over the same candidates. temperature 0.07 and softness (lambda) 0.5 are not verified.
+    Departures, which change nothing in a batch of distinct, complete clips: see the masks at the
+    head of this file; without any present row, or with all weights 0, the loss is 0.
+    Metrics: how often the own partner is strictly nearer than every negative, each way; the mean
+    weight of the pairs; how much of the targets lies on the own partner; the number of pairs.
+    """
+    video_candidates, audio_candidates, negatives = candidates(
+        video_target, audio_target, index=index, present=present, queue=queue
+    )
+    own = own_column(negatives)
+    # A row's own partner always counts, so that an absent row has a finite (and unused) loss.
+    counted = negatives | own
+
+    def direction(
+        query: Float[Array, "b d"], keys: Float[Array, "n d"], soft: Float[Array, "b n"] | None
+    ) -> tuple[Float[Array, "b"], Float[Array, "b"], Float[Array, "b"]]:
+        similarity = cosines(blank_absent(query, present), keys)
+        logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
+        rival = jnp.max(jnp.where(negatives, logits, -jnp.inf), axis=1)
+        first = (jnp.diagonal(logits) > rival).astype(logits.dtype)
+        # Relative to the own partner: a loss near 0 would else be the difference of large numbers.
+        logits = logits - jnp.diagonal(logits)[:, None]
+        total = jax.nn.logsumexp(logits, axis=1, where=counted, keepdims=True)
+        log_probability = jnp.where(counted, logits - total, 0.0)
+        target = own.astype(logits.dtype)
+        if soft is not None:
+            share = jnp.asarray(softness).astype(logits.dtype)
+            soft = jax.lax.stop_gradient(soft.astype(logits.dtype))
+            target = (1.0 - share) * target + share * soft
+        return -jnp.sum(target * log_probability, axis=1), first, jnp.diagonal(target)
+
+    soft_video, soft_audio = (None, None) if soft is None else soft
+    to_audio, audio_first, audio_own = direction(video, audio_candidates, soft_video)
+    to_video, video_first, video_own = direction(audio, video_candidates, soft_audio)
+
+    counts = present.astype(to_audio.dtype)
+    num_pairs = jnp.sum(counts)
+    if weights is None:
+        weights = counts
+    weights = jax.lax.stop_gradient(jnp.where(present, weights.astype(counts.dtype), 0.0))
+    total = jnp.sum(weights)
+    loss = jnp.sum(weights * (to_audio + to_video)) / jnp.where(total > 0.0, total, 1.0)
+
+    def mean(values: Float[Array, "b"]) -> Scalar:
+        return jnp.sum(values * counts) / jnp.maximum(num_pairs, 1.0)
+
+    metrics = {
+        "video_to_audio_top1": mean(audio_first),
+        "audio_to_video_top1": mean(video_first),
+        "weight": mean(weights),
+        "own_target": mean(0.5 * (audio_own + video_own)),
+        "num_pairs": num_pairs,
+    }
+    return loss, metrics

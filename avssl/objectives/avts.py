@@ -1,0 +1,112 @@
+"""Audio-visual temporal synchronisation: does this sound belong to this moment?"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.data.views import View
+from avssl.errors import UsageError
+from avssl.losses.margin import margin_loss
+from avssl.models.features import Features
+from avssl.models.heads import ProjectionMLP
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.pairs import pairs_of_batch
+
+
+class Avts(Objective):
+    """Matched pairs near, sounds of other videos and of other moments of the same video far away.
+
+    Korbar, Tran & Torresani 2018 ("Cooperative Learning of Audio and Video Models from Self-Supervised
+    Synchronization", arXiv 1807.00230): the contrastive margin loss of `losses/margin.py`, margin 0.99. There is
+    no official code; what follows is as recalled, not verified.
+
+    Half of the weight is on matched pairs. Of the negatives' half, `hard_fraction` is on the sound of the same
+    video at another time (`shifted_view`, an audio view with `shift_seconds`: no overlap and half a second
+    between is the paper's hard negative, an overlap its super-hard one), the rest on sounds of other videos
+    (easy). A row has one negative of each kind. The hard ones begin at `hard_from_step`, before which their
+    sound is not even decoded: 0 trains with them from the start, `hard_fraction=0` never does; the paper takes
+    50 of 90 epochs of easy negatives first, then half of each.
+
+    Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
+    of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
+    scale of the last layer decides whether any negative lies within the margin.
+    """
+
+    shifted_view: str = "audio_shifted"
+    margin: float = 0.99
+    normalise: bool = True
+    hard_fraction: float = 0.5
+    hard_from_step: int = 0
+    projection: tuple[int, ...] = (512, 128)
+
+    def setup(self) -> None:
+        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+
+    @property
+    def is_hard(self) -> bool:
+        return self.hard_fraction > 0 and self.stage != 0
+
+    def stage_steps(self) -> tuple[int, ...]:
+        # Two borders at one step make a run that begins hard begin with the last stage.
+        return (self.hard_from_step,) if self.hard_fraction > 0 else ()
+
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        views = super().views(table)
+        if self.is_hard:
+            views[self.shifted_view] = table[self.shifted_view]
+            if not any(views[self.shifted_view].shift_seconds):
+                raise UsageError(
+                    f"objective 'avts' takes its hard negatives from the view '{self.shifted_view}': set "
+                    f"views.{self.shifted_view}.shift_seconds, or objectives.avts.hard_fraction=0"
+                )
+        return views
+
+    def reads(self) -> tuple[Read, ...]:
+        return (*super().reads(), self.shifted_read) if self.is_hard else super().reads()
+
+    @property
+    def shifted_read(self) -> Read:
+        return Read(self.shifted_view, self.audio_encoder)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        outputs = {
+            "video": self.video_head(features[self.video_read].embedding, train=train),
+            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
+        }
+        if self.is_hard:
+            shifted = features[self.shifted_read].embedding
+            outputs["shifted"] = self.audio_head(shifted, train=train)
+        return outputs
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        present = self.both_present(batch)
+        easy = pairs_of_batch(self.make_rng("draw"), batch["index"], present)
+        video, audio = outputs["video"][easy.video], outputs["audio"][easy.audio]
+        together, usable = easy.corresponds, easy.usable
+        hard_fraction = self.hard_fraction if self.is_hard else 0.0
+        weights = jnp.where(together, 1.0, 1.0 - hard_fraction)
+        if self.is_hard:
+            video = jnp.concatenate([video, outputs["video"]])
+            audio = jnp.concatenate([audio, outputs["shifted"]])
+            together = jnp.concatenate([together, jnp.zeros_like(present)])
+            usable = jnp.concatenate([usable, present & batch["present"][self.shifted_view]])
+            weights = jnp.concatenate([weights, jnp.full(present.shape, hard_fraction)])
+        loss, metrics = margin_loss(
+            video, audio, together, margin=self.margin, normalise=self.normalise, present=usable,
+            weights=weights,
+        )  # fmt: skip
+        if self.is_hard:
+            metrics["in_sync_top1"] = self.in_sync_top1(outputs, present, batch)
+        return Outcome(loss, metrics)
+
+    def in_sync_top1(self, outputs: Outputs, present: Array, batch: Batch) -> Array:
+        """How often the sound of the moment lies nearer than the shifted one; chance 50 %."""
+        nearer = self.row_similarity(outputs["video"], outputs["audio"]) > self.row_similarity(
+            outputs["video"], outputs["shifted"]
+        )
+        counted = present & batch["present"][self.shifted_view]
+        share = jnp.sum(nearer & counted) / jnp.maximum(jnp.sum(counted), 1)
+        return jax.lax.stop_gradient(share.astype(self.dtype))

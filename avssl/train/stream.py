@@ -1,0 +1,50 @@
+"""The training stream of a config: which records, and the pipeline over them."""
+
+import jax
+import numpy as np
+
+from avssl.config import ConfigDict
+from avssl.console import say
+from avssl.data.holdout import split_holdout
+from avssl.data.needs import what_is_lacking
+from avssl.data.pipeline import Pipeline, usable_indices
+from avssl.data.record import Source
+from avssl.errors import UsageError
+from avssl.train.model import Model
+
+
+def training_indices(config: ConfigDict, source: Source, model: Model) -> np.ndarray:
+    """All records but the held-out ones and those that lack a modality we need."""
+    kept, held_out = split_holdout(source, config.data.holdout_fraction)
+    needed = {view.modality for view in model.views.values()}
+    usable, num_left_out = usable_indices(source, needed, kept)
+    if len(held_out):
+        say(f"data: {len(held_out)} of {len(source)} records held out of training")
+    if num_left_out:
+        say(f"data: {num_left_out} records lack {' or '.join(sorted(needed))} and are left out")
+    return usable
+
+
+def training_pipeline(
+    config: ConfigDict, source: Source, model: Model, indices: np.ndarray
+) -> Pipeline:
+    return Pipeline(
+        source,
+        dict(model.views),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.data.workers,
+        cache=config.data.cache,
+        cache_gigabytes=config.data.cache_gigabytes,
+        host=jax.process_index(),
+        num_hosts=jax.process_count(),
+        indices=indices,
+    )
+
+
+def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
+    """Refuses, before anything is compiled, an objective whose views the source cannot give."""
+    for name, objective in model.objectives.items():
+        for view_name, view in objective.views(model.views).items():
+            if lack := what_is_lacking(source, indices, view):
+                raise UsageError(f"objective '{name}' needs, for its view '{view_name}', {lack}")

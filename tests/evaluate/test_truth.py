@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from avssl.errors import UsageError
+from avssl.evaluate.truth import is_faulty, silent_boxes, sounding_boxes, sounding_classes
+from avssl.world.generate import generate_arrays
+from avssl.world.registry import WORLDS
+from avssl.world.scene import FAULTS, draw_scene
+
+FPS = 4
+
+
+def thing(number, *, sounding=True, visible=True):
+    """Frame k of the object's boxes holds k + number / 10 as x0."""
+    boxes = [[k + number / 10, 0.0, 1.0, 1.0] for k in range(8)] if visible else None
+    return {"class": number, "sounding": sounding, "visible": visible, "boxes": boxes}
+
+
+def clip(*things):
+    return {"fps": FPS, "objects": list(things), "faults": dict.fromkeys(FAULTS, False)}
+
+
+@pytest.mark.parametrize(
+    ("start_seconds", "seconds", "frames"),
+    [
+        (0.0, 2.0, range(8)),
+        (0.25, 0.5, [1, 2]),
+        # What is on display between two frames is the earlier one.
+        (0.3, 0.5, [1, 2, 3]),
+        (0.3, 0.1, [1]),
+        (0.3, 0.0, [1]),
+        # On the grid of frames but for rounding, from either side.
+        (0.25 - 1e-9, 0.5 + 2e-9, [1, 2]),
+        (1.75, 5.0, [7]),
+        (9.0, 1.0, [7]),
+    ],
+)
+def test_the_mean_is_over_the_frames_on_display(start_seconds, seconds, frames):
+    boxes = sounding_boxes(clip(thing(3)), start_seconds, seconds)
+    np.testing.assert_allclose(boxes, [[np.mean(frames) + 0.3, 0, 1, 1]], atol=1e-12)
+
+
+def test_objects_keep_their_order_and_silent_and_unseen_ones_are_left_out():
+    truth = clip(thing(5), thing(2, sounding=False), thing(1), thing(7, visible=False))
+    assert sounding_boxes(truth, 0, 0.25)[:, 0].tolist() == [0.5, 0.1]
+    assert sounding_classes(truth).tolist() == [5, 1]
+    assert silent_boxes(truth, 0, 0.25)[:, 0].tolist() == [0.2]
+
+
+def test_without_any_such_object_there_is_no_box():
+    truth = clip(thing(0, visible=False))
+    assert sounding_boxes(truth, 0, 1).shape == silent_boxes(truth, 0, 1).shape == (0, 4)
+    assert sounding_classes(truth).shape == (0,)
+
+
+def test_a_world_says_what_sounds():
+    world = dataclasses.replace(WORLDS["crowd"], seconds=0.5, size=32)
+    found = set()
+    for index in range(12):
+        _, _, truth = generate_arrays(world, "test", index)
+        num_sounding = sum(
+            thing.event_seconds is not None for thing in draw_scene(world, "test", index).things
+        )
+        num_silent = len(truth["objects"]) - num_sounding
+        boxes = sounding_boxes(truth, 0.0, world.seconds)
+        assert boxes.shape == (num_sounding, 4)
+        assert len(silent_boxes(truth, 0.0, world.seconds)) == num_silent
+        assert sounding_classes(truth)[0] == truth["label"]
+        assert np.all((boxes >= 0) & (boxes <= 1))
+        assert np.all(boxes[:, :2] < boxes[:, 2:])
+        expected = np.mean(truth["objects"][0]["boxes"], axis=0)
+        np.testing.assert_allclose(boxes[0], expected, atol=1e-12)
+        found.add((num_sounding, num_silent))
+    assert {1, 2, 3} == {sounding for sounding, _ in found}
+    assert {0, 1, 2} == {silent for _, silent in found}
+
+
+def test_a_clip_with_the_sound_of_another_has_no_sounding_object():
+    world = dataclasses.replace(WORLDS["crowd"], seconds=0.5, size=32, swapped_rate=1.0)
+    _, _, truth = generate_arrays(world, "test", 0)
+    assert is_faulty(truth)
+    assert sounding_boxes(truth, 0.0, world.seconds).shape == (0, 4)
+    assert len(silent_boxes(truth, 0.0, world.seconds)) == len(truth["objects"])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_clip_is_called_so(fault):
+    truth = clip(thing(0))
+    assert not is_faulty(truth)
+    truth["faults"][fault] = True
+    assert is_faulty(truth)
+
+
+def test_a_source_that_is_no_world_is_refused():
+    with pytest.raises(UsageError, match="only a generated world says where each object is"):
+        sounding_boxes({"caption": "a dog"}, 0, 1)
+    with pytest.raises(UsageError, match="world:NAME@test"):
+        is_faulty({})
+
+
+def test_a_sphere_is_refused():
+    around = thing(0) | {"direction_radians": [[0.0, 0.0]] * 8}
+    with pytest.raises(UsageError, match="on a flat world"):
+        sounding_boxes(clip(around), 0, 1)
