@@ -113,6 +113,14 @@ def quicktest(config: ConfigDict) -> None:
             view.seconds = min(view.get("seconds", 2.0), 0.5)
         if any(view.get("shift_seconds", ())):
             view.shift_seconds = (0.5, 1.0)
+        if view.get("projection") == "sphere":
+            config.data.source = config.eval.data = "world:tiny_sphere@train"
+            config.eval.test_data = "world:tiny_sphere@test"
+    # Curricula, warm-ups and refreshes happen within the two steps.
+    for objective in config.objectives.values():
+        for key, value in objective.items():
+            if key.endswith(("_from_step", "warmup_steps", "_every_steps")) and value > 1:
+                objective[key] = 1
 
 
 def variant_of(

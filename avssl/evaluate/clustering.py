@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features, labelled
 from avssl.evaluate.knn import unit_rows
-from avssl.losses.kmeans import Clustering, kmeans, plus_plus_rows
+from avssl.losses.kmeans import kmeans, plus_plus_rows
 
 SHUFFLES = 10
 # Of a sum of logarithms over many clips.
@@ -179,10 +179,10 @@ def cluster_features(
     rows = jnp.asarray(unit_rows(features) if unit_length else features)
     keys = jax.random.split(jax.random.key(seed), restarts)
     tries = [_cluster(key, rows, num_clusters=num_clusters) for key in keys]
-    return np.asarray(min(tries, key=lambda found: float(found.inertia)).labels)
+    return np.asarray(min(tries, key=lambda found: float(found["inertia"]))["labels"])
 
 
 @functools.partial(jax.jit, static_argnames="num_clusters")
-def _cluster(key: jax.Array, rows: jax.Array, *, num_clusters: int) -> Clustering:
+def _cluster(key: jax.Array, rows: jax.Array, *, num_clusters: int) -> dict[str, jax.Array]:
     initial = plus_plus_rows(key, rows, num_clusters, present=jnp.ones(len(rows), bool))
     return kmeans(rows, initial)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -28,10 +29,15 @@ class Extracted:
     labels: np.ndarray
     index: np.ndarray
     present: dict[str, np.ndarray]  # by modality
+    geometry: dict[str, dict[str, np.ndarray]]  # by view
     num_unreadable: int
 
+    def of(self, objective: str) -> dict[str, jax.Array]:
+        """An objective's outputs, for its own functions."""
+        return {key: jnp.asarray(array) for key, array in self.outputs[objective].items()}
+
     def where(self, rows: np.ndarray) -> "Extracted":
-        """The rows of a mask."""
+        """The rows of a mask, or those of given numbers."""
         return dataclasses.replace(
             self,
             embeddings={name: array[rows] for name, array in self.embeddings.items()},
@@ -42,6 +48,10 @@ class Extracted:
             labels=self.labels[rows],
             index=self.index[rows],
             present={name: array[rows] for name, array in self.present.items()},
+            geometry={
+                view: {name: array[rows] for name, array in places.items()}
+                for view, places in self.geometry.items()
+            },
         )
 
 
@@ -108,7 +118,7 @@ class Extractor:
                     modality: batch["present"][read.view]
                     for modality, read in self.first_view.items()
                 }
-                known = batch["label"], batch["index"], present
+                known = batch["label"], batch["index"], present, batch["geometry"]
                 on_device = jax.device_put(batch, batch_sharding(self.mesh))
                 for name, variables in placed.items():
                     embeddings, outputs = jax.device_get(self.forward(variables, on_device))
@@ -124,6 +134,6 @@ def one_vector(embedding: jax.Array) -> jax.Array:
 def joined(parts: list[Extracted], num_unreadable: int) -> Extracted:
     stacked = jax.tree.map(
         lambda *arrays: np.concatenate(arrays),
-        *[(p.embeddings, p.outputs, p.labels, p.index, p.present) for p in parts],
+        *[(p.embeddings, p.outputs, p.labels, p.index, p.present, p.geometry) for p in parts],
     )
     return Extracted(*stacked, num_unreadable=num_unreadable)

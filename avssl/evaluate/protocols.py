@@ -1,6 +1,5 @@
 """What is measured on frozen features: each protocol takes both parts' features and gives scores."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,34 +8,19 @@ import jax
 import numpy as np
 
 from avssl.console import say
+from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import Extracted
 from avssl.evaluate.knn import knn_top1
 from avssl.evaluate.linear import linear_probe
+from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import retrieval, retrieval_chance
-from avssl.objectives.base import Objective
+from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.timing import timing
+from avssl.evaluate.trust import trust
+from avssl.evaluate.viewpoints import viewpoints
 from avssl.train.model import Model
 
 PROBED = ("video", "audio", "joint")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sides:
-    """One set of weights and the features they give on the training and on the test part."""
-
-    variables: Any
-    train: Extracted
-    test: Extracted
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One number of one set of weights."""
-
-    features: str
-    metric: str
-    value: float
-    chance: float
-    n: int  # clips that were scored
 
 
 def probed(extracted: Extracted) -> dict[str, np.ndarray]:
@@ -85,7 +69,7 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
     With several objectives the first that can rank gives `r1` and `class_p1`, the others `NAME/r1` ...
     """
     scores = []
-    for name, objective in model.objectives.items():
+    for name in model.objectives:
         outputs = sides.test.outputs[name]
         if not {"video", "audio"} <= outputs.keys():
             say(f"retrieval: objective '{name}' has no score between a video and a sound")
@@ -94,7 +78,7 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
         labels = sides.test.labels if np.all(sides.test.labels >= 0) else None
         prefix = f"{name}/" if scores else ""
         for query, gallery in (("video", "audio"), ("audio", "video")):
-            rank = partial(directed, objective, query == "audio")
+            rank = partial(directed, model, name, query == "audio")
             found = retrieval(
                 outputs[query],
                 outputs[gallery],
@@ -118,18 +102,23 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
 
 
 def directed(
-    objective: Objective, transpose: bool, parameters: Any, queries: Any, gallery: Any
+    model: Model, name: str, transpose: bool, parameters: Any, queries: Any, gallery: Any
 ) -> Any:
     """The objective's score between queries and gallery, whichever of them is the video."""
     pair = (gallery, queries) if transpose else (queries, gallery)
-    scores: Any = objective.apply({"params": parameters}, *pair, method="similarity")
+    scores = model.compare(parameters, name, "similarity", *pair)
     return scores.T if transpose else scores
 
 
 PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
+    "clustering": clusters,
     "knn": knn,
     "linear": linear,
+    "localization": places,
     "retrieval": across_modalities,
+    "spatial": viewpoints,
+    "synchronization": timing,
+    "verification": trust,
 }
 # What needs classes.
-PROBES = ("knn", "linear")
+PROBES = ("clustering", "knn", "linear")

@@ -14,6 +14,8 @@ from avssl.errors import AvsslError
 COLUMNS = ("protocol", "features", "metric", "value", "random_init", "difference", "chance", "n")
 # Every other metric is a fraction between 0 and 1.
 RANKS = ("median_rank",)
+# Agreement beyond chance: a little below zero by bad luck.
+SIGNED = ("ari", "ami")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Row:
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
-            if not math.isfinite(number) or (self.metric not in RANKS and not 0 <= number <= 1):
+            kind = self.metric.rpartition("/")[2]
+            least = -1 if kind in SIGNED else 0
+            if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
                 raise ValueError(
                     f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
                 )

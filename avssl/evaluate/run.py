@@ -23,16 +23,15 @@ from avssl.data.record import Source
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
-from avssl.evaluate.protocols import PROBES, PROTOCOLS, Sides
+from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
+from avssl.evaluate.sides import Part, Sides
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model, build_model
 from avssl.train.stream import training_indices, training_pipeline
 
 HELD_OUT_FRACTION = 0.2
-
-Part = tuple[Source, np.ndarray]
 
 
 def evaluate_folder(
@@ -114,7 +113,9 @@ def measured(
     train, test = usable(model, *train), usable(model, *test)
     extractor = Extractor(model)
     weights = {"trained": variables, "random": baseline(config, model)}
-    sides = both_sides(extractor, weights, train, test, config.data.workers)
+    source = open_source(config.data.source)
+    trained_on = source, training_indices(config, source, model)
+    sides = both_sides(extractor, weights, train, test, trained_on, config.data.workers)
     trained, random = sides["trained"], sides["random"]
     for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
         if num_lost := len(indices) - len(extracted.index):
@@ -185,7 +186,12 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
 
 
 def both_sides(
-    extractor: Extractor, weights: Mapping[str, Any], train: Part, test: Part, workers: int
+    extractor: Extractor,
+    weights: Mapping[str, Any],
+    train: Part,
+    test: Part,
+    trained_on: Part,
+    workers: int,
 ) -> dict[str, Sides]:
     """Features of both parts, with the test labels in the numbering of the training part."""
     fitted, scored = (one_side(extractor, weights, part, workers) for part in (train, test))
@@ -193,7 +199,8 @@ def both_sides(
     def side(name: str) -> Sides:
         names = test[0].label_names, train[0].label_names
         labels = classes_by_name(scored[name].labels, *names)
-        return Sides(weights[name], fitted[name], dataclasses.replace(scored[name], labels=labels))
+        tested = dataclasses.replace(scored[name], labels=labels)
+        return Sides(weights[name], fitted[name], tested, test, trained_on, workers)
 
     return {name: side(name) for name in weights}
 

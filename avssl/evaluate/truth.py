@@ -20,8 +20,8 @@ def sounding_boxes(
 
     Each is the mean of the object's boxes over the frames on display from `start_seconds` on for
     `seconds`, counted from the start of the record; past the clip's end its last frame stays.
-    Sources beside the picture have no box, and an object whose sound was swapped, under music
-    or silenced does not sound: such clips give an array of no boxes.
+    Sources beside the picture have no box, and an object whose sound was swapped or silenced does
+    not sound: such clips give an array of no boxes. Under music the objects are heard as well.
     """
     return mean_boxes(seen_and_heard(truth), float(truth["fps"]), start_seconds, seconds)
 

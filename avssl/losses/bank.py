@@ -7,6 +7,7 @@ devices: a split bank is never gathered whole. Indices must lie within the bank.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from avssl.losses.contrastive import unit_rows
@@ -17,9 +18,11 @@ AGREEMENTS = ("consensus", "union", "video", "audio")
 BLOCK = 256
 
 
-def initial_bank(key: Key[Array, ""], num_rows: int, dim: int) -> Float[Array, "n d"]:
+def initial_bank(
+    key: Key[Array, ""], num_rows: int, dim: int, dtype: DTypeLike = jnp.float32
+) -> Float[Array, "n d"]:
     """Random directions: Gaussian rows, normalised."""
-    return unit_rows(jax.random.normal(key, (num_rows, dim), jnp.float32))
+    return unit_rows(jax.random.normal(key, (num_rows, dim), dtype)).astype(dtype)
 
 
 def update_bank(

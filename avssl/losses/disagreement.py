@@ -4,8 +4,6 @@ V. R. de Sa, "Learning Classification with Unlabeled Data", NIPS 6. There is no 
 updates is as recalled and not verified against the text.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,23 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from avssl.losses.contrastive import Scalar
 from avssl.losses.precision import widen
 
-
-class Codebook(NamedTuple):
-    """A nearest-prototype classifier of one modality."""
-
-    prototypes: Float[Array, "p d"]
-    labels: Int[Array, "p"]
-
-
-class Trace(NamedTuple):
-    """What each pair met: classes before the update, the two nearest prototypes, and who moved."""
-
-    video_class: Int[Array, "n"]
-    audio_class: Int[Array, "n"]
-    video_nearest: Int[Array, "n 2"]
-    audio_nearest: Int[Array, "n 2"]
-    video_moved: Bool[Array, "n"]
-    audio_moved: Bool[Array, "n"]
+# A nearest-prototype classifier of one modality: "prototypes" [p, d] and their "labels" [p].
+Codebook = dict[str, Array]
 
 
 def two_nearest(
@@ -52,7 +35,7 @@ def minimise_disagreement(
     window: Float[Array, "n"],
     present: Bool[Array, "n"] | None = None,
     normalised: bool = True,
-) -> tuple[Codebook, Codebook, Trace]:
+) -> tuple[Codebook, Codebook, dict[str, Array]]:
     """One pass over the pairs, in order, one at a time (stage 3).
 
     For modality m, with i, j the prototypes nearest to x and h the class that the other modality
@@ -64,9 +47,11 @@ def minimise_disagreement(
 
     A prototype on the very example does not move, and two prototypes at the same place have no
     midplane, hence no window. Pairs that are not `present` change nothing and may hold anything.
+    The trace tells for each pair {video, audio}_class before the update, {video, audio}_nearest, the
+    numbers of the two nearest prototypes, and {video, audio}_moved.
     """
     for codebook in (video_codebook, audio_codebook):
-        if len(codebook.prototypes) < 2:
+        if len(codebook["prototypes"]) < 2:
             raise ValueError(
                 "minimising disagreement needs at least 2 prototypes for each modality"
             )
@@ -76,9 +61,9 @@ def minimise_disagreement(
         jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (widen(video), widen(audio))
     )
 
-    def step(prototypes: tuple[Array, Array], pair: tuple) -> tuple[tuple[Array, Array], Trace]:
+    def step(prototypes: tuple[Array, Array], pair: tuple):
         examples, rate, reach, here = pair
-        labels = video_codebook.labels, audio_codebook.labels
+        labels = video_codebook["labels"], audio_codebook["labels"]
         met = [two_nearest(*both) for both in zip(examples, prototypes, strict=True)]
         classes = [label[number[0]] for label, (_, number) in zip(labels, met, strict=True)]
         moved = []
@@ -90,22 +75,22 @@ def minimise_disagreement(
             )
             new = prototypes[side].at[number].add(jnp.where(here, rate, 0.0) * update[0])
             moved.append((new, update[1] & here))
-        trace = Trace(
-            video_class=classes[0],
-            audio_class=classes[1],
-            video_nearest=met[0][1],
-            audio_nearest=met[1][1],
-            video_moved=moved[0][1],
-            audio_moved=moved[1][1],
-        )
+        trace = {
+            "video_class": classes[0],
+            "audio_class": classes[1],
+            "video_nearest": met[0][1],
+            "audio_nearest": met[1][1],
+            "video_moved": moved[0][1],
+            "audio_moved": moved[1][1],
+        }
         return (moved[0][0], moved[1][0]), trace
 
-    start = widen(video_codebook.prototypes), widen(audio_codebook.prototypes)
+    start = widen(video_codebook["prototypes"]), widen(audio_codebook["prototypes"])
     rates = step_size.astype(video.dtype), window.astype(video.dtype)
     ends, trace = lax.scan(step, start, ((video, audio), *rates, present))
     return (
-        Codebook(ends[0], video_codebook.labels),
-        Codebook(ends[1], audio_codebook.labels),
+        {"prototypes": ends[0], "labels": video_codebook["labels"]},
+        {"prototypes": ends[1], "labels": audio_codebook["labels"]},
         trace,
     )
 
@@ -132,8 +117,8 @@ def _attract_and_repel(
 
 def classify(examples: Float[Array, "n d"], codebook: Codebook) -> Int[Array, "n"]:
     """The label of the prototype nearest to each example."""
-    nearest = jax.vmap(lambda example: two_nearest(example, widen(codebook.prototypes))[1][0])
-    return codebook.labels[nearest(widen(examples))]
+    nearest = jax.vmap(lambda example: two_nearest(example, widen(codebook["prototypes"]))[1][0])
+    return codebook["labels"][nearest(widen(examples))]
 
 
 def disagreement_rate(
@@ -153,7 +138,7 @@ def competitive_labels(
     num_prototypes: tuple[int, int],
     num_classes: int,
     present: Bool[Array, "n"] | None = None,
-    step_size: float = 0.05,
+    step_size: float | Scalar = 0.05,
     num_epochs: int = 20,
     conscience: float = 2.0,
 ) -> tuple[Int[Array, "p"], Int[Array, "q"]]:
@@ -178,7 +163,7 @@ def competitive_labels(
     # A unit that has learnt its class holds a weight of about this for each prototype of it.
     even = num_classes / (num_video + num_audio)
 
-    def step(state: tuple[Array, Array], pair: tuple) -> tuple[tuple[Array, Array], None]:
+    def step(state: tuple[Array, Array], pair: tuple):
         weights, frequency = state
         video_number, audio_number, here, rate = pair
         pattern = jnp.zeros(num_video + num_audio, weights.dtype)

@@ -1,42 +1,17 @@
 """Lloyd's k-means for pseudo-labels, in bounded memory and on rows that may be spread over a mesh."""
 
-from typing import Any, Literal, NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, unit_rows
+from avssl.losses.contrastive import unit_rows
 from avssl.losses.precision import widen
 
-Metric = Literal["euclidean", "cosine"]
-Empty = Literal["reseed", "keep", "zero"]
+METRICS = ("euclidean", "cosine")
+EMPTIES = ("reseed", "keep", "zero")
 # Rows whose distances to all centroids are held at once; on two CPU cores the fastest of those tried.
 ROWS_PER_CHUNK = 4096
-
-
-class Clustering(NamedTuple):
-    """The outcome of k-means. Absent rows have label -1 and squared distance 0.
-
-    In cosine mode the squared distances, and the inertia, are those between unit vectors.
-    """
-
-    labels: Int[Array, "n"]
-    centroids: Float[Array, "k d"]
-    square_distance: Float[Array, "n"]
-    inertia: Scalar
-    sizes: Int[Array, "k"]
-    num_iterations: Int[Array, ""]
-
-
-class _Pass(NamedTuple):
-    """What one pass over the rows gives: an assignment, and the sums that the next centroids need."""
-
-    labels: Int[Array, "n"]
-    square_distance: Float[Array, "n"]
-    sums: Float[Array, "k d"]
-    sizes: Int[Array, "k"]
 
 
 def kmeans(
@@ -44,14 +19,18 @@ def kmeans(
     initial: Float[Array, "k d"],
     *,
     present: Bool[Array, "n"] | None = None,
-    metric: Metric = "euclidean",
+    metric: str = "euclidean",
     max_iterations: int = 100,
     tolerance: float = 0.0,
-    empty: Empty = "reseed",
+    empty: str = "reseed",
     final_assignment: bool = True,
     rows_per_chunk: int = ROWS_PER_CHUNK,
-) -> Clustering:
+) -> dict[str, Array]:
     """Lloyd iterations from the centroids `initial`, until they stand still.
+
+    Returns labels [n] (-1 where absent), centroids [k, d], square_distance [n] of each row from its
+    centroid (0 where absent), inertia (their sum), sizes [k] and num_iterations. In cosine mode the
+    squared distances are those between unit vectors.
 
     Each iteration gives every row to its nearest centroid (of equals, the first) and moves each
     centroid to the mean of its rows. It ends when the sum of squared moves is at most `tolerance`
@@ -73,6 +52,8 @@ def kmeans(
     """
     num_rows, num_clusters = features.shape[0], initial.shape[0]
     _refuse_more_clusters_than_rows(num_clusters, num_rows)
+    _refuse_unknown("metric", metric, METRICS)
+    _refuse_unknown("empty", empty, EMPTIES)
     if max_iterations < 1:
         raise ValueError(f"k-means needs at least 1 iteration, not {max_iterations}")
     if present is None:
@@ -81,16 +62,18 @@ def kmeans(
     features, initial = lax.stop_gradient((features, initial))
     chunks, chunks_present = _chunked(features, present, rows_per_chunk)
 
-    def one_pass(centroids: Array) -> _Pass:
+    def one_pass(centroids: Array) -> dict[str, Array]:
         return _assign(chunks, chunks_present, centroids, metric)
 
-    def iterate(state: tuple[Array, Array, Array, _Pass]) -> tuple[Array, Array, Array, _Pass]:
+    def iterate(
+        state: tuple[Array, Array, Array, dict[str, Array]],
+    ) -> tuple[Array, Array, Array, dict[str, Array]]:
         iteration, centroids, _, _ = state
         assigned = one_pass(centroids)
         moved = _means(assigned, centroids, features, empty)
         return iteration + 1, moved, jnp.sum((moved - centroids) ** 2), assigned
 
-    def goes_on(state: tuple[Array, Array, Array, _Pass]) -> Array:
+    def goes_on(state: tuple[Array, Array, Array, dict[str, Array]]) -> Array:
         iteration, _, move, _ = state
         return (iteration < max_iterations) & (move > tolerance)
 
@@ -102,14 +85,14 @@ def kmeans(
     iteration, centroids, _, assigned = lax.while_loop(goes_on, iterate, start)
     if final_assignment:
         assigned = one_pass(centroids)
-    return Clustering(
-        labels=assigned.labels[:num_rows],
-        centroids=centroids,
-        square_distance=assigned.square_distance[:num_rows],
-        inertia=jnp.sum(assigned.square_distance),
-        sizes=assigned.sizes,
-        num_iterations=iteration,
-    )
+    return {
+        "labels": assigned["labels"][:num_rows],
+        "centroids": centroids,
+        "square_distance": assigned["square_distance"][:num_rows],
+        "inertia": jnp.sum(assigned["square_distance"]),
+        "sizes": assigned["sizes"],
+        "num_iterations": iteration,
+    }
 
 
 def nearest_centroid(
@@ -117,15 +100,16 @@ def nearest_centroid(
     centroids: Float[Array, "k d"],
     *,
     present: Bool[Array, "n"] | None = None,
-    metric: Metric = "euclidean",
+    metric: str = "euclidean",
     rows_per_chunk: int = ROWS_PER_CHUNK,
 ) -> tuple[Int[Array, "n"], Float[Array, "n"]]:
     """The label of each row, and its squared distance from that centroid, as `kmeans` has them."""
+    _refuse_unknown("metric", metric, METRICS)
     if present is None:
         present = jnp.ones(features.shape[0], bool)
     chunks, chunks_present = _chunked(features, present, rows_per_chunk)
     assigned = _assign(chunks, chunks_present, widen(centroids), metric)
-    return assigned.labels[: len(features)], assigned.square_distance[: len(features)]
+    return assigned["labels"][: len(features)], assigned["square_distance"][: len(features)]
 
 
 def random_rows(
@@ -150,14 +134,14 @@ def plus_plus_rows(
     _refuse_more_clusters_than_rows(num_clusters, features.shape[0])
     wide = jnp.where(present[:, None], widen(features), 0.0)
 
-    def draw(step: Any, square: Float[Array, "n"]) -> Int[Array, ""]:
+    def draw(step: Int[Array, ""], square: Float[Array, "n"]) -> Int[Array, ""]:
         # Gumbel noise on log-probabilities draws from them; -1e30 is "only if all others are, too".
         chance = jnp.where(square > 0.0, jnp.log(jnp.where(square > 0.0, square, 1.0)), -1e30)
         noise = jax.random.gumbel(jax.random.fold_in(key, step), square.shape, square.dtype)
         lottery = jnp.where(jnp.any(square > 0.0), chance + noise, noise)
         return jnp.argmax(jnp.where(present, lottery, -jnp.inf))
 
-    def add(step: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def add(step: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
         centroids, square = state
         chosen = wide[draw(step, square)]
         apart = jnp.sum((wide - chosen[None]) ** 2, axis=1)
@@ -171,6 +155,11 @@ def plus_plus_rows(
 def _refuse_more_clusters_than_rows(num_clusters: int, num_rows: int) -> None:
     if num_clusters < 1 or num_clusters > num_rows:
         raise ValueError(f"cannot make {num_clusters} clusters of {num_rows} rows")
+
+
+def _refuse_unknown(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} of k-means must be one of {', '.join(known)}, not '{value}'")
 
 
 def _chunked(
@@ -193,13 +182,14 @@ def _assign(
     chunks: Float[Array, "rows chunks d"],
     chunks_present: Bool[Array, "rows chunks"],
     centroids: Float[Array, "k d"],
-    metric: Metric,
-) -> _Pass:
+    metric: str,
+) -> dict[str, Array]:
+    """One pass over the rows: an assignment, and the sums that the next centroids need."""
     num_clusters = centroids.shape[0]
     anchors = unit_rows(centroids) if metric == "cosine" else centroids
     half_square = 0.5 * jnp.sum(anchors**2, axis=1)
 
-    def assign_chunk(carry: tuple[Array, Array], number: Array) -> tuple[Any, Any]:
+    def assign_chunk(carry: tuple[Array, Array], number: Array):
         sums, sizes = carry
         here = lax.dynamic_index_in_dim(chunks_present, number, 1, keepdims=False)
         rows = widen(lax.dynamic_index_in_dim(chunks, number, 1, keepdims=False))
@@ -220,23 +210,31 @@ def _assign(
 
     nothing = jnp.zeros_like(centroids), jnp.zeros(num_clusters, jnp.int32)
     (sums, sizes), (labels, square) = lax.scan(assign_chunk, nothing, jnp.arange(chunks.shape[1]))
-    return _Pass(labels.T.reshape(-1), square.T.reshape(-1), sums, sizes)
+    return {
+        "labels": labels.T.reshape(-1),
+        "square_distance": square.T.reshape(-1),
+        "sums": sums,
+        "sizes": sizes,
+    }
 
 
 def _means(
-    assigned: _Pass, before: Float[Array, "k d"], features: Float[Array, "n d"], empty: Empty
+    assigned: dict[str, Array],
+    before: Float[Array, "k d"],
+    features: Float[Array, "n d"],
+    empty: str,
 ) -> Float[Array, "k d"]:
     """The next centroids: means of the rows of each cluster; `empty` rules those without rows."""
-    vacant = assigned.sizes == 0
-    divisor = jnp.maximum(assigned.sizes, 1).astype(before.dtype)[:, None]
-    means = assigned.sums / divisor
+    vacant = assigned["sizes"] == 0
+    divisor = jnp.maximum(assigned["sizes"], 1).astype(before.dtype)[:, None]
+    means = assigned["sums"] / divisor
     if empty == "zero":
         return means
     if empty == "keep":
         return jnp.where(vacant[:, None], before, means)
 
     def reseed() -> Array:
-        distance = assigned.square_distance[: features.shape[0]]
+        distance = assigned["square_distance"][: features.shape[0]]
         farthest, rows = lax.top_k(distance, before.shape[0])
         rank = jnp.cumsum(vacant) - 1
         seeds = widen(features[rows])[rank]

@@ -3,8 +3,6 @@
 Asano, Patrick, Rupprecht & Vedaldi 2020 (arXiv 2006.13662).
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -69,7 +67,7 @@ def solve_steps(num_steps: int, *, num_solves: int = 100, power: float = 1.5) ->
     """
     times = solve_times(num_steps, num_solves=num_solves, power=power)
     # A time that rounding has put just past a step belongs to that step.
-    steps = {math.ceil(time - 1e-9 * num_steps) for time in times}
+    steps = {-int(-(time - 1e-9 * num_steps) // 1) for time in times}
     return tuple(sorted(step for step in steps if step < num_steps))
 
 

@@ -4,8 +4,6 @@ Asano, Patrick, Rupprecht & Vedaldi 2020 (arXiv 2006.13662); constants and stop 
 `src/sk_utils.py:optimize_L_sk_gpu`.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -18,25 +16,9 @@ from avssl.losses.precision import widen
 LOWEST_LOG = -1e6
 
 
-class Transport(NamedTuple):
-    """An assignment of rows to clusters, and the scalings that made it. Absent rows: label -1.
-
-    The plan is exp(log_rows + sharpness / 2 * log_posterior + log_columns), see `plan`.
-    """
-
-    labels: Int[Array, "n"]
-    cost: Scalar
-    log_rows: Float[Array, "n"]
-    log_columns: Float[Array, "k"]
-    error: Scalar
-    num_steps: Int[Array, ""]
-
-
-class PosteriorQueue(NamedTuple):
-    """The last rows of an endless stream, newest first: log posteriors of one head."""
-
-    log_posterior: Float[Array, "q k"]
-    present: Bool[Array, "q"]
+# What `sinkhorn` returns, by name, and the queue of `online_sinkhorn`.
+Transport = dict[str, Array]
+PosteriorQueue = dict[str, Array]
 
 
 def log_joint_posterior(
@@ -92,6 +74,9 @@ def sinkhorn(
 ) -> Transport:
     """Sinkhorn-Knopp on posterior^(sharpness / 2), rows of equal mass, clusters of mass `marginal`.
 
+    Returns labels [n] (-1 where absent), cost, log_rows [n] and log_columns [k] (the logarithms of
+    beta and alpha), error and num_steps; `plan` makes Q of them.
+
     alpha = marginal / (PS^T beta), then beta = (1/n) / (PS alpha), from beta = 1/n; label = argmax_k
     of diag(beta) PS diag(alpha). At every 10th step, the first among them, it ends if
     sum_n |beta_old / beta_new - 1| <= 0.1; at most 2000 steps. `sharpness` is the code's lambda. cost
@@ -137,39 +122,40 @@ def sinkhorn(
     num_steps, rows, columns, error = lax.while_loop(goes_on, step, start)
     labels = jnp.argmax(score + columns[None], axis=1).astype(jnp.int32)
     chosen = jnp.take_along_axis(score, labels[:, None], axis=1)[:, 0] + shift
-    return Transport(
-        labels=jnp.where(present, labels, -1),
-        cost=-_sum_of_many(jnp.where(present, chosen, 0.0)) / (sharpness * num_present),
-        log_rows=rows - shift,
-        log_columns=columns,
-        error=error,
-        num_steps=num_steps,
-    )
+    return {
+        "labels": jnp.where(present, labels, -1),
+        "cost": -_sum_of_many(jnp.where(present, chosen, 0.0)) / (sharpness * num_present),
+        "log_rows": rows - shift,
+        "log_columns": columns,
+        "error": error,
+        "num_steps": num_steps,
+    }
 
 
 def plan(
     log_posterior: Float[Array, "n k"], transport: Transport, *, sharpness: float = 20.0
 ) -> Float[Array, "n k"]:
     """The transport plan Q: rows sum to 1/n (absent rows to 0), columns to about their marginal."""
-    present = transport.labels >= 0
+    present = transport["labels"] >= 0
     score = _scores(log_posterior, present, sharpness)
-    return jnp.exp((score + transport.log_columns[None]) + transport.log_rows[:, None])
+    return jnp.exp((score + transport["log_columns"][None]) + transport["log_rows"][:, None])
 
 
 def empty_queue(size: int, num_clusters: int) -> PosteriorQueue:
-    return PosteriorQueue(jnp.zeros((size, num_clusters)), jnp.zeros(size, bool))
+    """A queue of the last `size` rows of a stream, newest first: log posteriors of one head."""
+    return {"log_posterior": jnp.zeros((size, num_clusters)), "present": jnp.zeros(size, bool)}
 
 
 def push(
     queue: PosteriorQueue, log_posterior: Float[Array, "b k"], *, present: Bool[Array, "b"]
 ) -> PosteriorQueue:
     """The queue with the batch in front; the oldest rows fall off."""
-    size = len(queue.present)
-    rows = jnp.where(present[:, None], log_posterior.astype(queue.log_posterior.dtype), 0.0)
-    return PosteriorQueue(
-        jnp.concatenate([rows, queue.log_posterior])[:size],
-        jnp.concatenate([present, queue.present])[:size],
-    )
+    size = len(queue["present"])
+    rows = jnp.where(present[:, None], log_posterior.astype(queue["log_posterior"].dtype), 0.0)
+    return {
+        "log_posterior": jnp.concatenate([rows, queue["log_posterior"]])[:size],
+        "present": jnp.concatenate([present, queue["present"]])[:size],
+    }
 
 
 def online_sinkhorn(
@@ -189,18 +175,18 @@ def online_sinkhorn(
     section 3.1), the rest is `sinkhorn`, with at most 100 steps as it runs within every training
     step. `push` the batch afterwards.
     """
-    batch = log_posterior.astype(queue.log_posterior.dtype)
+    batch = log_posterior.astype(queue["log_posterior"].dtype)
     transport = sinkhorn(
-        jnp.concatenate([batch, queue.log_posterior]),
+        jnp.concatenate([batch, queue["log_posterior"]]),
         marginal,
-        present=jnp.concatenate([present, queue.present]),
+        present=jnp.concatenate([present, queue["present"]]),
         sharpness=sharpness,
         tolerance=tolerance,
         max_steps=max_steps,
     )
-    score = _scores(batch, present, sharpness) + transport.log_columns[None]
+    score = _scores(batch, present, sharpness) + transport["log_columns"][None]
     soft = jnp.where(present[:, None], jax.nn.softmax(score), 0.0)
-    return lax.stop_gradient(soft), transport.labels[: len(present)]
+    return lax.stop_gradient(soft), transport["labels"][: len(present)]
 
 
 def _all_present(log_posterior: Float[Array, "n k"]) -> Bool[Array, "n"]:

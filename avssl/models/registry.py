@@ -12,8 +12,10 @@ from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
+from avssl.models.resnet2d import ResNet9Audio, ResNet18Audio
 from avssl.models.small import SmallAudio, SmallVideo
-from avssl.models.vgg import L3Audio, L3Video
+from avssl.models.vgg import L3Audio, L3Video, Vgg16Video, VggishAudio
+from avssl.models.video_resnet import MC318, R3D18, TorchvisionR2Plus1D18
 
 # `Any`, because an encoder has a `modality` beside what every module has.
 ENCODERS: dict[str, type[Any]] = {
@@ -22,10 +24,17 @@ ENCODERS: dict[str, type[Any]] = {
     "l3_video": L3Video,
     "linear_audio": LinearAudio,
     "linear_video": LinearVideo,
+    "mc3_18": MC318,
     "r2plus1d18": R2Plus1D18,
+    "r2plus1d18_torchvision": TorchvisionR2Plus1D18,
+    "r3d_18": R3D18,
     "resdavenet": ResDavenet,
+    "resnet18_audio": ResNet18Audio,
+    "resnet9_audio": ResNet9Audio,
     "small_audio": SmallAudio,
     "small_video": SmallVideo,
+    "vgg16_video": Vgg16Video,
+    "vggish_audio": VggishAudio,
 }
 
 # Keys of an encoder's config that its module does not see.

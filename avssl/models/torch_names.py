@@ -1,6 +1,7 @@
 """Where each array of an official PyTorch checkpoint lies in ours: tables that read both ways."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from avssl.errors import UsageError
 LAYOUTS = {
     "conv3d": (2, 3, 4, 1, 0),  # out, in, time, height, width -> time, height, width, in, out
     "conv2d": (2, 3, 1, 0),
+    # Of a network whose spectrograms have frequency before time; ours have time first.
+    "conv2d_frequency_first": (3, 2, 1, 0),
     "linear": (1, 0),
     "vector": (0,),
 }
@@ -96,6 +99,52 @@ def conv2d10() -> Table:
     for block in range(1, 5):
         table += under(f"block{block}", (f"conv{block + 1}x",), conv2d_block())
     return table
+
+
+def _factored(key: str, path: tuple[str, ...]) -> Table:
+    """One `FactoredConv`: torchvision's `Conv2Plus1D`, and its stem of the same layers."""
+    return (
+        _conv(f"{key}.0", (*path, "spatial"), "conv3d")
+        + _norm(f"{key}.1", (*path, "spatial_norm"))
+        + _conv(f"{key}.3", (*path, "temporal"), "conv3d")
+    )
+
+
+def _residual_stages(blocks: tuple[int, ...], plain: Table, shortcut: Table) -> Table:
+    """Stages of `BasicBlock`s, the first block of all but the first stage with a shortcut."""
+    table: Table = ()
+    for stage, num_blocks in enumerate(blocks, start=1):
+        for block in range(num_blocks):
+            part = plain + shortcut if stage > 1 and block == 0 else plain
+            table += under(f"layer{stage}.{block}", (f"layer{stage}_{block}",), part)
+    return table
+
+
+def _shortcut(layout: str) -> Table:
+    return _conv("downsample.0", ("shortcut",), layout) + _norm("downsample.1", ("shortcut_norm",))
+
+
+def video_resnet(blocks: tuple[int, ...] = (2, 2, 2, 2), *, factored: bool) -> Table:
+    """torchvision's `r2plus1d_18` (factored), `mc3_18` or `r3d_18`, without the classifier `fc`."""
+    conv = _factored if factored else partial(_conv, layout="conv3d")
+    stem_conv, stem_norm = ("stem", "stem.4") if factored else ("stem.0", "stem.1")
+    table = conv(stem_conv, ("stem",)) + _norm(stem_norm, ("stem_norm",))
+    block: Table = ()
+    for number in (1, 2):
+        block += conv(f"conv{number}.0", (f"conv{number}",))
+        block += _norm(f"conv{number}.1", (f"norm{number}",))
+    return table + _residual_stages(blocks, block, _shortcut("conv3d"))
+
+
+def resnet2d(blocks: tuple[int, ...] = (2, 2, 2, 2), *, frequency_first: bool = False) -> Table:
+    """torchvision's `resnet18` without `fc`: ours is `ResNet18Audio`; SeLaVi's has frequency first."""
+    layout = "conv2d_frequency_first" if frequency_first else "conv2d"
+    table = _conv("conv1", ("conv1",), layout) + _norm("bn1", ("norm1",))
+    block: Table = ()
+    for number in (1, 2):
+        block += _conv(f"conv{number}", (f"conv{number}",), layout)
+        block += _norm(f"bn{number}", (f"norm{number}",))
+    return table + _residual_stages(blocks, block, _shortcut(layout))
 
 
 def projection(num_layers: int = 3) -> Table:

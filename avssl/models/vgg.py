@@ -1,4 +1,6 @@
-"""The two VGG-like encoders of L3-Net."""
+"""VGG-like encoders: the two of L3-Net and the two of DMC."""
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -6,28 +8,72 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
+from avssl.errors import unknown
 from avssl.models.blocks import ConvNormRelu
+from avssl.models.convolution import Conv
 from avssl.models.features import Features
 from avssl.models.pooling import max_pool2d
+from avssl.models.precision import parameter_dtype
+
+POOLINGS = {"max": jnp.max, "mean": jnp.mean}
+
+
+class _ConvBiasRelu(nn.Module):
+    """A 3x3 convolution as it was before BatchNorm."""
+
+    features: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        held = parameter_dtype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), held)
+        x = Conv(self.features, (3, 3), dtype=self.dtype, name="conv")(x)
+        return nn.relu(x + bias.astype(self.dtype)[None, None, None])
 
 
 class _VggTrunk(nn.Module):
-    """Blocks of two 3x3 convolutions, a 2x2 max pooling after each but the last."""
+    """Blocks of 3x3 convolutions, a 2x2 max pooling after each but the last.
+
+    With `odd_edges` the pooling keeps the last row or column of an odd map, as Keras' padding
+    "same" does; else it is lost.
+    """
 
     widths: tuple[int, ...]
+    layers: tuple[int, ...]
     dtype: DTypeLike
+    batch_norm: bool = True
+    odd_edges: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> dict[str, Array]:
         taps = {}
-        for block, width in enumerate(self.widths, start=1):
-            for layer in (1, 2):
-                conv = ConvNormRelu(width, dtype=self.dtype, name=f"conv{block}_{layer}")
-                x = conv(x, train=train)
+        stages = zip(self.widths, self.layers, strict=True)
+        for block, (width, num_layers) in enumerate(stages, start=1):
+            for layer in range(1, num_layers + 1):
+                name = f"conv{block}_{layer}"
+                if self.batch_norm:
+                    x = ConvNormRelu(width, dtype=self.dtype, name=name)(x, train=train)
+                else:
+                    x = _ConvBiasRelu(width, self.dtype, name=name)(x)
             if block < len(self.widths):
+                if self.odd_edges:  # zeros change no maximum after a ReLU
+                    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
                 x = max_pool2d(x, window=2, stride=2, padding=0)
             taps[f"conv{block}"] = x
         return taps
+
+
+def _by_frame(trunk: nn.Module, x: Array, *, train: bool) -> dict[str, Array]:
+    """The trunk's taps for each frame by itself, with time as the second axis."""
+    taps = trunk(x.reshape(-1, *x.shape[2:]), train=train)
+    return {name: tap.reshape(*x.shape[:2], *tap.shape[1:]) for name, tap in taps.items()}
+
+
+def _pooling(name: str) -> Callable:
+    if name not in POOLINGS:
+        raise unknown("pooling", name, POOLINGS)
+    return POOLINGS[name]
 
 
 class L3Video(nn.Module):
@@ -47,12 +93,8 @@ class L3Video(nn.Module):
     def __call__(
         self, x: Float[Array, "b t h w 3"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
-        batch_and_time = x.shape[:2]
-        trunk = _VggTrunk(self.widths, self.dtype, name="trunk")
-        taps = {
-            name: frames.reshape(*batch_and_time, *frames.shape[1:])
-            for name, frames in trunk(x.reshape(-1, *x.shape[2:]), train=train).items()
-        }
+        trunk = _VggTrunk(self.widths, (2,) * len(self.widths), self.dtype, name="trunk")
+        taps = _by_frame(trunk, x, train=train)
         last = taps[f"conv{len(self.widths)}"]
         return Features(embedding=jnp.max(last, axis=(2, 3)).mean(axis=1), map=last, taps=taps)
 
@@ -72,6 +114,68 @@ class L3Audio(nn.Module):
     def __call__(
         self, x: Float[Array, "b t f c"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
-        taps = _VggTrunk(self.widths, self.dtype, name="trunk")(x, train=train)
+        trunk = _VggTrunk(self.widths, (2,) * len(self.widths), self.dtype, name="trunk")
+        taps = trunk(x, train=train)
         last = taps[f"conv{len(self.widths)}"]
         return Features(embedding=jnp.max(last, axis=(1, 2)), map=last, taps=taps)
+
+
+class Vgg16Video(nn.Module):
+    """DMC's image network: VGG16 without its last pooling and its linear layers, on each frame.
+
+    Simonyan and Zisserman 2015 (ICLR, arXiv 1409.1556), as in DMC (Hu et al., CVPR 2019, released
+    `models/videoNet.py`): 13 convolutions with biases; maps of 16x16x512 at 256 pixels. Taps `conv1`
+    to `conv5` are the blocks' outputs, pooled but for the last. The released code clusters the map
+    and pools nothing; here `embedding` is its `pooling` ("max" or "mean") over positions, and the
+    mean over frames. `batch_norm` puts a norm in the place of each bias, for training from nothing.
+
+    Departure: weights are drawn by He et al.'s rule where Keras draws by Glorot's, under which 13
+    layers of ReLU without norms fade. The release starts from ImageNet's ("it is better").
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    layers: tuple[int, ...] = (2, 2, 3, 3, 3)
+    batch_norm: bool = False
+    pooling: str = "max"
+    dtype: DTypeLike = jnp.float32
+
+    modality = "video"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b t h w 3"], *, train: bool, rows: Int[Array, "b"] | None = None
+    ) -> Features:
+        pool = _pooling(self.pooling)
+        trunk = _VggTrunk(self.widths, self.layers, self.dtype, self.batch_norm, name="trunk")
+        taps = _by_frame(trunk, x, train=train)
+        last = taps[f"conv{len(self.widths)}"]
+        return Features(embedding=pool(last, axis=(2, 3)).mean(axis=1), map=last, taps=taps)
+
+
+class VggishAudio(nn.Module):
+    """DMC's sound network: the six convolutions of VGGish on a spectrogram, without a last pooling.
+
+    Hershey et al. 2017 (ICASSP, arXiv 1609.09430), as in DMC (Hu et al., CVPR 2019, released
+    `models/audioNet.py`): biases, poolings that halve odd sizes upwards. Taps `conv1` to `conv4` are
+    the blocks' outputs, pooled but for the last. `embedding` is the `pooling` ("max" or "mean") over
+    time and frequency, `batch_norm` and the departure are as in `Vgg16Video`. AVTS (Korbar et al.,
+    NeurIPS 2018) has a VGG-like sound network too, whose layers are not verified.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    layers: tuple[int, ...] = (1, 1, 2, 2)
+    batch_norm: bool = False
+    pooling: str = "max"
+    dtype: DTypeLike = jnp.float32
+
+    modality = "audio"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b t f c"], *, train: bool, rows: Int[Array, "b"] | None = None
+    ) -> Features:
+        pool = _pooling(self.pooling)
+        settings = (self.widths, self.layers, self.dtype, self.batch_norm)
+        taps = _VggTrunk(*settings, odd_edges=True, name="trunk")(x, train=train)
+        last = taps[f"conv{len(self.widths)}"]
+        return Features(embedding=pool(last, axis=(1, 2)), map=last, taps=taps)

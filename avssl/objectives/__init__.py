@@ -6,14 +6,26 @@ from typing import Any
 from avssl.errors import unknown
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
+from avssl.objectives.avid import Avid
+from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
+from avssl.objectives.cma import Cma
+from avssl.objectives.dmc import Dmc
+from avssl.objectives.mcn import Mcn
+from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "avc": Avc,
     "ave": Ave,
+    "avid": Avid,
+    "avsa": Avsa,
     "avts": Avts,
+    "cma": Cma,
+    "dmc": Dmc,
+    "mcn": Mcn,
+    "robust_xid": RobustXid,
     "xid": Xid,
 }
 

@@ -57,3 +57,7 @@ class Avc(Objective):
 
         # Row by row: all pairs at once would hold `hidden` numbers for each of them.
         return jax.lax.map(against_all, video)
+
+    def row_similarity(self, video: Array, audio: Array) -> Array:
+        logits = self.logits(video, audio)
+        return logits[:, 1] - logits[:, 0]

@@ -19,8 +19,8 @@ class Avts(Objective):
     """Matched pairs near, sounds of other videos and of other moments of the same video far away.
 
     Korbar, Tran & Torresani 2018 ("Cooperative Learning of Audio and Video Models from Self-Supervised
-    Synchronization", arXiv 1807.00230): the contrastive margin loss of `losses/margin.py`, margin 0.99. There is
-    no official code; what follows is as recalled, not verified.
+    Synchronization", arXiv 1807.00230): the contrastive margin loss of `losses/margin.py`, margin 0.99. There
+    is no official code; what follows is as recalled, not verified.
 
     Half of the weight is on matched pairs. Of the negatives' half, `hard_fraction` is on the sound of the same
     video at another time (`shifted_view`, an audio view with `shift_seconds`: no overlap and half a second

@@ -7,7 +7,7 @@ batch. Neither may use a collective or ask for the number of devices: there is o
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -83,6 +83,11 @@ class Objective(nn.Module):
     audio_encoder: str = "audio"
     num_records: int = 0
     stage: int | None = None
+
+    # Objectives of another run (`init_from`) whose heads and memory this one goes on from, the first that
+    # is there; and what of that memory, which is of the same data then.
+    continues: ClassVar[tuple[str, ...]] = ()
+    continues_memory: ClassVar[tuple[str, ...]] = ()
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         """The windows this objective reads, by name; `table` holds those of the config."""
@@ -162,6 +167,14 @@ class Objective(nn.Module):
         if {"video", "audio"} <= outputs.keys():
             return outputs["video"], outputs["audio"]
         return None
+
+    def clusters(self, outputs: Outputs) -> dict[str, Array]:
+        """The cluster of each clip by modality, int [batch], where the objective has labels of its own."""
+        return {}
+
+    def viewpoint_scores(self, outputs: Outputs) -> dict[str, Array]:
+        """How well each viewpoint's picture goes with each one's sound, [batch, v, v], by kind of score."""
+        return {}
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """How well each row of outputs["video"] goes with each of outputs["audio"], [num_video, num_audio]."""

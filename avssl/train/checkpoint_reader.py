@@ -69,9 +69,12 @@ class CheckpointReader:
         return {name: self._restore_item(step, name, tree) for name, tree in abstract.items()}
 
     def restore_host(self, step: int, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The named items as numpy arrays in nested dicts, wherever they were saved from."""
+        """The named items as numpy arrays in nested dicts, wherever they were saved from; `meta` as it is."""
         self._require_sound(step)
-        return {name: self._restore_host_item(step, name) for name in names}
+        return {
+            name: self.meta(step) if name == "meta" else self._restore_host_item(step, name)
+            for name in names
+        }
 
     def meta(self, step: int) -> dict[str, Any]:
         self._require_sound(step)

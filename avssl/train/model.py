@@ -110,10 +110,12 @@ class Model:
         """Each objective's per-example modules on the features it reads."""
         outputs, statistics = {}, {}
         batch = with_step(batch)
+        memory = variables["memory"] if "memory" in variables else self.blank_memory()
         for name, objective in self.objectives.items():
             outputs[name], updated = objective.apply(
                 {
                     "params": variables["params"]["objectives"][name],
+                    "memory": memory[name],
                     "batch_stats": variables["batch_stats"]["objectives"][name],
                 },
                 self.read_by(objective, features), batch, train=train, method="heads",
@@ -123,6 +125,7 @@ class Model:
             if any(read.mode == "ema" for read in objective.reads()):
                 averaged = {
                     "params": variables["ema"]["objectives"][name],
+                    "memory": memory[name],
                     "batch_stats": variables["batch_stats"]["objectives"][name],
                 }
                 targets: Any = objective.apply(
@@ -173,6 +176,18 @@ class Model:
             for name, old in variables["batch_stats"]["encoders"].items()
         }
         return {read: made[self.identity(read)] for read in self.reads}, statistics
+
+    def compare(self, parameters: Any, name: str, method: str, video: Array, audio: Array) -> Array:
+        """An objective's `similarity` or `row_similarity`. To be called under jit, see `blank_memory`."""
+        scores: Any = self.objectives[name].apply(
+            {"params": parameters, "memory": self.blank_memory()[name]}, video, audio, method=method
+        )
+        return scores
+
+    def blank_memory(self) -> Any:
+        """Zeros in the shapes of memory, for an evaluation: no head reads them, so they never exist."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0))["memory"]
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def without_draws(self) -> "Model":
         """The model with evaluation views."""

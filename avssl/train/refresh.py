@@ -178,6 +178,7 @@ def outputs_of(model: Model, names: Sequence[str]) -> Callable[..., Any]:
             kept[name] = objective.apply(
                 {
                     "params": variables["params"]["objectives"][name],
+                    "memory": variables["memory"][name],
                     "batch_stats": variables["batch_stats"]["objectives"][name],
                 },
                 model.read_by(objective, features), batch, method="refresh_outputs",

@@ -32,7 +32,7 @@ from avssl.train.preemption import Preemption
 from avssl.train.progress import Progress, parameter_table
 from avssl.train.refresh import Refresher
 from avssl.train.runlog import RunLog, write_config
-from avssl.train.start import graft
+from avssl.train.start import continued, fresh_memory, graft, items_of_start
 from avssl.train.state import TrainState, initial_state
 from avssl.train.step import PlacedStep, place_step
 from avssl.train.stream import check_needs, training_indices, training_pipeline
@@ -120,7 +120,7 @@ def train(
             pipeline = training_pipeline(config, source, stage, indices)
             with DeviceFeed(pipeline.batches(begin), setup.step.place) as feed:
                 if state is None:
-                    state = start_state(setup, checkpoints, last)
+                    state = start_state(setup, checkpoints, last, source.fingerprint)
                 loop = Loop(
                     step_function=compiled(setup, stage, state),
                     feed=feed,
@@ -227,8 +227,10 @@ def fresh_state(setup: Setup) -> TrainState:
     return jax.jit(setup.initialise, out_shardings=setup.shardings)()
 
 
-def start_state(setup: Setup, checkpoints: Checkpoints, last: int | None) -> TrainState:
-    """Own checkpoint > `init_from` > scratch."""
+def start_state(
+    setup: Setup, checkpoints: Checkpoints, last: int | None, fingerprint: str
+) -> TrainState:
+    """Own checkpoint > `init_from` > scratch. fingerprint: of the data that is trained on."""
     config = setup.config
     if last is not None:
         abstract = jax.tree.map(
@@ -240,13 +242,17 @@ def start_state(setup: Setup, checkpoints: Checkpoints, last: int | None) -> Tra
         say(f"start: checkpoint of step {last} in {checkpoints.folder}")
     else:
         state = fresh_state(setup)
+        objectives, given = setup.model.objectives, {}
         if config.init_from:
             folder = Path(config.init_from)
-            step, given = read_checkpoint(folder / "checkpoints", ("params", "batch_stats"))
+            step, given = read_checkpoint(folder / "checkpoints", items_of_start(objectives))
+            given = continued(given, objectives, fingerprint, folder)
             state, taken = graft(state, given, folder)
             say(f"start: step {step} of {folder} (init_from): {taken}")
         else:
             say(f"start: scratch, seed {config.seed}")
+        for line in fresh_memory(objectives, given):
+            say(line)
     if jax.process_index() == 0:
         say(parameter_table(state.params))
     return state

@@ -150,6 +150,18 @@ WORLDS: dict[str, World] = {
             num_sounding=(2, 3),
             object_size=(0.34, 0.48),
         ),
+        World(
+            "tiny_sphere",
+            num_classes=4,
+            num_train=32,
+            num_test=16,
+            projection="sphere",
+            seconds=1.5,
+            size=64,
+            num_sounding=(2, 2),
+            object_size=(0.34, 0.48),
+            audio_rate=16000,
+        ),
         World("unbalanced", class_ratio=10.0),
         World(
             "pairs",

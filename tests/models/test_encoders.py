@@ -8,6 +8,7 @@ from avssl.models.heads import ProjectionMLP
 from avssl.models.registry import ENCODERS, build_encoder, encoder_fields
 
 INPUTS = {"video": (2, 3, 64, 64, 3), "audio": (2, 80, 64, 1)}
+HALVE_TIME = ("r2plus1d18", "r2plus1d18_torchvision", "r3d_18")
 
 
 def shapes(encoder, shape, dtype=jnp.float32):
@@ -36,8 +37,8 @@ def test_every_encoder_keeps_the_contract(name, dtype, held):
     for map_ in (features.map, *features.taps.values()):
         assert map_.shape[0] == 2
         assert map_.ndim == len(shape)
-    if encoder.modality == "video" and name != "r2plus1d18":
-        assert features.map.shape[1] == 3, "frames are encoded one by one"
+    if encoder.modality == "video":
+        assert features.map.shape[1] == (1 if name in HALVE_TIME else 3)
 
 
 def drawn(module, shape):
@@ -78,11 +79,42 @@ def test_l3_sizes():
     assert audio.map.shape == (1, 24, 32, 512)
 
 
-@pytest.mark.parametrize("name", ["l3_video", "small_video", "linear_video"])
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters", "map_shape"),
+    [
+        # torchvision's own counts, less those of the classifier.
+        ("r2plus1d18_torchvision", (1, 32, 112, 112, 3), 31_505_325 - 205_200, (4, 7, 7)),
+        ("mc3_18", (1, 25, 224, 224, 3), 11_695_440 - 205_200, (25, 14, 14)),
+        ("r3d_18", (1, 16, 112, 112, 3), 33_371_472 - 205_200, (2, 7, 7)),
+        ("resnet18_audio", (1, 224, 224, 3), 11_689_512 - 513_000, (7, 7)),
+        ("resnet18_audio", (1, 99, 257, 1), 11_689_512 - 513_000 - 2 * 64 * 49, (4, 9)),
+        # One block of two 3x3 layers less per stage.
+        (
+            "resnet9_audio",
+            (1, 99, 257, 1),
+            11_689_512
+            - 513_000
+            - 2 * 64 * 49
+            - sum(2 * (9 * width**2 + 2 * width) for width in (64, 128, 256, 512)),
+            (4, 9),
+        ),
+        ("vgg16_video", (1, 1, 256, 256, 3), 138_357_544 - 123_642_856, (1, 16, 16)),
+        ("vggish_audio", (1, 199, 64, 1), 4_499_712, (25, 8)),
+    ],
+)
+def test_official_sizes(name, shape, parameters, map_shape):
+    variables, features = shapes(ENCODERS[name](), shape)
+    assert num_values(variables["params"]) == parameters
+    assert features.map.shape == (1, *map_shape, 512)
+    assert features.embedding.shape == (1, 512)
+
+
+@pytest.mark.parametrize("name", ["l3_video", "small_video", "linear_video", "vgg16_video"])
 def test_frames_are_averaged(name):
     narrow = {
         "l3_video": {"widths": [4, 4, 4, 4]},
         "small_video": {"stem_width": 4, "widths": [4, 4, 4]},
+        "vgg16_video": {"widths": [4, 4], "layers": [1, 2]},
     }
     encoder = build_encoder("main", {"name": name, **narrow.get(name, {})}, jnp.float32)
     x = jax.random.uniform(jax.random.key(0), (2, 2, 32, 32, 3))

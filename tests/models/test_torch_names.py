@@ -9,7 +9,9 @@ from avssl.models import torch_names
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.heads import ProjectionMLP
 from avssl.models.r2plus1d import R2Plus1D18
+from avssl.models.resnet2d import ResNet9Audio, ResNet18Audio
 from avssl.models.torch_names import from_torch, to_torch, under
+from avssl.models.video_resnet import MC318, TorchvisionR2Plus1D18
 
 WIDTHS = (2, 3, 4, 5)
 CASES = {
@@ -20,6 +22,18 @@ CASES = {
         (1, 2, 8, 8, 3),
     ),
     "conv2d10": (Conv2D10(widths=WIDTHS), torch_names.conv2d10(), (1, 16, 16, 1)),
+    "r2plus1d18_torchvision": (
+        TorchvisionR2Plus1D18(widths=WIDTHS),
+        torch_names.video_resnet(factored=True),
+        (1, 2, 8, 8, 3),
+    ),
+    "mc3_18": (MC318(widths=WIDTHS), torch_names.video_resnet(factored=False), (1, 2, 8, 8, 3)),
+    "resnet18_audio": (ResNet18Audio(widths=WIDTHS), torch_names.resnet2d(), (1, 16, 16, 1)),
+    "resnet9_audio": (
+        ResNet9Audio(widths=WIDTHS),
+        torch_names.resnet2d((1, 1, 1, 1), frequency_first=True),
+        (1, 16, 16, 1),
+    ),
     "projection": (ProjectionMLP((5, 4, 3)), torch_names.projection(3), (1, 6)),
 }
 

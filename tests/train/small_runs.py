@@ -34,6 +34,13 @@ def small_config(
     )
     config.views.audio = dict(modality="audio", seconds=0.25, rate=4000, volume=0.2)
     config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(0.5, 1.0))
+    # No picture and no sound is refused here, so these serve as panoramas and ambisonics as well.
+    config.ema.decay = 0.9
+    if "avsa" in objectives:
+        config.views.audio.channels = 4
+        config.views.video.update(projection="sphere", flip=False)
+        config.views.viewpoints = dict(**config.views.video, windows=3)
+        config.views.audio_shifted.channels = 4
     config.encoders.video = dict(
         name="linear_video", modality="video", dropout=0.3, batch_norm=batch_norm,
         frontend=dict(name="rgb"),

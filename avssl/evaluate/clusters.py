@@ -1,0 +1,33 @@
+"""How well clusters agree with classes: k-means on frozen features, and an objective's own labels."""
+
+import numpy as np
+
+from avssl.evaluate.clustering import cluster_features, clustering, clustering_chance
+from avssl.evaluate.sides import Score, Sides
+from avssl.train.model import Model
+
+METRICS = ("nmi", "ari", "accuracy")
+
+
+def clusters(model: Model, sides: Sides) -> list[Score]:
+    """On the labelled test clips; k-means with as many clusters as classes, without looking at any.
+
+    `OBJECTIVE/nmi` and so on: the labels that an objective's own heads give.
+    """
+    test = sides.test.where(sides.test.labels >= 0)
+    num_classes = len(np.unique(test.labels))
+    scores = []
+    for modality, embeddings in test.embeddings.items():
+        scores += agreement(modality, "", test.labels, cluster_features(embeddings, num_classes))
+    for name, objective in model.objectives.items():
+        for modality, found in objective.clusters(test.of(name)).items():
+            scores += agreement(modality, f"{name}/", test.labels, np.asarray(found))
+    return scores
+
+
+def agreement(features: str, prefix: str, labels: np.ndarray, found: np.ndarray) -> list[Score]:
+    values, chance = clustering(labels, found), clustering_chance(labels, found)
+    return [
+        Score(features, f"{prefix}{metric}", values[metric], chance[metric], len(labels))
+        for metric in METRICS
+    ]

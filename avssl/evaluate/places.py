@@ -1,0 +1,44 @@
+"""Localisation: does an objective's map of the picture show what sounds?"""
+
+import numpy as np
+
+from avssl.errors import UsageError
+from avssl.evaluate.localization import boxes_in_view, centre_box, localization, scorable
+from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.truth import sounding_boxes
+from avssl.train.model import Model
+
+METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")
+
+
+def places(model: Model, sides: Sides) -> list[Score]:
+    """cIoU of `video_map` with the boxes of the sounding objects; "chance" is a box in the centre."""
+    scores = []
+    for name, objective in model.objectives.items():
+        outputs = sides.test.outputs[name]
+        if "video_map" not in outputs:
+            continue
+        boxes = true_boxes(sides, objective.video_view, model.views[objective.video_view].seconds)
+        maps = list(outputs["video_map"])
+        found = localization(maps, boxes)
+        guess = localization([centre_box(boxes)] * len(boxes), boxes)
+        prefix = f"{name}/" if scores else ""
+        num = int(scorable(boxes).sum())
+        scores += [
+            Score("video", f"{prefix}{metric}", found[metric], guess[metric], num)
+            for metric in METRICS
+        ]
+    if not scores:
+        raise UsageError("no objective of this run gives a map of the picture, as dmc does")
+    return scores
+
+
+def true_boxes(sides: Sides, view: str, seconds: float) -> list[np.ndarray]:
+    """Boxes of what sounds in each test clip, as fractions of the crop that was looked at."""
+    source, geometry = sides.scored[0], sides.test.geometry[view]
+    found = []
+    for row, index in enumerate(sides.test.index):
+        truth = source[int(index)].truth
+        boxes = sounding_boxes(truth, float(geometry["start_seconds"][row]), seconds)
+        found.append(boxes_in_view(boxes, geometry["box"][row], bool(geometry["flip"][row])))
+    return found

@@ -1,0 +1,64 @@
+"""Synchronisation: does the sound of the moment go better with the picture than that of another moment?"""
+
+import dataclasses
+
+import numpy as np
+
+from avssl.console import say
+from avssl.errors import UsageError
+from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.two_way import two_way_accuracy
+from avssl.objectives.base import Objective
+from avssl.train.model import Model
+
+# Between the end of the true sound and the begin of the other one, or the other way round.
+GAP_SECONDS = 0.5
+FURTHEST_SECONDS = 1e6
+
+
+def timing(model: Model, sides: Sides) -> list[Score]:
+    """Two-way accuracy; the other sound is of the same clip, without overlap and half a second away.
+
+    Chance 50 %. For every objective that can score a picture with a sound, the first as `two_way`.
+    """
+    scores = []
+    for name, objective in model.objectives.items():
+        if not {"video", "audio"} <= sides.test.outputs[name].keys():
+            say(f"synchronization: objective '{name}' has no score between a video and a sound")
+            continue
+        other = shifted(model, objective, sides)
+        true, moved = same_clips(sides.test, other)
+        if not len(true.index):
+            raise UsageError(
+                f"no clip of {sides.scored[0].spec} is long enough for a second sound of "
+                f"{model.views[objective.audio_view].seconds:g} s that does not overlap the first"
+            )
+        video = true.of(name)["video"]
+        value = two_way_accuracy(
+            *(
+                sides.row_similarity(model, name, video, part.of(name)["audio"])
+                for part in (true, moved)
+            )
+        )
+        prefix = f"{name}/" if scores else ""
+        scores.append(Score("joint", f"{prefix}two_way", value, 0.5, len(true.index)))
+    return scores
+
+
+def shifted(model: Model, objective: Objective, sides: Sides) -> Extracted:
+    """The same pass with the sound of another moment in place of the true one."""
+    view = model.views[objective.audio_view]
+    away = (view.seconds + GAP_SECONDS, FURTHEST_SECONDS)
+    moved = dataclasses.replace(view, shift_seconds=away)
+    other = dataclasses.replace(model, views={**model.views, objective.audio_view: moved})
+    extracted = Extractor(other).extract(
+        {"": sides.variables}, *sides.scored, workers=sides.workers
+    )[""]
+    return extracted.where(np.logical_and.reduce(list(extracted.present.values())))
+
+
+def same_clips(first: Extracted, second: Extracted) -> tuple[Extracted, Extracted]:
+    """The clips that both hold, in one order."""
+    _, ours, theirs = np.intersect1d(first.index, second.index, return_indices=True)
+    return first.where(ours), second.where(theirs)

@@ -1,0 +1,38 @@
+"""Verification of pairs: do the scores of a run tell its faulty training pairs from the sound ones?"""
+
+import numpy as np
+
+from avssl.console import say
+from avssl.errors import UsageError
+from avssl.evaluate.features import Extractor
+from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.truth import is_faulty
+from avssl.evaluate.two_way import area_under_curve
+from avssl.train.model import Model
+
+
+def trust(model: Model, sides: Sides) -> list[Score]:
+    """Area under the ROC curve of "faulty" by the dissimilarity of picture and sound; chance 50 %.
+
+    On the data that the run was trained on, whose truth must say which pairs are faulty (world:faulty).
+    Robust-xID's weights are an increasing function of this similarity.
+    """
+    source, indices = sides.trained_on
+    faulty = np.array([is_faulty(source[int(index)].truth) for index in indices])
+    if not faulty.any() or faulty.all():
+        raise UsageError(f"no pairs of {source.spec} are known to be faulty, as in world:faulty")
+    found = Extractor(model).extract({"": sides.variables}, source, indices, sides.workers)[""]
+    found = found.where(np.logical_and.reduce(list(found.present.values())))
+    flags = dict(zip(indices.tolist(), faulty.tolist(), strict=True))
+    positive = np.array([flags[index] for index in found.index.tolist()])
+    scores = []
+    for name in model.objectives:
+        outputs = found.of(name)
+        if not {"video", "audio"} <= outputs.keys():
+            say(f"verification: objective '{name}' has no score between a video and a sound")
+            continue
+        likeness = sides.row_similarity(model, name, outputs["video"], outputs["audio"])
+        prefix = f"{name}/" if scores else ""
+        auc = area_under_curve(-likeness, positive)
+        scores.append(Score("joint", f"{prefix}fault_auc", auc, 0.5, len(positive)))
+    return scores

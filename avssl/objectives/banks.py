@@ -1,0 +1,86 @@
+"""What AVID and CMA share: a head and a memory bank for each modality, and a constant Z."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.errors import UsageError
+from avssl.losses.bank import draw_negatives, initial_bank, update_bank
+from avssl.models.features import Features
+from avssl.models.heads import ProjectionMLP
+from avssl.objectives.base import Batch, Objective, Outputs, Read
+
+
+class BankObjective(Objective):
+    """A row of unit length for each record and modality, told apart by NCE with a frozen Z."""
+
+    num_negatives: int = 1024
+    temperature: float = 0.07
+    bank_momentum: float = 0.5
+    projection: tuple[int, ...] = (512, 512, 128)
+
+    def setup(self) -> None:
+        self.check()
+        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        self.video_bank = self.variable("memory", "video_bank", self.fresh_bank)
+        self.audio_bank = self.variable("memory", "audio_bank", self.fresh_bank)
+        # 0 is unset: the first batch with a complete row sets it.
+        self.partition = self.variable("memory", "partition", jnp.zeros, (), self.dtype)
+
+    def check(self) -> None:
+        """Refuses what no bank could serve, before anything is trained."""
+        self.require_records(2, "one to be told from another")
+        if self.num_negatives < 1:
+            raise UsageError(f"{self.config_key}.num_negatives must be at least 1")
+        if not 0 <= self.bank_momentum < 1:
+            raise UsageError(
+                f"{self.config_key}.bank_momentum must be at least 0 and below 1, or no row would move"
+            )
+
+    def require_records(self, least: int, why: str) -> None:
+        if self.num_records < least:
+            raise UsageError(
+                f"{self.config_key} keeps a row for each record of the data and needs at least {least} "
+                f"({why}): data.num_records is {self.num_records}, world:quickstart has 1200"
+            )
+
+    @property
+    def config_key(self) -> str:
+        """Where the objective stands in a config."""
+        return f"objectives.{type(self).__name__.lower()}"
+
+    def fresh_bank(self) -> Array:
+        key = self.make_rng("params")
+        return initial_bank(key, self.num_records, self.projection[-1], self.dtype)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        return {
+            "video": self.video_head(features[self.video_read].embedding, train=train),
+            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
+        }
+
+    def negatives(
+        self, batch: Batch, positives: Array | None = None, *, skip_self: bool = True
+    ) -> Array:
+        """Rows of the banks [batch, num_negatives], the same for both; drawn for each row on its own."""
+        key = self.make_rng("draw")
+        return draw_negatives(
+            jax.vmap(lambda row: jax.random.fold_in(key, row))(batch["row"]),
+            index=batch["index"], positives=positives, num_rows=self.num_records,
+            num_negatives=self.num_negatives, skip_self=skip_self,
+        )  # fmt: skip
+
+    def remember(self, outputs: Outputs, batch: Batch, partition: Array) -> None:
+        """Puts the embeddings of complete rows into the banks, and keeps Z."""
+        for bank, embedding in (
+            (self.video_bank, outputs["video"]),
+            (self.audio_bank, outputs["audio"]),
+        ):
+            bank.value = update_bank(
+                bank.value, embedding, index=batch["index"], momentum=self.bank_momentum,
+                present=self.both_present(batch),
+            )  # fmt: skip
+        self.partition.value = partition.astype(self.dtype)

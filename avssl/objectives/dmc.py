@@ -1,0 +1,209 @@
+"""Deep Multimodal Clustering: clusters of sound and of picture that name each other."""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.data.views import View
+from avssl.errors import UsageError, unknown
+from avssl.losses.contrastive import unit_rows
+from avssl.losses.soft_clusters import (
+    center_distances,
+    cluster_cosines,
+    contrastive_distance_loss,
+    max_margin_loss,
+    projected_clusters,
+    soft_kmeans,
+)
+from avssl.models.features import Features
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.pairs import pairs_of_batch
+
+FORMS = ("projected", "simplified")
+
+
+class SharedProjections(nn.Module):
+    """The paper's clusters, with their one projection each, the same for pictures and sounds."""
+
+    num_clusters: int
+    width: int
+    num_routings: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, vectors: Array) -> tuple[Array, Array]:
+        shape = (vectors.shape[-1], self.num_clusters, self.width)
+        uniform = nn.initializers.glorot_uniform(in_axis=0, out_axis=(1, 2))
+        weight = self.param("weight", uniform, shape, self.dtype)
+        return projected_clusters(vectors, weight, num_routings=self.num_routings)
+
+
+class Dmc(Objective):
+    """Soft clusters of the positions of a picture and of a sound, matched across the two.
+
+    Hu, Nie & Li 2019 ("Deep Multimodal Clustering for Unsupervised Audiovisual Learning", CVPR, arXiv
+    1807.03094). It reads the encoders' maps; `losses/soft_clusters.py` has the equations, and what
+    the released codes do otherwise.
+
+    form `projected`, the paper's: `num_clusters` 10 with projections to `width` 16 that pictures and
+    sounds share (so that their maps need equally many channels), 3 routings; score = sum over
+    clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right), the
+    wrong pair being the picture with another clip's sound.
+
+    form `simplified`, the authors' later code: a linear layer per modality at each position, soft
+    k-means with `video_clusters` 2 and `audio_clusters` 1 (for one source: it and the background),
+    `sharpness` 30, 4 iterations; the distance of each audio center to its nearest video center;
+    contrastive loss with `margin`. For two sources take 3 and 2.
+
+    Departures. The wrong sound is another clip's of the batch (`pairs.py`). In the simplified form
+    vectors have unit length by default, with margin 1: as released (`normalise=False, margin=5`)
+    the first distances lie far beyond the margin, and wrong pairs teach nothing until the right ones
+    have shrunk. All frames of a clip are clustered together, where both codes see one.
+
+    In evaluation `heads` also gives, in cells of the video encoder's map and averaged over its
+    frames, `video_maps` [batch, k, height, width], the assignment to the video cluster of each audio
+    cluster, and `video_map` [batch, height, width], where any sound comes from: for the simplified
+    form the largest of the maps, for the projected one the map of the cluster whose two centers
+    agree best.
+    """
+
+    form: str = "projected"
+    num_clusters: int = 10
+    width: int = 16
+    num_routings: int = 3
+    video_clusters: int = 2
+    audio_clusters: int = 1
+    sharpness: float = 30.0
+    num_iterations: int = 4
+    channels: int = 512
+    normalise: bool = True
+    margin: float = 1.0
+
+    def setup(self) -> None:
+        if self.projected:
+            self.clusters = SharedProjections(
+                self.num_clusters, self.width, self.num_routings, self.dtype
+            )
+        else:
+            self.video_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
+            self.audio_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
+
+    @property
+    def projected(self) -> bool:
+        return self.form == "projected"
+
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        if self.form not in FORMS:
+            raise unknown("form of objective 'dmc'", self.form, FORMS)
+        return super().views(table)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        video_map = self.map_of(features, self.video_read)
+        audio_map = self.map_of(features, self.audio_read)
+        if self.projected and video_map.shape[-1] != audio_map.shape[-1]:
+            raise UsageError(
+                "objective 'dmc' projects pictures and sounds alike, but their maps have "
+                f"{video_map.shape[-1]} and {audio_map.shape[-1]} channels: give encoders of equal "
+                "width, or set objectives.dmc.form=simplified"
+            )
+        video, assignment = self.clustered(positions(video_map), "video")
+        audio, _ = self.clustered(positions(audio_map), "audio")
+        outputs = {
+            "video": video.reshape(len(video), -1),
+            "audio": audio.reshape(len(audio), -1),
+        }
+        if not train:
+            outputs.update(self.heat_maps(video, audio, assignment, video_map.shape[-3:-1]))
+        return outputs
+
+    def map_of(self, features: Mapping[Read, Features], read: Read) -> Array:
+        found = features[read].map
+        if found is None:
+            raise UsageError(
+                f"objective 'dmc' clusters the positions of a map, which the encoder "
+                f"'{read.encoder}' does not give"
+            )
+        return found
+
+    def clustered(self, vectors: Array, modality: str) -> tuple[Array, Array]:
+        """Centers [batch, k, d] and assignment [batch, k, positions]."""
+        if self.projected:
+            return self.clusters(vectors)
+        layer = self.video_layer if modality == "video" else self.audio_layer
+        vectors = layer(vectors)
+        if self.normalise:
+            vectors = unit_rows(vectors.reshape(-1, self.channels)).reshape(vectors.shape)
+        return soft_kmeans(
+            vectors,
+            num_clusters=self.video_clusters if modality == "video" else self.audio_clusters,
+            num_iterations=self.num_iterations,
+            sharpness=self.sharpness,
+        )
+
+    def heat_maps(
+        self, video: Array, audio: Array, assignment: Array, height_and_width: tuple[int, ...]
+    ) -> Outputs:
+        maps = assignment.reshape(*assignment.shape[:2], -1, *height_and_width).mean(axis=2)
+        if self.projected:
+            best = jnp.argmax(cluster_cosines(audio, video), axis=1)
+            chosen = jnp.take_along_axis(maps, best[:, None, None, None], axis=1)
+            return {"video_map": chosen[:, 0], "video_maps": maps}
+        nearest = jnp.argmin(center_distances(audio, video), axis=2)
+        chosen = jnp.take_along_axis(maps, nearest[:, :, None, None], axis=1)
+        return {"video_map": chosen.max(axis=1), "video_maps": chosen}
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        video, audio = outputs["video"][pairs.video], outputs["audio"][pairs.audio]
+        if not self.projected:
+            distance = self.distances(video, audio)
+            return Outcome(
+                *contrastive_distance_loss(
+                    distance, pairs.corresponds, margin=self.margin, present=pairs.usable
+                )
+            )
+        right, wrong = jnp.split(self.row_similarity(video, audio), 2)
+        usable = jnp.split(pairs.usable, 2)[1]
+        margin = float(self.num_clusters)
+        return Outcome(*max_margin_loss(right, wrong, margin=margin, present=usable))
+
+    def distances(self, video: Array, audio: Array) -> Array:
+        """From each audio center to the nearest video center, [batch, audio clusters]."""
+        video = video.reshape(len(video), self.video_clusters, self.channels)
+        audio = audio.reshape(len(audio), self.audio_clusters, self.channels)
+        return jnp.min(center_distances(audio, video), axis=2)
+
+    def unit_centers(self, flat: Array) -> Array:
+        return unit_rows(flat.reshape(-1, self.width)).reshape(flat.shape)
+
+    def joint(self, outputs: Outputs) -> tuple[Array, Array] | None:
+        """Of the projected form: centers of unit length, whose mean cosine the score is."""
+        if not self.projected:
+            return None
+        return self.unit_centers(outputs["video"]), self.unit_centers(outputs["audio"])
+
+    def similarity(self, video: Array, audio: Array) -> Array:
+        """The sum of cosines, or less the root of the summed squared distances."""
+        if self.projected:
+            return self.unit_centers(video) @ self.unit_centers(audio).T
+
+        def against_all(one_video: Array) -> Array:
+            return self.row_similarity(
+                jnp.broadcast_to(one_video[None], (len(audio), len(one_video))), audio
+            )
+
+        # Row by row: the centers' differences of all pairs at once would not fit.
+        return jax.lax.map(against_all, video)
+
+    def row_similarity(self, video: Array, audio: Array) -> Array:
+        if self.projected:
+            return jnp.sum(self.unit_centers(video) * self.unit_centers(audio), axis=-1)
+        return -jnp.sqrt(jnp.sum(self.distances(video, audio) ** 2, axis=-1))
+
+
+def positions(feature_map: Array) -> Array:
+    """[batch, ..., channels] as a list of vectors, in the order of time, then rows, then columns."""
+    return feature_map.reshape(len(feature_map), -1, feature_map.shape[-1])

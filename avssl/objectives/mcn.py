@@ -1,0 +1,153 @@
+"""Multimodal Clustering Networks: one space, one clustering, and what came in can be made out again."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array, lax
+
+from avssl.errors import UsageError
+from avssl.losses.multimodal_clusters import (
+    clustering_loss,
+    fuse,
+    online_clusters,
+    pairwise_contrastive,
+    reconstruction_loss,
+)
+from avssl.models.features import Features
+from avssl.models.gated import GatedEmbedding, GatedProjection
+from avssl.models.reconstruction import Reconstruction
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+
+MODALITIES = ("video", "audio")
+
+
+class Mcn(Objective):
+    """Contrast between modalities, a common online clustering, and reconstruction.
+
+    Chen, Rouditchenko et al. 2021 ("Multimodal Clustering Networks for Self-Supervised Learning from
+    Unlabeled Videos", ICCV, arXiv 2104.12671), equations and constants in
+    `losses/multimodal_clusters.py`: masked margin softmax (margin 0.001) of plain dot products + 1 *
+    cross-entropy of each modality to the centroid of the fused (mean) embedding +
+    `reconstruction_weight` 50 * squared error of the encoders' outputs. Video enters by a gated unit,
+    audio by one of `audio_gated_width` and a linear layer. Paper: `embedding_width` 6144,
+    `num_clusters` 256, `audio_gated_width` and `reconstruction_width` 1024, a queue of 20 x 2048
+    rows; the defaults are sized for small encoders. Video and audio only: there is no text yet.
+
+    Clusters: every `refit_every_steps` steps (paper 20) cosine k-means from the present centroids
+    over the batch and, once it is full, the queue; between them each row goes to its nearest
+    centroid. The first half of each batch goes to the queue, `queue_rows` being a multiple of that.
+    Centroids start as rows of the first batch, and anew every `restart_every_steps` (released: every
+    epoch, that is, num_records // batch_size); 0 never does. An empty cluster keeps its centroid.
+    `kmeans_empty_to_zero` and `same_record_negatives` give the released behaviour.
+
+    Departures. Each row is a clip of its own record, where the paper has 32 clips of each video and
+    queues 16 of them. The paper's encoders are frozen, so that it reconstructs fixed features. Here
+    they train, and their outputs are targets without gradient: else shrinking them would lower the
+    loss. `target_gradient` lets it reach the audio encoder, as released. Reconstructions
+    are at least 0, as the outputs of encoders that end in a ReLU are; what is negative elsewhere
+    stays as an error.
+    """
+
+    embedding_width: int = 512
+    audio_gated_width: int = 512
+    reconstruction_width: int = 512
+    margin: float = 0.001
+    same_record_negatives: bool = False
+    cluster_weight: float = 1.0
+    num_clusters: int = 64
+    queue_rows: int = 2048
+    refit_every_steps: int = 20
+    restart_every_steps: int = 0
+    kmeans_iterations: int = 100
+    kmeans_empty_to_zero: bool = False
+    reconstruction_weight: float = 50.0
+    target_gradient: bool = False
+
+    def setup(self) -> None:
+        self.video_head = GatedEmbedding(self.embedding_width, dtype=self.dtype)
+        self.audio_head = GatedProjection(
+            self.audio_gated_width, self.embedding_width, dtype=self.dtype
+        )
+        if self.reconstruction_weight:
+            self.video_decoder = Reconstruction(self.reconstruction_width, dtype=self.dtype)
+            self.audio_decoder = Reconstruction(self.reconstruction_width, dtype=self.dtype)
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        video = features[self.video_read].embedding
+        audio = features[self.audio_read].embedding
+        outputs = {"video": self.video_head(video), "audio": self.audio_head(audio)}
+        if self.reconstruction_weight:
+            video = lax.stop_gradient(video)
+            audio = audio if self.target_gradient else lax.stop_gradient(audio)
+            outputs["video_error"] = self.video_decoder(outputs["video"], video, train=train)
+            outputs["audio_error"] = self.audio_decoder(outputs["audio"], audio, train=train)
+        return outputs
+
+    @nn.compact
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        embeddings = {name: outputs[name] for name in MODALITIES}
+        present = {
+            "video": batch["present"][self.video_view],
+            "audio": batch["present"][self.audio_view],
+        }
+        contrast, metrics = pairwise_contrastive(
+            embeddings, present, index=batch["index"], margin=self.margin,
+            same_record_negatives=self.same_record_negatives,
+        )  # fmt: skip
+        labels, centroids = self.clustered(*fuse(embeddings, present), batch["step"], train=train)
+        clustering = clustering_loss(
+            embeddings, present, centroids=centroids, labels=labels, margin=self.margin
+        )
+        loss = contrast + self.cluster_weight * clustering
+        metrics |= {"contrastive_loss": contrast, "clustering_loss": clustering}
+        if self.reconstruction_weight:
+            errors = {name: outputs[f"{name}_error"] for name in MODALITIES}
+            reconstruction = reconstruction_loss(errors, present)
+            loss = loss + self.reconstruction_weight * reconstruction
+            metrics["reconstruction_loss"] = reconstruction
+        members = jnp.zeros(self.num_clusters, jnp.int32).at[labels].add(1)
+        metrics["clusters_of_batch"] = jnp.sum(members > 0).astype(self.dtype)
+        return Outcome(loss, metrics)
+
+    def clustered(
+        self, fused: Array, present: Array, step: Array, *, train: bool
+    ) -> tuple[Array, Array]:
+        """The cluster of each row, and the centroids; queue and centroids move on in training."""
+
+        def rows(name: str, number: int) -> nn.Variable[Array]:
+            return self.variable(
+                "memory", name, jnp.zeros, (number, self.embedding_width), self.dtype
+            )
+
+        queue, centroids = rows("queue", self.queue_rows), rows("centroids", self.num_clusters)
+        in_use = self.variable("memory", "queue_in_use", jnp.zeros, (), bool)
+        batch_size = len(fused)
+        queued = max(batch_size // 2, 1)
+        if self.queue_rows < queued or self.queue_rows % queued:
+            raise UsageError(
+                f"objective 'mcn' queues half of each batch, {queued} rows: set "
+                f"objectives.mcn.queue_rows to a multiple of that, not {self.queue_rows}"
+            )
+        # No row has been clustered yet, or it is time to begin anew.
+        restart = ~jnp.any(centroids.value != 0)
+        if self.restart_every_steps:
+            restart = restart | (step % self.restart_every_steps == 0)
+        labels, new_centroids, new_queue, is_in_use = online_clusters(
+            queue.value, in_use.value, centroids.value, fused,
+            present=present, key=self.make_rng("draw"), restart=restart,
+            refit=step % self.refit_every_steps == 0,
+            clips_per_video=batch_size, kept_per_video=queued,
+            max_iterations=self.kmeans_iterations, empty_to_zero=self.kmeans_empty_to_zero,
+        )  # fmt: skip
+        if train:
+            queue.value, in_use.value = new_queue, is_in_use
+            centroids.value = new_centroids.astype(self.dtype)
+        return labels, new_centroids
+
+    def similarity(self, video: Array, audio: Array) -> Array:
+        """The dot product, as it is trained."""
+        return video @ audio.T
+
+    def row_similarity(self, video: Array, audio: Array) -> Array:
+        return jnp.sum(video * audio, axis=-1)

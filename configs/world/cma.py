@@ -1,0 +1,29 @@
+"""Cross-modal agreement (CMA) on the embedded world, from a finished run of `avid.py` beside it.
+
+The positive set is mined from the banks at the start and every 100 steps.
+
+  avssl pretrain --config configs/world/cma.py --workdir runs/world-cma --config.init_from=runs/world-avid
+
+Without `init_from`, `--config.objectives.cma.positives_from_step=400` lets the banks settle first.
+"""
+
+from pathlib import Path
+
+from avssl import config as shared
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.objectives = dict(
+        cma=dict(weight=1.0, num_negatives=256, projection=(128, 64), refresh_every_steps=100)
+    )
+    return variant_of(config, variant, quicktest=quicktest)
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    # The smallest world has 32 clips.
+    config.objectives.cma.num_positives = 8
+    config.objectives.cma.refresh_every_steps = 1

@@ -1,0 +1,15 @@
+"""Multimodal clustering (MCN) on the embedded world, with the quickstart's small encoders.
+
+avssl pretrain --config configs/world/mcn.py --workdir runs/world-mcn
+"""
+
+from pathlib import Path
+
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.objectives = dict(mcn=dict(weight=1.0))
+    return variant_of(config, variant)

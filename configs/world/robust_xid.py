@@ -1,0 +1,25 @@
+"""Robust-xID on the embedded world whose pairs are faulty in 40 of 100 clips, with the quickstart's encoders.
+
+avssl pretrain --config configs/world/robust_xid.py --workdir runs/world-robust-xid
+"""
+
+from pathlib import Path
+
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.data.source = "world:faulty@train"
+    # Probes are trained and scored on sound clips: the classes of faulty ones say nothing about their sound.
+    config.eval.data = "world:quickstart@train"
+    config.eval.test_data = "world:quickstart@test"
+    config.ema.decay = 0.98
+    config.objectives = dict(
+        robust_xid=dict(
+            weight=1.0, temperature=0.1, own_temperature=0.1, target_temperature=0.05,
+            warmup_steps=200, projection=(128, 64),
+        )
+    )  # fmt: skip
+    return variant_of(config, variant)
