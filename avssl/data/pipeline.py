@@ -103,15 +103,18 @@ def evaluation_batches(
     seed: int = 0,
     host: int = 0,
     num_hosts: int = 1,
+    reader: BatchReader | None = None,
 ) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
+
+    `reader`: another reader of this source, such as a training pipeline's, whose cache to share.
 
     The last batch is filled up with blank rows (index -1). An unreadable record is not substituted:
     its row is blank and out of `mask`, its index in `fault`.
     """
     members = np.arange(len(source)) if indices is None else np.asarray(indices)
     rows = batch_size // num_hosts
-    reader = BatchReader(
+    in_order = BatchReader(
         source,
         distinct(views),
         [members],
@@ -121,9 +124,11 @@ def evaluation_batches(
         rows=slice(host * rows, (host + 1) * rows),
         batch_size=batch_size,
     )
+    if reader is not None:
+        in_order.share_cache(reader)
     num_batches = math.ceil(len(members) / batch_size)
     return BatchIterator(
-        grain.MapDataset.range(num_batches), BatchReader.in_order, reader, views, workers
+        grain.MapDataset.range(num_batches), BatchReader.in_order, in_order, views, workers
     )
 
 

@@ -145,6 +145,13 @@ class BatchReader:
         other.watch = watch
         return other
 
+    def share_cache(self, other: "BatchReader") -> None:
+        """Reads from now on through what another reader of the same source has open and keeps.
+
+        Worker processes share a disk cache only: each has its own memory.
+        """
+        self.cache, self._fingerprint, self._opened = other.cache, other._fingerprint, other._opened
+
     @property
     def num_rows(self) -> int:
         return self.rows.stop - self.rows.start

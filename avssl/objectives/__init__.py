@@ -14,6 +14,7 @@ from avssl.objectives.cma import Cma
 from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.robust_xid import RobustXid
+from avssl.objectives.supervised import Supervised
 from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -26,6 +27,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "dmc": Dmc,
     "mcn": Mcn,
     "robust_xid": RobustXid,
+    "supervised": Supervised,
     "xid": Xid,
 }
 

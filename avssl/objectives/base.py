@@ -55,10 +55,14 @@ class Outcome:
 
 @struct.dataclass
 class Owned:
-    """What of the state belongs to one objective, and what a refresh may rewrite."""
+    """What of the state belongs to one objective: a refresh may rewrite `params` and `memory`.
+
+    batch_stats: of its heads, for a refresh that applies them.
+    """
 
     params: Any
     memory: Any
+    batch_stats: Any = struct.field(default_factory=dict)
 
 
 # Fields that say where an objective is used, and are no keys of its config.

@@ -121,7 +121,6 @@ class Mcn(Objective):
             )
 
         queue, centroids = rows("queue", self.queue_rows), rows("centroids", self.num_clusters)
-        in_use = self.variable("memory", "queue_in_use", jnp.zeros, (), bool)
         batch_size = len(fused)
         queued = max(batch_size // 2, 1)
         if self.queue_rows < queued or self.queue_rows % queued:
@@ -133,16 +132,16 @@ class Mcn(Objective):
         restart = ~jnp.any(centroids.value != 0)
         if self.restart_every_steps:
             restart = restart | (step % self.restart_every_steps == 0)
-        labels, new_centroids, new_queue, is_in_use = online_clusters(
-            queue.value, in_use.value, centroids.value, fused,
+        # Whether the queue is full shows in its rows; released, a flag beside it keeps it so.
+        labels, new_centroids, new_queue, _ = online_clusters(
+            queue.value, jnp.zeros((), bool), centroids.value, fused,
             present=present, key=self.make_rng("draw"), restart=restart,
             refit=step % self.refit_every_steps == 0,
             clips_per_video=batch_size, kept_per_video=queued,
             max_iterations=self.kmeans_iterations, empty_to_zero=self.kmeans_empty_to_zero,
         )  # fmt: skip
         if train:
-            queue.value, in_use.value = new_queue, is_in_use
-            centroids.value = new_centroids.astype(self.dtype)
+            queue.value, centroids.value = new_queue, new_centroids.astype(self.dtype)
         return labels, new_centroids
 
     def similarity(self, video: Array, audio: Array) -> Array:

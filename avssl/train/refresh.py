@@ -20,6 +20,7 @@ from avssl.config import ConfigDict
 from avssl.console import say
 from avssl.data.feed import DeviceFeed
 from avssl.data.pipeline import evaluation_batches
+from avssl.data.reader import BatchReader
 from avssl.data.record import Source
 from avssl.objectives.base import Outputs, Owned
 from avssl.train.mesh import batch_sharding, path_name, place_on_mesh
@@ -37,6 +38,7 @@ class Refresher:
     indices: np.ndarray  # of the records that are trained on
     mesh: Mesh
     shardings: Any
+    reader: BatchReader | None = None  # of the training batches, to share its cache
     compiled: dict[tuple[bool | str, ...], Callable[..., Any]] = dataclasses.field(
         default_factory=dict
     )
@@ -89,6 +91,7 @@ class Refresher:
             seed=self.config.seed + step if draws else 0,
             host=jax.process_index(),
             num_hosts=jax.process_count(),
+            reader=self.reader,
         )
         place = place_on_mesh(self.mesh)
         variables = state.variables()
@@ -119,7 +122,11 @@ class Refresher:
         key = jax.random.fold_in(
             purpose_key(jax.random.key(self.config.seed), f"refresh {name}"), step
         )
-        old = Owned(state.params["objectives"][name], state.memory[name])
+        old = Owned(
+            state.params["objectives"][name],
+            state.memory[name],
+            state.batch_stats["objectives"][name],
+        )
         new = objective.refresh(old, kept, seen, step, key)
         state = dataclasses.replace(
             state,

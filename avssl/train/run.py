@@ -133,7 +133,9 @@ def train(
                     log=write,
                     faults=Faults(config.data.max_bad_fraction, pipeline.names_of),
                     stop_requested=preemption.requested,
-                    refresh=Refresher(stage, config, source, indices, setup.mesh, setup.shardings),
+                    refresh=Refresher(
+                        stage, config, source, indices, setup.mesh, setup.shardings, pipeline.reader
+                    ),
                 )
                 try:
                     state = loop.run(state)

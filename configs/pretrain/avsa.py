@@ -1,10 +1,10 @@
 """Audio-visual spatial alignment (AVSA), YT-360: R(2+1)D-18, Conv2D-10, four viewpoints of 112 px.
 
-Morgado, Li & Vasconcelos 2020 (NeurIPS; code pedro-morgado/AVSpatialAlignment). Constants read in that code: 8
-frames at 16 fps, 1 s of first-order ambisonics at 24 kHz, mel spectrograms of 128 bands, Adam 1e-4, weight decay
-1e-5, constant; 50 epochs of instance discrimination with one viewpoint, then alignment. The official stages are
-two runs with 112 and 28 clips a batch; here both are one run of 28 clips. Stated for 88,700 clips of 10 s (not
-verified), two draws a clip and epoch.
+Morgado, Li & Vasconcelos 2020 (NeurIPS; code pedro-morgado/AVSpatialAlignment). Constants read in that code:
+8 frames at 16 fps, 1 s of first-order ambisonics at 24 kHz, mel spectrograms of 128 bands, Adam 1e-4, weight
+decay 1e-5, constant; 50 epochs of instance discrimination with one viewpoint, then alignment for 50. The
+official stages are two runs with 112 and 28 clips a batch; here both are one run of 32. The number of clips
+(88,700 of 10 s) is not verified; two draws a clip and epoch.
 
   avssl pretrain --config configs/pretrain/avsa.py --workdir runs/avsa --config.data.source=tfds:data/yt360
 

@@ -1,9 +1,9 @@
 """Audio-visual temporal synchronisation (AVTS), Kinetics: MC3-18 and a VGG-like sound network.
 
-Korbar, Tran & Torresani 2018 (arXiv 1807.00230). There is no official code, and no constant but the margin and
-the kinds of negatives is verified: 25 frames of 224 px and one second of sound, 40 mel bands, SGD with momentum
-0.9, 0.01, 64 clips a batch; easy negatives for 50 of 90 epochs, then half of them hard. Here the rate falls along
-a cosine where the paper divides it when the loss stands still.
+Korbar, Tran & Torresani 2018 (arXiv 1807.00230). There is no official code, and none of these constants is
+verified: 25 frames of 224 px and one second of sound, 40 mel bands, SGD with momentum 0.9, 0.01, 64 clips a
+batch; easy negatives for 50 of 90 epochs, then half of them hard. Here the rate falls along a cosine where the
+paper divides it when the loss stands still.
 
   avssl pretrain --config configs/pretrain/avts.py --workdir runs/avts --config.data.source=tfds:data/kinetics
 

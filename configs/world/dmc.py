@@ -15,5 +15,7 @@ def get_config(variant: str = ""):
     config.eval.data = "world:pairs@train"
     config.eval.test_data = "world:pairs@test"
     config.encoders.video.strides = (2, 1, 1)
-    config.objectives = dict(dmc=dict(weight=1.0, form="simplified", video_clusters=3, audio_clusters=2, channels=128))
+    config.objectives = dict(
+        dmc=dict(weight=1.0, form="simplified", video_clusters=3, audio_clusters=2, channels=128)
+    )
     return variant_of(config, variant)

@@ -11,7 +11,7 @@ from avssl.models import torch_names
 from avssl.models.registry import ENCODERS
 from avssl.models.torch_names import to_torch
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("float64", "compiled_in_a_hurry")
 
 WIDTHS, BLOCKS = (4, 6, 8, 5), (2, 1, 1, 1)
 CLIP, SPECTROGRAM = (2, 5, 24, 20, 3), (2, 37, 50, 1)
@@ -20,6 +20,14 @@ VIDEO = {
     "r3d_18": {"factored": False, "time_kernels": (3, 3, 3, 3)},
     "mc3_18": {"factored": False, "time_kernels": (3, 1, 1, 1)},
 }
+
+
+@pytest.fixture
+def compiled_in_a_hurry():
+    """These inputs are small: compiling is what takes time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def conv(x, weight, *strides):
@@ -150,8 +158,9 @@ def test_norms_of_xdc():
             np.testing.assert_allclose(after[f"{key}.{kind}"], blended, rtol=1e-7, atol=1e-10)
 
 
-@pytest.mark.parametrize("strides", [(1, 2, 2, 2), (1, 2, 2, 1)])
-@pytest.mark.parametrize("frequency_first", [False, True])
+@pytest.mark.parametrize(
+    ("strides", "frequency_first"), [((1, 2, 2, 2), True), ((1, 2, 2, 1), False)]
+)
 def test_resnet_on_a_spectrogram_is_torchvisions(strides, frequency_first):
     encoder, variables = encoder_and_variables("resnet18_audio", SPECTROGRAM, strides=strides)
     features = apply(encoder, variables, x := drawn_input(SPECTROGRAM))

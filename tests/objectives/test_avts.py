@@ -1,0 +1,77 @@
+"""AVTS: what each stage reads, and how easy and hard negatives weigh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.data.views import AudioView, VideoView
+from avssl.errors import UsageError
+from avssl.objectives import build_objective
+
+VIEWS = {
+    "video": VideoView(),
+    "audio": AudioView(),
+    "audio_shifted": AudioView(shift_seconds=(2.5, 8.0)),
+}
+
+
+def at_step(step: int, **keys):
+    return build_objective("avts", {"weight": 1.0, **keys}, 100, step)
+
+
+def test_the_shifted_sound_is_not_even_decoded_before_its_stage():
+    easy, hard = at_step(399, hard_from_step=400), at_step(400, hard_from_step=400)
+    assert "audio_shifted" not in easy.views(VIEWS)
+    assert "audio_shifted" in hard.views(VIEWS)
+    assert [read.view for read in easy.reads()] == ["video", "audio"]
+    assert [read.view for read in hard.reads()] == ["video", "audio", "audio_shifted"]
+    assert at_step(0).is_hard
+    assert not at_step(10**9, hard_fraction=0.0).is_hard
+
+
+def test_a_view_that_is_not_shifted_is_refused():
+    with pytest.raises(UsageError, match="shift_seconds"):
+        at_step(0).views({**VIEWS, "audio_shifted": AudioView()})
+
+
+def batch_of(size: int):
+    present = jnp.ones(size, bool)
+    return {
+        "index": jnp.arange(size),
+        "row": jnp.arange(size),
+        "step": jnp.zeros((), jnp.int32),
+        "present": dict.fromkeys(VIEWS, present),
+    }
+
+
+def loss_of(outputs, batch, step=10, **keys):
+    objective = at_step(step, margin=1.0, **keys)
+    return objective.apply(
+        {"params": {}}, outputs, batch, train=True, rngs={"draw": jax.random.key(0)}
+    )
+
+
+def test_half_of_the_weight_is_on_positives_and_the_rest_is_shared():
+    """Positives at distance 0, easy negatives beyond the margin, hard ones on the picture itself."""
+    video = jnp.eye(4, 8)
+    outputs = {"video": video, "audio": video, "shifted": video + 1e-3 * jnp.eye(4, 8, 4)}
+    outcome = loss_of(outputs, batch_of(4))
+    # (1/2) 0 + (1/4) 0 + (1/4) (1 - 0)^2, as a hard negative lies at no distance.
+    np.testing.assert_allclose(outcome.loss, 0.25, atol=2e-3)
+    np.testing.assert_allclose(outcome.metrics["in_sync_top1"], 1.0)
+    np.testing.assert_allclose(
+        loss_of(outputs, batch_of(4), hard_fraction=1.0).loss, 0.5, atol=2e-3
+    )
+    easy = {name: outputs[name] for name in ("video", "audio")}
+    np.testing.assert_allclose(loss_of(easy, batch_of(4), hard_fraction=0.0).loss, 0.0, atol=1e-6)
+
+
+def test_rows_without_room_for_a_shift_have_no_hard_negative():
+    video = jnp.eye(4, 8)
+    outputs = {"video": video, "audio": video, "shifted": video}
+    batch = batch_of(4)
+    batch["present"]["audio_shifted"] = jnp.zeros(4, bool)
+    outcome = loss_of(outputs, batch)
+    np.testing.assert_allclose(outcome.loss, 0.0, atol=1e-6)
+    assert outcome.metrics["num_negatives"] == 4

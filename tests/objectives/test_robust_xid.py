@@ -1,0 +1,72 @@
+"""Robust-xID: warm-up, what its memory holds after a step, and that doubtful pairs weigh less."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from avssl.objectives import build_objective
+
+SIZE, DIM = 8, 6
+
+
+def outputs_of(seed: int = 0):
+    """Row 0 is a faulty pair: its sound points away from its picture."""
+    random = np.random.default_rng(seed)
+    video = random.standard_normal((SIZE, DIM))
+    audio = video + 0.1 * random.standard_normal((SIZE, DIM))
+    audio[0] = -video[0]
+    outputs = {"video": video, "audio": audio, "video_target": video, "audio_target": audio}
+    return {name: jnp.asarray(array, jnp.float32) for name, array in outputs.items()}
+
+
+def run(outputs, memory=None, step=0, train=True, **keys):
+    objective = build_objective(
+        "robust_xid", {"weight": 1.0, "projection": (DIM,), **keys}, 100, step
+    )
+    batch = {
+        "index": jnp.arange(SIZE),
+        "step": jnp.asarray(step, jnp.int32),
+        "present": {"video": jnp.ones(SIZE, bool), "audio": jnp.ones(SIZE, bool)},
+    }
+    if memory is None:
+        memory = {"statistics": objective.fresh_statistics()}
+        if objective.queue_rows:
+            memory["queue"] = objective.empty_queue()
+    outcome, updated = objective.apply(
+        {"params": {}, "memory": memory}, outputs, batch, train=train, mutable=["memory"]
+    )
+    return outcome, updated["memory"]
+
+
+def test_until_the_warm_up_ends_the_loss_is_plain_and_the_statistics_are_gathered():
+    plain, _ = run(outputs_of(), weighted=False, soft=False)
+    warm, memory = run(outputs_of(), warmup_steps=5, step=4)
+    np.testing.assert_allclose(warm.loss, plain.loss, rtol=1e-6)
+    assert memory["statistics"]["mass"] > 0
+    robust, _ = run(outputs_of(), warmup_steps=5, step=5)
+    assert abs(robust.loss - plain.loss) > 0.01
+
+
+def test_a_pair_that_disagrees_weighs_less():
+    plain, _ = run(outputs_of(), weighted=False, soft=False)
+    weighted, _ = run(outputs_of(), soft=False)
+    # The faulty pair has by far the largest loss.
+    assert weighted.loss < plain.loss
+    assert weighted.metrics["weight"] < 1
+
+
+def test_evaluation_leaves_the_memory_alone():
+    outcome, memory = run(outputs_of(), train=False, queue_rows=12)
+    assert memory["statistics"]["mass"] == 0
+    assert not memory["queue"]["present"].any()
+    assert np.isfinite(outcome.loss)
+
+
+def test_the_queue_holds_the_latest_targets_first():
+    first, second = outputs_of(1), outputs_of(2)
+    _, memory = run(first, queue_rows=12)
+    outcome, memory = run(second, memory, queue_rows=12)
+    queue = memory["queue"]
+    np.testing.assert_array_equal(queue["video"][:SIZE], second["video_target"])
+    np.testing.assert_array_equal(queue["video"][SIZE:], first["video_target"][: 12 - SIZE])
+    assert queue["present"].all()
+    assert np.isfinite(outcome.loss)
