@@ -11,6 +11,8 @@ from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.train import run
 from avssl.train.mesh import make_mesh
+from avssl.train.model import build_model
+from avssl.train.run import build_setup
 
 CONFIGS = sorted(
     str(path) for path in Path("configs").rglob("*.py") if "ablations" not in path.parts
@@ -26,12 +28,32 @@ def compiled_in_a_hurry(monkeypatch):
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+def is_large(config: str) -> bool:
+    """Deep encoders take long to compile, at any width."""
+    return Path(config).parent.name == "pretrain"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(config, marks=[pytest.mark.slow] if is_large(config) else [])
+        for config in CONFIGS
+    ],
+)
 def test_quicktest_runs_two_steps(config, tmp_path, compiled_in_a_hurry):
     command = ["pretrain", "--config", f"{config}:quicktest", "--workdir", str(tmp_path / "run")]
     assert main([*command, "--config.eval.protocols=()"]) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+@pytest.mark.parametrize("config", filter(is_large, CONFIGS))
+def test_a_large_config_fits_together(config):
+    """At full size, by shapes alone: views, encoders, heads and memory."""
+    config = resolve(load_config(config))
+    model = build_model(config)
+    setup = build_setup(config, model, jax.devices()[:1])
+    assert jax.tree.leaves(setup.abstract.params)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

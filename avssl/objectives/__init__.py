@@ -15,6 +15,7 @@ from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.supervised import Supervised
+from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -28,6 +29,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mcn": Mcn,
     "robust_xid": RobustXid,
     "supervised": Supervised,
+    "xdc": Xdc,
     "xid": Xid,
 }
 

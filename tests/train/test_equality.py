@@ -43,16 +43,17 @@ def assert_same(config, data, places):
             assert furthest(getattr(state, item), getattr(other_state, item)) < 1e-9, (name, item)
 
 
+def test_same_losses_and_parameters_everywhere(float64):
+    """All objectives in one run: each one's parameters and memory are compared by themselves."""
+    config = small_config(*OBJECTIVES)
+    assert_same(config, batches(config, NUM_STEPS), {**ONE, **MESH, **FSDP, **PMAP})
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_same_losses_and_parameters_everywhere(objective, float64):
+def test_same_losses_and_parameters_of_each_objective(objective, float64):
     config = small_config(objective)
     assert_same(config, batches(config, NUM_STEPS), {**ONE, **FSDP, **PMAP})
-
-
-def test_same_losses_and_parameters_on_a_mesh_of_whole_parameters(float64):
-    """All objectives at once: without fsdp nothing of the state is split."""
-    config = small_config(*OBJECTIVES)
-    assert_same(config, batches(config, NUM_STEPS), {**ONE, **MESH})
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):

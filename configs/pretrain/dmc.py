@@ -1,0 +1,57 @@
+"""DMC: clusters of picture and sound matched, one frame at 256 px and 5 s of sound at 16 kHz.
+
+Hu, Nie & Li 2019 (arXiv 1807.03094): 10 clusters of 16 dimensions, Adam 1e-4, SoundNet-Flickr, of which 400,000
+videos are drawn; log-mel of 64 bands, windows of 80 ms every 50 ms, 125-7500 Hz. Departures: L3-Net's encoders, with
+as many channels, in place of VGG16 and a VGGish; ImageNet statistics for the picture; batch 32 and the number of
+steps, about 100 epochs, are those of the authors' later code.
+
+  avssl pretrain --config configs/pretrain/dmc.py --workdir runs/dmc --config.data.source=tfds:data/flickr-soundnet
+
+`:simplified` is that later code's form with its constants: 2 video clusters and 1 of audio, weight decay 1e-4,
+a frame at 224 px and 1 s of sound.
+
+Expected: ESC-50 79.8 to 82.6 %, localisation cIoU about 0.67 on SoundNet-Flickr (as published, not verified).
+Measured: not run at this scale.
+"""
+
+from avssl.config import base, variant_of
+
+
+def simplified(config):
+    config.objectives.dmc.update(form="simplified", normalise=False, margin=5.0)
+    config.optimizer.weight_decay = 1e-4
+    config.views.video.update(
+        size=224, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2,
+    )  # fmt: skip
+    config.views.audio.seconds = 1.0
+    config.encoders.audio.frontend = dict(
+        name="log_mel", num_mels=64, fft_size=160, hop_seconds=0.005
+    )
+
+
+def get_config(variant: str = ""):
+    config = base()
+    config.steps = 1_250_000
+    config.batch_size = 32
+    config.precision = "bf16"
+    config.data.source = "tfds:data/flickr-soundnet@train"
+    config.data.workers = 16
+    config.data.num_records = 400_000
+    config.views.video = dict(modality="video", frames=1, fps=1.0, size=256)
+    config.views.audio = dict(modality="audio", seconds=5.0, rate=16000)
+    config.encoders.video = dict(name="l3_video", modality="video", frontend=dict(name="rgb"))
+    config.encoders.audio = dict(
+        name="l3_audio",
+        modality="audio",
+        frontend=dict(
+            name="log_mel", num_mels=64, fft_size=2048, window_samples=1280, hop_seconds=0.05,
+            min_hz=125.0, max_hz=7500.0, mel_scale="htk", power=1, floor=0.01, top_db=None,
+            std=4.342945,  # natural logarithms instead of decibels
+        ),
+    )  # fmt: skip
+    config.objectives.dmc = dict(weight=1.0)
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.schedule = "constant"
+    config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
+    return variant_of(config, variant, simplified=simplified)
