@@ -1,6 +1,7 @@
 """`avssl list`: what can be named in a config."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,18 @@ def listing(what: str, *, verbose: bool = False) -> str:
     return {"objectives": objectives, "encoders": encoders, "configs": configs}[what](verbose)
 
 
-def entry(name: str, cls: Any, fields: dict[str, Any], verbose: bool, more: str = "") -> str:
-    line = f"{name:16} {first_line(cls.__doc__)}"
+# Records that memory is shown for.
+NUM_RECORDS = 1000
+
+
+def entry(
+    name: str, width: int, cls: Any, fields: dict[str, Any], verbose: bool, more: Sequence[str] = ()
+) -> str:
+    line = f"{name:{width}} {first_line(cls.__doc__)}"
     if not verbose:
         return line
-    body = [f"    {key} = {value!r}" for key, value in fields.items()]
-    return "\n".join([line, *([f"    {more}"] if more else []), *body])
+    body = [*more, *(f"{key} = {value!r}" for key, value in fields.items())]
+    return "\n".join([line, *(f"    {text}" for text in body)])
 
 
 def first_line(text: str | None) -> str:
@@ -24,22 +31,53 @@ def first_line(text: str | None) -> str:
 def objectives(verbose: bool) -> str:
     from avssl.objectives import OBJECTIVES, objective_defaults
 
+    width = max(map(len, OBJECTIVES))
     return "\n".join(
-        entry(name, cls, objective_defaults(name), verbose, described(cls))
+        entry(name, width, cls, objective_defaults(name), verbose, described(name, cls, verbose))
         for name, cls in OBJECTIVES.items()
     )
 
 
-def described(cls: Any) -> str:
-    """The views and encoders an objective reads with its defaults."""
-    return "reads " + ", ".join(f"{r.view} by {r.encoder} ({r.mode})" for r in cls().reads())
+def described(name: str, cls: Any, verbose: bool) -> list[str]:
+    """What an objective reads with its defaults; heads and memory as its world config has them."""
+    reads = ", ".join(f"{r.view} by {r.encoder} ({r.mode})" for r in cls().reads())
+    lines = [f"reads {reads}"]
+    file = Path("configs/world") / f"{name}.py"
+    if verbose and file.exists():
+        heads, memory = parts(name, str(file))
+        lines.append(f"heads {heads or 'none'} ({file})")
+        lines.append(f"memory {memory or 'none'}" + f" ({NUM_RECORDS} records)" * bool(memory))
+    return lines
+
+
+def parts(name: str, file: str) -> tuple[str, str]:
+    """Names of the heads' modules with their numbers of parameters, and the shapes of memory."""
+    import jax
+
+    from avssl.config import resolve
+    from avssl.config_file import load_config
+    from avssl.train.model import build_model
+
+    config = resolve(load_config(file))
+    config.data.num_records = NUM_RECORDS
+    variables = jax.eval_shape(build_model(config).init, jax.random.key(0))
+    heads = ", ".join(
+        f"{head} {sum(leaf.size for leaf in jax.tree.leaves(params)):,}"
+        for head, params in variables["params"]["objectives"][name].items()
+    )
+    memory = ", ".join(
+        f"{jax.tree_util.keystr(path, simple=True, separator='/')} {list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["memory"][name])
+    )
+    return heads, memory
 
 
 def encoders(verbose: bool) -> str:
     from avssl.models.registry import ENCODERS, encoder_fields
 
+    width = max(map(len, ENCODERS))
     return "\n".join(
-        entry(name, cls, encoder_fields(cls), verbose, f"reads {cls.modality}")
+        entry(name, width, cls, encoder_fields(cls), verbose, [f"reads {cls.modality}"])
         for name, cls in ENCODERS.items()
     )
 

@@ -164,6 +164,8 @@ def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
     items = {name: abstract[name] for name in ("params", "batch_stats")}
     if any(read.mode == "ema" for read in model.reads):
         items["ema"] = abstract["params"]
+    if any(objective.heads_read_memory for objective in model.objectives.values()):
+        items["memory"] = abstract["memory"]
     return step, reader.restore(step, items)
 
 

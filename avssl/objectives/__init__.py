@@ -11,9 +11,11 @@ from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
 from avssl.objectives.cma import Cma
+from avssl.objectives.desa import Desa
 from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.robust_xid import RobustXid
+from avssl.objectives.selavi import Selavi
 from avssl.objectives.supervised import Supervised
 from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
@@ -25,9 +27,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avsa": Avsa,
     "avts": Avts,
     "cma": Cma,
+    "desa": Desa,
     "dmc": Dmc,
     "mcn": Mcn,
     "robust_xid": RobustXid,
+    "selavi": Selavi,
     "supervised": Supervised,
     "xdc": Xdc,
     "xid": Xid,

@@ -146,6 +146,9 @@ class Objective(nn.Module):
         """Whether something is recomputed from the whole data before update `step` + 1."""
         return False
 
+    # Whether `heads` look into memory in evaluation too, which is then read from the checkpoint.
+    heads_read_memory = False
+
     # Whether a refresh needs a pass over the data, and whether that pass draws windows and crops as
     # training does, or takes centre clips.
     refresh_pass = False

@@ -7,6 +7,7 @@ from flax import linen as nn
 from jax import Array, lax
 
 from avssl.errors import UsageError
+from avssl.losses.contrastive import unit_rows
 from avssl.losses.multimodal_clusters import (
     clustering_loss,
     fuse,
@@ -41,17 +42,22 @@ class Mcn(Objective):
     epoch, that is, num_records // batch_size); 0 never does. An empty cluster keeps its centroid.
     `kmeans_empty_to_zero` and `same_record_negatives` give the released behaviour.
 
+    `temperature` > 0 scales embeddings to the length 1 / sqrt(temperature), so that dot products are
+    cosines divided by it; the paper's have no fixed length (0), which wants its small learning rate.
+
     Departures. Each row is a clip of its own record, where the paper has 32 clips of each video and
-    queues 16 of them. The paper's encoders are frozen, so that it reconstructs fixed features. Here
-    they train, and their outputs are targets without gradient: else shrinking them would lower the
-    loss. `target_gradient` lets it reach the audio encoder, as released. Reconstructions
-    are at least 0, as the outputs of encoders that end in a ReLU are; what is negative elsewhere
-    stays as an error.
+    queues 16 of them. The paper reconstructs fixed video features of unit length, and the output of
+    the audio encoder. Here both encoders train: their outputs are targets of unit length (the
+    weight of 50 is one for small numbers) and without gradient, else shrinking them would lower the
+    loss. `target_gradient` lets it reach the audio encoder, and `unit_targets=False` leaves lengths
+    alone, as released. Reconstructions are at least 0, as the outputs of encoders that end in a ReLU
+    are; what is negative elsewhere stays as an error.
     """
 
     embedding_width: int = 512
     audio_gated_width: int = 512
     reconstruction_width: int = 512
+    temperature: float = 0.0
     margin: float = 0.001
     same_record_negatives: bool = False
     cluster_weight: float = 1.0
@@ -63,6 +69,7 @@ class Mcn(Objective):
     kmeans_empty_to_zero: bool = False
     reconstruction_weight: float = 50.0
     target_gradient: bool = False
+    unit_targets: bool = True
 
     def setup(self) -> None:
         self.video_head = GatedEmbedding(self.embedding_width, dtype=self.dtype)
@@ -76,13 +83,22 @@ class Mcn(Objective):
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         video = features[self.video_read].embedding
         audio = features[self.audio_read].embedding
-        outputs = {"video": self.video_head(video), "audio": self.audio_head(audio)}
+        outputs = {
+            "video": self.scaled(self.video_head(video)),
+            "audio": self.scaled(self.audio_head(audio)),
+        }
         if self.reconstruction_weight:
-            video = lax.stop_gradient(video)
-            audio = audio if self.target_gradient else lax.stop_gradient(audio)
+            video = self.target(lax.stop_gradient(video))
+            audio = self.target(audio if self.target_gradient else lax.stop_gradient(audio))
             outputs["video_error"] = self.video_decoder(outputs["video"], video, train=train)
             outputs["audio_error"] = self.audio_decoder(outputs["audio"], audio, train=train)
         return outputs
+
+    def scaled(self, embedding: Array) -> Array:
+        return unit_rows(embedding) / self.temperature**0.5 if self.temperature else embedding
+
+    def target(self, features: Array) -> Array:
+        return unit_rows(features) if self.unit_targets else features
 
     @nn.compact
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:

@@ -41,6 +41,7 @@ from avssl.objectives.labels import (
 )
 
 MARGINALS = ("uniform", "gaussian")
+MODALITIES = ("video", "audio")
 
 
 class ClusterHead(nn.Module):
@@ -116,8 +117,8 @@ class Selavi(Objective):
 
     def setup(self) -> None:
         self.check()
-        self.video_heads = self.one_head()
-        self.audio_heads = self.one_head()
+        self.video_heads = ClusterHead(**self.head_fields)
+        self.audio_heads = ClusterHead(**self.head_fields)
         heads, clusters = self.num_heads, self.num_clusters
         self.masses = self.variable("memory", "marginals", self.fresh_marginals)
         if self.online:
@@ -144,8 +145,14 @@ class Selavi(Objective):
                 f"set {key}.num_clusters to fewer, or {key}.online=true for an endless stream",
             )  # fmt: skip
 
-    def one_head(self) -> ClusterHead:
-        return ClusterHead(self.head_width, self.num_clusters, self.dropout, self.dtype)
+    @property
+    def head_fields(self) -> dict[str, Any]:
+        return {
+            "width": self.head_width,
+            "num_clusters": self.num_clusters,
+            "dropout": self.dropout,
+            "dtype": self.dtype,
+        }
 
     def fresh_marginals(self) -> Array:
         if self.marginals == "uniform":
@@ -234,7 +241,7 @@ class Selavi(Objective):
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         """Those of the first head."""
-        return {name: jnp.argmax(self.by_head(outputs[name])[0], axis=1) for name in VIEWS}
+        return {name: jnp.argmax(self.by_head(outputs[name])[0], axis=1) for name in MODALITIES}
 
     def joint(self, outputs: Outputs) -> tuple[Array, Array]:
         return self.posteriors(outputs["video"]), self.posteriors(outputs["audio"])
@@ -302,20 +309,19 @@ class Selavi(Objective):
         return {**owned.params, "audio_heads": audio_heads}
 
 
-VIEWS = ("video", "audio")
-
-
 def logits_of_head(
     objective: Selavi, params: Any, batch_stats: Any, kept: Outputs, head: Any
 ) -> tuple[Array, Array]:
     """Video and audio logits of one head for every record, with running statistics."""
+
+    module = ClusterHead(**objective.head_fields, parent=None)
 
     def of(modality: str) -> Array:
         own = jax.tree.map(
             lambda leaf: leaf[head],
             {"params": params[f"{modality}_heads"], "batch_stats": batch_stats[f"{modality}_heads"]},
         )
-        found: Any = objective.one_head().apply(own, kept[modality], train=False)
+        found: Any = module.apply(own, kept[modality], train=False)
         return found
 
     return of("video"), of("audio")

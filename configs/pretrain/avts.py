@@ -28,7 +28,7 @@ def get_config(variant: str = ""):
     config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(1.5, 8.5))
     config.encoders.video = dict(name="mc3_18", modality="video", frontend=dict(name="rgb"))
     config.encoders.audio = dict(
-        name="vggish_audio", modality="audio",
+        name="vggish_audio", modality="audio", batch_norm=True,
         frontend=dict(
             name="log_mel", num_mels=40, fft_size=1024, window_samples=480, hop_seconds=0.01,
             mean=-40.0, std=20.0,

@@ -46,7 +46,7 @@ def get_config(variant: str = ""):
         weight=1.0, embedding_width=6144, audio_gated_width=1024, reconstruction_width=1024,
         num_clusters=256, queue_rows=40960,
         restart_every_steps=9375,  # an epoch of 128 videos a batch
-        target_gradient=True,
+        target_gradient=True, unit_targets=False,
     )  # fmt: skip
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-4

@@ -11,5 +11,8 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.objectives = dict(mcn=dict(weight=1.0))
+    config.objectives = dict(
+        # 20 half batches, as in the paper.
+        mcn=dict(weight=1.0, embedding_width=128, num_clusters=32, queue_rows=640, temperature=0.1)
+    )
     return variant_of(config, variant)

@@ -1,4 +1,4 @@
-"""CMA: when positives are mined and from what, and what it takes over from a run of AVID."""
+"""CMA: when positives are mined and from what, what it takes over from AVID, and how its memory is split."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from avssl.config_file import load_config
 from avssl.errors import UsageError
 from avssl.objectives import build_objective, cma
 from avssl.objectives.base import Owned
@@ -87,10 +88,15 @@ def outcome_of(one, memory):
         "row": jnp.arange(6, dtype=jnp.int32),
         "present": {name: jnp.ones(6, bool) for name in ("video", "audio")},
     }
-    return one.apply(
-        {"memory": jax.tree.map(jnp.asarray, memory)}, outputs, batch, train=True,
-        rngs={"draw": jax.random.key(0)}, mutable=["memory"],
-    )  # fmt: skip
+
+    @jax.jit
+    def applied(memory):
+        return one.apply(
+            {"memory": memory}, outputs, batch, train=True,
+            rngs={"draw": jax.random.key(0)}, mutable=["memory"],
+        )  # fmt: skip
+
+    return applied(memory)
 
 
 def test_before_its_positives_it_is_avid():
@@ -197,3 +203,26 @@ def test_takes_heads_and_memory_by_name():
     assert fresh_memory(model.objectives, nothing) == [
         "'cma' begins with fresh memory: it is made to go on from a run of cma or avid (init_from)"
     ]
+
+
+def test_two_million_rows_split_over_the_mesh():
+    """The step for 8 devices, compiled from shapes: each holds an eighth of it all and works in place."""
+    num_records, dim, num_devices = 2_000_000, 128, 8
+    config = small_config("cma", precision="float32")
+    config.data.num_records = num_records
+    config.parallel.fsdp = num_devices
+    config.parallel.rules = load_config("configs/pretrain/cma.py").parallel.rules
+    config.batch_size = 256
+    model = build_model(config)
+    setup = build_setup(config, model)
+    abstract = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        setup.abstract,
+        setup.shardings,
+    )
+    share = 4 * num_records * (2 * dim + 32) / num_devices
+    compiled = setup.step.compile(abstract, model.example_batch, config.batch_size)
+    memory = compiled.memory_analysis()
+    assert share < memory.argument_size_in_bytes < share + 16e6
+    assert share < memory.alias_size_in_bytes
+    assert memory.temp_size_in_bytes < 64e6
