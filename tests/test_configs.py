@@ -47,7 +47,7 @@ def test_quicktest_runs_two_steps(config, tmp_path, compiled_in_a_hurry):
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
-@pytest.mark.parametrize("config", filter(is_large, CONFIGS))
+@pytest.mark.parametrize("config", [config for config in CONFIGS if is_large(config)])
 def test_a_large_config_fits_together(config):
     """At full size, by shapes alone: views, encoders, heads and memory."""
     config = resolve(load_config(config))

@@ -1,6 +1,6 @@
 """Cross-modal agreement (CMA) on the embedded world, from a finished run of `avid.py` beside it.
 
-The positive set is mined from the banks at the start and every 100 steps.
+Constants as there; the positive set is mined from the banks at the start and every 100 steps.
 
   avssl pretrain --config configs/world/cma.py --workdir runs/world-cma --config.init_from=runs/world-avid
 
@@ -15,10 +15,13 @@ from avssl.config_file import load_config
 
 
 def get_config(variant: str = ""):
-    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config = load_config(str(Path(__file__).parent / "avid.py"))
     config.objectives = dict(
-        cma=dict(weight=1.0, num_negatives=256, projection=(128, 64), refresh_every_steps=100)
-    )
+        cma=dict(
+            weight=1.0, num_negatives=256, temperature=0.2, projection=(128, 64),
+            refresh_every_steps=100,
+        )
+    )  # fmt: skip
     return variant_of(config, variant, quicktest=quicktest)
 
 
