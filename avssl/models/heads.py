@@ -1,11 +1,14 @@
 """Projection heads."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from avssl.models.draws import RowDropout
 from avssl.models.norm import BatchNorm
 from avssl.models.precision import parameter_dtype
 
@@ -33,3 +36,27 @@ class ProjectionMLP(nn.Module):
                     x = BatchNorm(dtype=self.dtype, name=f"norm{layer}")(x, train=train)
                 x = nn.relu(x)
         return x
+
+
+class ClusterHead(nn.Module):
+    """SeLaVi's (`MLPv2`): dropout, linear without bias, BatchNorm, ReLU, dropout, linear.
+
+    Asano et al. 2020 (arXiv 2006.13662): width 512, dropout 0.3, one output per cluster.
+    """
+
+    width: int
+    num_clusters: int
+    dropout: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b c"], rows: Int[Array, "b"] | None = None, *, train: bool
+    ) -> Float[Array, "b k"]:
+        held = parameter_dtype(self.dtype)
+        dense = functools.partial(nn.Dense, dtype=self.dtype, param_dtype=held)
+        x = RowDropout(self.dropout)(x, train=train, rows=rows)
+        x = dense(self.width, use_bias=False, name="linear1")(x)
+        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        x = RowDropout(self.dropout)(x, train=train, rows=rows)
+        return dense(self.num_clusters, name="linear2")(x)

@@ -9,7 +9,7 @@ from jax import Array
 
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
-from avssl.losses.contrastive import unit_rows
+from avssl.losses.contrastive import negative_mask, unit_rows
 from avssl.losses.soft_clusters import (
     center_distances,
     cluster_cosines,
@@ -23,6 +23,7 @@ from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
 from avssl.objectives.pairs import pairs_of_batch
 
 FORMS = ("projected", "simplified")
+COUNTS = ("num_clusters", "num_routings", "video_clusters", "audio_clusters", "num_iterations")
 
 
 class SharedProjections(nn.Module):
@@ -51,7 +52,8 @@ class Dmc(Objective):
     form `projected`, the paper's: `num_clusters` 10 with projections to `width` 16 that pictures and
     sounds share (so that their maps need equally many channels), 3 routings; score = sum over
     clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right), the
-    wrong pair being the picture with another clip's sound.
+    wrong pair being the picture with another clip's sound, or with each of the batch
+    (`all_negatives`, which is no more work and a steadier gradient).
 
     form `simplified`, the authors' later code: a linear layer per modality at each position, soft
     k-means with `video_clusters` 2 and `audio_clusters` 1 (for one source: it and the background),
@@ -63,17 +65,18 @@ class Dmc(Objective):
     the first distances lie far beyond the margin, and wrong pairs teach nothing until the right ones
     have shrunk. All frames of a clip are clustered together, where both codes see one.
 
-    In evaluation `heads` also gives, in cells of the video encoder's map and averaged over its
-    frames, `video_maps` [batch, k, height, width], the assignment to the video cluster of each audio
-    cluster, and `video_map` [batch, height, width], where any sound comes from: for the simplified
-    form the largest of the maps, for the projected one the map of the cluster whose two centers
-    agree best.
+    In evaluation `heads` also gives maps in 0..1, in cells of the video encoder's map and averaged over
+    its frames. `video_maps` [batch, k, height, width]: of the projected form the assignment to each
+    cluster, those whose two centers agree best first; of the simplified one, for each audio cluster,
+    the assignment to its nearest video cluster. `video_map` [batch, height, width], where any sound
+    comes from: the first of them, or the largest at each position.
     """
 
     form: str = "projected"
     num_clusters: int = 10
     width: int = 16
     num_routings: int = 3
+    all_negatives: bool = False
     video_clusters: int = 2
     audio_clusters: int = 1
     sharpness: float = 30.0
@@ -84,7 +87,7 @@ class Dmc(Objective):
 
     def setup(self) -> None:
         if self.projected:
-            self.clusters = SharedProjections(
+            self.shared_projections = SharedProjections(
                 self.num_clusters, self.width, self.num_routings, self.dtype
             )
         else:
@@ -98,6 +101,9 @@ class Dmc(Objective):
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         if self.form not in FORMS:
             raise unknown("form of objective 'dmc'", self.form, FORMS)
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise UsageError(f"objectives.dmc.{name} must be at least 1")
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
@@ -131,7 +137,7 @@ class Dmc(Objective):
     def clustered(self, vectors: Array, modality: str) -> tuple[Array, Array]:
         """Centers [batch, k, d] and assignment [batch, k, positions]."""
         if self.projected:
-            return self.clusters(vectors)
+            return self.shared_projections(vectors)
         layer = self.video_layer if modality == "video" else self.audio_layer
         vectors = layer(vectors)
         if self.normalise:
@@ -148,25 +154,33 @@ class Dmc(Objective):
     ) -> Outputs:
         maps = assignment.reshape(*assignment.shape[:2], -1, *height_and_width).mean(axis=2)
         if self.projected:
-            best = jnp.argmax(cluster_cosines(audio, video), axis=1)
-            chosen = jnp.take_along_axis(maps, best[:, None, None, None], axis=1)
-            return {"video_map": chosen[:, 0], "video_maps": maps}
+            order = jnp.argsort(-cluster_cosines(audio, video), axis=1)
+            chosen = jnp.take_along_axis(maps, order[:, :, None, None], axis=1)
+            return {"video_map": chosen[:, 0], "video_maps": chosen}
         nearest = jnp.argmin(center_distances(audio, video), axis=2)
         chosen = jnp.take_along_axis(maps, nearest[:, :, None, None], axis=1)
         return {"video_map": chosen.max(axis=1), "video_maps": chosen}
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        present = self.both_present(batch)
+        if self.projected and self.all_negatives:
+            scores = self.similarity(outputs["video"], outputs["audio"])
+            usable = negative_mask(batch["index"], present)
+            right = jnp.broadcast_to(jnp.diagonal(scores)[:, None], scores.shape)
+            return self.max_margin(right.ravel(), scores.ravel(), usable.ravel())
+        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], present)
         video, audio = outputs["video"][pairs.video], outputs["audio"][pairs.audio]
-        if not self.projected:
-            distance = self.distances(video, audio)
-            return Outcome(
-                *contrastive_distance_loss(
-                    distance, pairs.corresponds, margin=self.margin, present=pairs.usable
-                )
+        if self.projected:
+            right, wrong = jnp.split(self.row_similarity(video, audio), 2)
+            return self.max_margin(right, wrong, jnp.split(pairs.usable, 2)[1])
+        distance = self.distances(video, audio)
+        return Outcome(
+            *contrastive_distance_loss(
+                distance, pairs.corresponds, margin=self.margin, present=pairs.usable
             )
-        right, wrong = jnp.split(self.row_similarity(video, audio), 2)
-        usable = jnp.split(pairs.usable, 2)[1]
+        )
+
+    def max_margin(self, right: Array, wrong: Array, usable: Array) -> Outcome:
         margin = float(self.num_clusters)
         return Outcome(*max_margin_loss(right, wrong, margin=margin, present=usable))
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array, lax
 
+from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.contrastive import unit_rows
 from avssl.losses.multimodal_clusters import (
@@ -40,10 +41,12 @@ class Mcn(Objective):
     centroid. The first half of each batch goes to the queue, `queue_rows` being a multiple of that.
     Centroids start as rows of the first batch, and anew every `restart_every_steps` (released: every
     epoch, that is, num_records // batch_size); 0 never does. An empty cluster keeps its centroid.
-    `kmeans_empty_to_zero` and `same_record_negatives` give the released behaviour.
+    Until `cluster_from_step` (0 in the paper) the clustering loss does not count, which would make one
+    cluster of embeddings that still lie close together. `kmeans_empty_to_zero` and
+    `same_record_negatives` give the released behaviour.
 
-    `temperature` > 0 scales embeddings to the length 1 / sqrt(temperature), so that dot products are
-    cosines divided by it; the paper's have no fixed length (0), which wants its small learning rate.
+    `normalise` scales embeddings to the length 1 / sqrt(temperature), so that dot products are cosines
+    divided by it; the paper's have no fixed length, which wants its small learning rate.
 
     Departures. Each row is a clip of its own record, where the paper has 32 clips of each video and
     queues 16 of them. The paper reconstructs fixed video features of unit length, and the output of
@@ -57,10 +60,12 @@ class Mcn(Objective):
     embedding_width: int = 512
     audio_gated_width: int = 512
     reconstruction_width: int = 512
-    temperature: float = 0.0
+    normalise: bool = False
+    temperature: float = 0.1
     margin: float = 0.001
     same_record_negatives: bool = False
     cluster_weight: float = 1.0
+    cluster_from_step: int = 0
     num_clusters: int = 64
     queue_rows: int = 2048
     refit_every_steps: int = 20
@@ -80,6 +85,12 @@ class Mcn(Objective):
             self.video_decoder = Reconstruction(self.reconstruction_width, dtype=self.dtype)
             self.audio_decoder = Reconstruction(self.reconstruction_width, dtype=self.dtype)
 
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        for name in ("num_clusters", "queue_rows", "refit_every_steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"objectives.mcn.{name} must be at least 1")
+        return super().views(table)
+
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         video = features[self.video_read].embedding
         audio = features[self.audio_read].embedding
@@ -95,7 +106,7 @@ class Mcn(Objective):
         return outputs
 
     def scaled(self, embedding: Array) -> Array:
-        return unit_rows(embedding) / self.temperature**0.5 if self.temperature else embedding
+        return unit_rows(embedding) / self.temperature**0.5 if self.normalise else embedding
 
     def target(self, features: Array) -> Array:
         return unit_rows(features) if self.unit_targets else features
@@ -115,7 +126,8 @@ class Mcn(Objective):
         clustering = clustering_loss(
             embeddings, present, centroids=centroids, labels=labels, margin=self.margin
         )
-        loss = contrast + self.cluster_weight * clustering
+        counts = (batch["step"] >= self.cluster_from_step).astype(clustering.dtype)
+        loss = contrast + self.cluster_weight * counts * clustering
         metrics |= {"contrastive_loss": contrast, "clustering_loss": clustering}
         if self.reconstruction_weight:
             errors = {name: outputs[f"{name}_error"] for name in MODALITIES}
@@ -145,7 +157,7 @@ class Mcn(Objective):
                 f"objectives.mcn.queue_rows to a multiple of that, not {self.queue_rows}"
             )
         # No row has been clustered yet, or it is time to begin anew.
-        restart = ~jnp.any(centroids.value != 0)
+        restart = ~jnp.any(centroids.value != 0) | (step == self.cluster_from_step)
         if self.restart_every_steps:
             restart = restart | (step % self.restart_every_steps == 0)
         # Whether the queue is full shows in its rows; released, a flag beside it keeps it so.

@@ -9,12 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh
-from jax.typing import DTypeLike
-from jaxtyping import Float, Int
 
 from avssl.errors import UsageError, unknown
-from avssl.losses.self_labelling import alignment_cost, head_groups, multi_head_loss, solve_steps
+from avssl.losses.self_labelling import head_groups, multi_head_loss, solve_steps
 from avssl.losses.sinkhorn import (
     empty_queue,
     gaussian_marginal,
@@ -22,13 +19,10 @@ from avssl.losses.sinkhorn import (
     match_popularity,
     online_sinkhorn,
     push,
-    sinkhorn,
     uniform_marginal,
 )
-from avssl.models.draws import RowDropout
 from avssl.models.features import Features
-from avssl.models.norm import BatchNorm
-from avssl.models.precision import parameter_dtype
+from avssl.models.heads import ClusterHead
 from avssl.objectives.alignment import best_permutation, permute_outputs
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Owned, Read
 from avssl.objectives.labels import (
@@ -37,32 +31,11 @@ from avssl.objectives.labels import (
     mesh_of,
     require_records,
     size_metrics,
-    whole,
 )
+from avssl.objectives.solving import Solver
 
 MARGINALS = ("uniform", "gaussian")
 MODALITIES = ("video", "audio")
-
-
-class ClusterHead(nn.Module):
-    """`MLPv2` of the released code: dropout, linear without bias, BatchNorm, ReLU, dropout, linear."""
-
-    width: int
-    num_clusters: int
-    dropout: float
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "b c"], rows: Int[Array, "b"] | None = None, *, train: bool
-    ) -> Float[Array, "b k"]:
-        held = parameter_dtype(self.dtype)
-        dense = functools.partial(nn.Dense, dtype=self.dtype, param_dtype=held)
-        x = RowDropout(self.dropout)(x, train=train, rows=rows)
-        x = dense(self.width, use_bias=False, name="linear1")(x)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
-        x = RowDropout(self.dropout)(x, train=train, rows=rows)
-        return dense(self.num_clusters, name="linear2")(x)
 
 
 class Selavi(Objective):
@@ -173,14 +146,14 @@ class Selavi(Objective):
         """Logits [batch, heads x clusters]; `video_calm` without dropout, for the labels of a stream."""
         video = features[self.video_read].embedding
         audio = features[self.audio_read].embedding
-        outputs = {
-            "video": self.logits(self.video_heads, video, batch["row"], train=train),
-            "audio": self.logits(self.audio_heads, audio, batch["row"], train=train),
-        }
+        outputs = {}
         if self.online:
+            # First: the others move the running statistics.
             calm = functools.partial(self.logits, rows=batch["row"], train=False)
             outputs["video_calm"] = calm(self.video_heads, jax.lax.stop_gradient(video))
             outputs["audio_calm"] = calm(self.audio_heads, jax.lax.stop_gradient(audio))
+        outputs["video"] = self.logits(self.video_heads, video, batch["row"], train=train)
+        outputs["audio"] = self.logits(self.audio_heads, audio, batch["row"], train=train)
         return outputs
 
     def logits(self, heads: ClusterHead, embedding: Array, rows: Array, *, train: bool) -> Array:
@@ -220,7 +193,7 @@ class Selavi(Objective):
         """Labels [batch, heads] over the batch and the queue, which the batch then enters."""
         present = self.both_present(batch)
         posterior = jax.lax.stop_gradient(
-            log_joint_posterior(
+            jax.vmap(log_joint_posterior)(
                 self.by_head(outputs["video_calm"]), self.by_head(outputs["audio_calm"])
             )
         )
@@ -284,95 +257,29 @@ class Selavi(Objective):
         number = self.solves().index(step)
         kept = {**kept, "present": kept["present"] & seen}
         owned = owned.replace(memory=dict(owned.memory))
+        solver = self.solver(kept)
         if number == 0 and self.align:
-            owned = owned.replace(params=self.aligned(owned, kept))
+            owned = owned.replace(params=self.aligned(solver, owned, kept))
         for head in self.heads_of_solve(number):
-            owned.memory.update(
-                solve(
-                    self, owned.params, owned.batch_stats, owned.memory, kept, head,
-                    mesh=mesh_of(kept["video"]),
-                )  # fmt: skip
-            )
+            owned.memory.update(solver.solve(owned, kept, head))
         return owned
 
-    def aligned(self, owned: Owned, kept: Outputs) -> Any:
+    def solver(self, kept: Outputs) -> Solver:
+        return Solver(
+            ClusterHead(**self.head_fields, parent=None),
+            self.sharpness,
+            self.marginals == "gaussian",
+            self.released_matching,
+            mesh_of(kept["video"]),
+        )
+
+    def aligned(self, solver: Solver, owned: Owned, kept: Outputs) -> Any:
         """The parameters with the outputs of each audio head in the order of its video head."""
-        mesh = mesh_of(kept["video"])
         last = owned.params["audio_heads"]["linear2"]
         moved = []
         for head in range(self.num_heads):
-            cost = head_distance(self, owned.params, owned.batch_stats, kept, head, mesh=mesh)
-            order = best_permutation(cost)
+            order = best_permutation(solver.distances(owned, kept, head))
             moved.append(permute_outputs(jax.tree.map(lambda leaf, h=head: leaf[h], last), order))
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *moved)
         audio_heads = {**owned.params["audio_heads"], "linear2": stacked}
         return {**owned.params, "audio_heads": audio_heads}
-
-
-def logits_of_head(
-    objective: Selavi, params: Any, batch_stats: Any, kept: Outputs, head: Any
-) -> tuple[Array, Array]:
-    """Video and audio logits of one head for every record, with running statistics."""
-
-    module = ClusterHead(**objective.head_fields, parent=None)
-
-    def of(modality: str) -> Array:
-        own = jax.tree.map(
-            lambda leaf: leaf[head],
-            {"params": params[f"{modality}_heads"], "batch_stats": batch_stats[f"{modality}_heads"]},
-        )
-        found: Any = module.apply(own, kept[modality], train=False)
-        return found
-
-    return of("video"), of("audio")
-
-
-@functools.partial(jax.jit, static_argnames=("objective", "mesh"))
-def head_distance(
-    objective: Selavi, params: Any, batch_stats: Any, kept: Outputs, head: Any, *, mesh: Mesh | None
-) -> Array:
-    """How far apart each video cluster and each audio cluster of a head are."""
-    video, audio = logits_of_head(objective, params, batch_stats, kept, head)
-    video, audio = jax.nn.softmax(video), jax.nn.softmax(audio)
-    return whole(alignment_cost(video, audio, present=kept["present"]), mesh)
-
-
-@functools.partial(jax.jit, static_argnames=("objective", "mesh"))
-def solve(
-    objective: Selavi,
-    params: Any,
-    batch_stats: Any,
-    memory: Mapping[str, Any],
-    kept: Outputs,
-    head: Any,
-    *,
-    mesh: Mesh | None,
-) -> dict[str, Array]:
-    """The memory with new labels of one head."""
-    present = kept["present"]
-    posterior = log_joint_posterior(
-        *logits_of_head(objective, params, batch_stats, kept, head)
-    )
-    marginals, labels = memory["marginals"], memory["labels"]
-    masses = marginals[head]
-    if objective.marginals == "gaussian":
-        masses = match_popularity(
-            masses, posterior, present=present, released=objective.released_matching
-        )
-    found = sinkhorn(posterior, masses, present=present, sharpness=objective.sharpness)
-    new, old = found["labels"][: len(labels)], labels[:, head]
-    both = jnp.maximum(jnp.sum(new >= 0), 1)
-    changed = jnp.sum((new >= 0) & (new != old)) / both
-    sizes = cluster_sizes(new, objective.num_clusters)
-    return {
-        "labels": labels.at[:, head].set(new),
-        "marginals": marginals.at[head].set(masses.astype(marginals.dtype)),
-        **whole(
-            {
-                "sizes": memory["sizes"].at[head].set(sizes),
-                "cost": memory["cost"].at[head].set(found["cost"].astype(memory["cost"].dtype)),
-                "changed": memory["changed"].at[head].set(changed.astype(memory["cost"].dtype)),
-            },
-            mesh,
-        ),
-    }

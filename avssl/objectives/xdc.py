@@ -55,7 +55,8 @@ class Xdc(Objective):
 
     As recalled, not verified: the reset, the sizes, and how often. Unknown, and choices: features of unit
     length before k-means (`normalise`); every cluster counts alike (`balanced`), as DeepCluster's sampling
-    does, so that a dominant cluster is not all there is to learn; and the first clustering only after
+    does, so that a dominant cluster is not all there is to learn; kernels of classifiers that start with a
+    deviation of 0.01, DeepCluster's, since features of any scale must not begin as certainties; and the first clustering only after
     `norm_warmup_steps` batches, which teach nothing but the encoders' running statistics (SeLaVi's warm-up),
     as features under initial ones are not what is trained.
 
@@ -77,7 +78,12 @@ class Xdc(Objective):
     def setup(self) -> None:
         self.check()
         self.predict = {
-            head: nn.Dense(self.num_clusters, dtype=self.dtype, param_dtype=self.dtype)
+            head: nn.Dense(
+                self.num_clusters,
+                dtype=self.dtype,
+                param_dtype=self.dtype,
+                kernel_init=nn.initializers.normal(0.01),
+            )
             for head in self.teachers
         }
         rows, clusters = (self.num_records,), (self.num_clusters,)
@@ -120,9 +126,7 @@ class Xdc(Objective):
         return tuple(sorted(set(self.teachers.values())))
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return self.logits(
-            features[self.video_read].embedding, features[self.audio_read].embedding
-        )
+        return self.logits(features[self.video_read].embedding, features[self.audio_read].embedding)
 
     def logits(self, video: Array, audio: Array) -> Outputs:
         return {

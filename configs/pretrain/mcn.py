@@ -1,9 +1,10 @@
 """MCN: multimodal clustering of video and sound, 16 frames at 224 px and 10 s of sound at 16 kHz.
 
-Chen, Rouditchenko et al. 2021 (arXiv 2104.12671) on HowTo100M: 4096 pairs a batch (32 clips of each of 128 videos),
-Adam 1e-4, cosine after 5000 steps of warm-up, 30 epochs, embeddings of 6144, 256 clusters, a queue of 20 half
-batches. The paper's video features come from two frozen networks (ResNet-152 and ResNeXt-101); here R(2+1)D-18 is
-trained along, and there is no text yet. The queue takes 1.0 GB in float32, split over `parallel.fsdp`.
+Chen, Rouditchenko et al. 2021 (arXiv 2104.12671) on HowTo100M: 4096 pairs a batch (32 clips of each of 128
+videos), Adam 1e-4, cosine after 5000 steps of warm-up, 30 epochs, embeddings of 6144, 256 clusters, a queue of
+20 half batches. Departures: the paper's video features come from two frozen networks (ResNet-152 and
+ResNeXt-101), where R(2+1)D-18 is trained along; no pre-emphasis; no text yet. The queue takes 1.0 GB in
+float32, split over `parallel.fsdp`.
 
   avssl pretrain --config configs/pretrain/mcn.py --workdir runs/mcn --config.data.source=tfds:data/howto100m
 
@@ -36,7 +37,7 @@ def get_config(variant: str = ""):
     config.encoders.audio = dict(
         name="resdavenet",
         modality="audio",
-        # 25 ms every 10 ms. Decibels below the loudest point of a clip, less the pre-emphasis.
+        # 25 ms every 10 ms, in a transform of 512 where the released code has 400.
         frontend=dict(
             name="log_mel", num_mels=40, fft_size=512, window_samples=400, hop_seconds=0.01,
             min_hz=20.0,

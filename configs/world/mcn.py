@@ -12,7 +12,10 @@ from avssl.config_file import load_config
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
     config.objectives = dict(
-        # 20 half batches, as in the paper.
-        mcn=dict(weight=1.0, embedding_width=128, num_clusters=32, queue_rows=640, temperature=0.1)
-    )
+        mcn=dict(
+            weight=1.0, embedding_width=128, num_clusters=32, normalise=True, temperature=0.1,
+            queue_rows=640,  # 20 half batches, as in the paper
+            cluster_from_step=400, restart_every_steps=200,
+        ),
+    )  # fmt: skip
     return variant_of(config, variant)

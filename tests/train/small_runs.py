@@ -1,17 +1,23 @@
 """Runs of a few steps on made-up batches, on any devices: no files, no pipeline."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from avssl.config import ConfigDict, base, resolve
+from avssl.objectives import OBJECTIVES, objective_defaults
 from avssl.train.bench import random_batch
+from avssl.train.mesh import batch_sharding
 from avssl.train.model import build_model
-from avssl.train.run import build_setup, fresh_state
+from avssl.train.refresh import Refresher, outputs_of
+from avssl.train.run import Setup, build_setup, fresh_state
+from avssl.train.state import TrainState
 
 BATCH_SIZE = 16
 NUM_RECORDS = 40
+# For objectives that cluster all records, which then happens before the first step.
+SMALLER = {"num_clusters": 8, "num_heads": 2, "head_width": 16, "norm_warmup_steps": 0}
 
 
 def small_config(
@@ -50,7 +56,9 @@ def small_config(
         frontend=dict(name="log_mel", num_mels=8, fft_size=256, mean=-40.0, std=20.0),
     )  # fmt: skip
     for name in objectives:
-        config.objectives[name] = dict(weight=1.0)
+        keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
+        smaller = {key: value for key, value in SMALLER.items() if key in keys}
+        config.objectives[name] = dict(weight=1.0, **smaller)
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = (
         0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
@@ -82,13 +90,38 @@ def train(config: ConfigDict, data: list[Any], num_devices: int) -> tuple[np.nda
     """(the loss of each step, the final state on the host) on the first `num_devices` devices."""
     model = build_model(config)
     setup = build_setup(config, model, jax.devices()[:num_devices])
-    state = fresh_state(setup)
+    state = started(setup)
     step = setup.step.compile(state, model.example_batch, config.batch_size)
     losses = []
     for batch in data:
         state, logs = step(state, setup.step.place(batch))
         losses.append(np.asarray(logs["loss"]))
     return np.array(losses), jax.device_get(state)
+
+
+def started(setup: Setup) -> TrainState:
+    """The initial state; objectives that wait for a pass over the data get noise of every record instead."""
+    state, nothing = fresh_state(setup), np.zeros(0)
+    refresher = Refresher(
+        setup.model, setup.config, cast(Any, None), nothing, setup.mesh, setup.shardings
+    )
+    rows = -(-NUM_RECORDS // setup.mesh.size) * setup.mesh.size
+    generator = np.random.default_rng(0)
+
+    def noise(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        made = generator.normal(size=(NUM_RECORDS, *leaf.shape[1:])) + 1.0
+        missing = [(0, rows - NUM_RECORDS)] + [(0, 0)] * (made.ndim - 1)
+        return jax.device_put(np.pad(made, missing).astype(leaf.dtype), batch_sharding(setup.mesh))
+
+    for name, objective in setup.model.objectives.items():
+        if objective.refresh_pass and objective.refresh_due(0):
+            shapes = jax.eval_shape(
+                outputs_of(setup.model, [name]), state.variables(), setup.model.example_batch(2),
+                jax.random.key(0),
+            )[name]  # fmt: skip
+            seen = jax.device_put(np.arange(rows) < NUM_RECORDS, batch_sharding(setup.mesh))
+            state = refresher.refreshed(0, state, name, jax.tree.map(noise, shapes), seen)
+    return state
 
 
 def furthest(first: Any, second: Any) -> float:

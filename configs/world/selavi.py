@@ -1,0 +1,44 @@
+"""Self-labelling (SeLaVi) on the embedded world, with small encoders: 10 clusters, 2 heads.
+
+  avssl pretrain --config configs/world/selavi.py --workdir runs/world-selavi
+
+`:unbalanced` is the world whose first class is ten times as frequent as its last, with gaussian marginals:
+
+  avssl pretrain --config configs/world/selavi.py:unbalanced --workdir runs/world-selavi-unbalanced
+"""
+
+from pathlib import Path
+
+from avssl import config as shared
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.objectives = dict(
+        selavi=dict(
+            weight=1.0,
+            num_clusters=10,
+            num_heads=2,
+            head_width=128,
+            num_solves=20,
+            schedule_steps=config.steps,
+        )
+    )
+    config.eval.protocols = ("knn", "linear", "retrieval", "clustering")
+    return variant_of(config, variant, unbalanced=unbalanced, quicktest=quicktest)
+
+
+def unbalanced(config):
+    config.data.source = "world:unbalanced@train"
+    config.eval.data = "world:unbalanced@train"
+    config.eval.test_data = "world:unbalanced@test"
+    config.objectives.selavi.marginals = "gaussian"
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    # The smallest world has 32 clips.
+    config.objectives.selavi.num_clusters = 4
+    config.objectives.selavi.schedule_steps = config.steps

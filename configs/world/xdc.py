@@ -1,0 +1,27 @@
+"""Cross-modal deep clustering (XDC) on the embedded world, with small encoders.
+
+32 clusters of each modality, made anew from the features of all clips every 100 steps.
+
+  avssl pretrain --config configs/world/xdc.py --workdir runs/world-xdc
+
+Own clusters (SDC), both (MDC), those of the concatenated features (CDC): `--config.objectives.xdc.variant=sdc`.
+"""
+
+from pathlib import Path
+
+from avssl import config as shared
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.objectives = dict(xdc=dict(weight=1.0, num_clusters=32, refresh_every_steps=100))
+    config.eval.protocols = ("knn", "linear", "clustering")
+    return variant_of(config, variant, quicktest=quicktest)
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    # The smallest world has 32 clips.
+    config.objectives.xdc.num_clusters = 8

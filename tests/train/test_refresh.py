@@ -1,0 +1,31 @@
+"""Runs that recompute labels from all clips: stopped after a refresh or at one, they go on exactly."""
+
+import pytest
+
+from tests.train.command_line import assert_identical, final_state
+
+XDC = (
+    "objectives.xdc.num_clusters=4", "objectives.xdc.refresh_every_steps=3",
+    "objectives.xdc.norm_warmup_steps=1",
+)  # fmt: skip
+SELAVI = (
+    "objectives.selavi.num_clusters=4", "objectives.selavi.num_heads=2",
+    "objectives.selavi.head_width=8", "objectives.selavi.schedule_steps=8",
+    "objectives.selavi.num_solves=4", "objectives.selavi.norm_warmup_steps=1",
+)  # fmt: skip
+
+
+# XDC clusters at 1, 4 and 7; the solves of SeLaVi are at 1, 3, 4, 5, 7.
+@pytest.mark.parametrize(("keys", "stop"), [(XDC, 4), (SELAVI, 6)], ids=["xdc", "selavi"])
+def test_a_run_that_stopped_goes_on_to_the_same_bits(keys, stop, pretrain, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    keys = ("objectives.xid.weight=0", *keys)
+    assert pretrain(*keys, "steps=8", workdir=whole)[0] == 0
+    assert pretrain(*keys, f"steps={stop}", workdir=broken)[0] == 0
+    code, said, _ = pretrain(*keys, "steps=8", workdir=broken)
+    assert code == 0
+    assert f"checkpoint of step {stop}" in said
+    assert_identical(broken, whole)
+    labels = {name: x for name, x in final_state(whole)[1].items() if name.endswith("labels")}
+    assert labels
+    assert all(x.min() >= 0 and x.max() > 0 for x in labels.values())
