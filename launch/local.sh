@@ -14,7 +14,7 @@ num_processes=$1
 devices=$2
 shift 2
 # More than a process takes to notice that another is gone, and to say so (avssl/train/peers.py).
-stop_seconds=40
+stop_seconds=${AVSSL_STOP_SECONDS:-40}
 
 free_port() {
     local port
