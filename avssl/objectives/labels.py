@@ -31,7 +31,8 @@ def is_due(step: int, first: int, every: int) -> bool:
 def mesh_of(array: Array) -> Mesh | None:
     """The mesh that the rows of an array are spread over."""
     where = array.sharding
-    return where.mesh if isinstance(where, NamedSharding) else None
+    mesh = where.mesh if isinstance(where, NamedSharding) else None
+    return mesh if isinstance(mesh, Mesh) else None
 
 
 def whole(tree: Any, mesh: Mesh | None) -> Any:

@@ -160,10 +160,12 @@ class Selavi(Objective):
         """All heads of a modality at once; each has its own parameters, statistics and dropout."""
         each = nn.vmap(
             lambda head, x, rows: head(x, rows, train=train),
-            in_axes=(None, None), out_axes=1, axis_size=self.num_heads,
+            in_axes=None,  # type: ignore[arg-type]
+            out_axes=1,
+            axis_size=self.num_heads,
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "draw": True},
-        )  # fmt: skip
+        )
         return each(heads, embedding, rows).reshape(len(embedding), -1)
 
     def by_head(self, flat: Array) -> Array:
@@ -256,10 +258,10 @@ class Selavi(Objective):
         """New labels for the heads whose turn it is."""
         number = self.solves().index(step)
         kept = {**kept, "present": kept["present"] & seen}
-        owned = owned.replace(memory=dict(owned.memory))
-        solver = self.solver(kept)
+        solver, params = self.solver(kept), owned.params
         if number == 0 and self.align:
-            owned = owned.replace(params=self.aligned(solver, owned, kept))
+            params = self.aligned(solver, owned, kept)
+        owned = Owned(params, dict(owned.memory), owned.batch_stats)
         for head in self.heads_of_solve(number):
             owned.memory.update(solver.solve(owned, kept, head))
         return owned

@@ -55,10 +55,10 @@ class Xdc(Objective):
 
     As recalled, not verified: the reset, the sizes, and how often. Unknown, and choices: features of unit
     length before k-means (`normalise`); every cluster counts alike (`balanced`), as DeepCluster's sampling
-    does, so that a dominant cluster is not all there is to learn; kernels of classifiers that start with a
-    deviation of 0.01, DeepCluster's, since features of any scale must not begin as certainties; and the first clustering only after
-    `norm_warmup_steps` batches, which teach nothing but the encoders' running statistics (SeLaVi's warm-up),
-    as features under initial ones are not what is trained.
+    does, so that a dominant cluster is not all there is to learn; classifiers whose kernels start with a
+    deviation of 0.01, also DeepCluster's, as features of any scale must not begin as certainties; and the
+    first clustering only after `norm_warmup_steps` batches, which teach nothing but the encoders' running
+    statistics (SeLaVi's warm-up), as features under initial ones are not what is trained.
 
     Metrics by clustered features: clusters with clips, the largest one's share, and `changed`, the share of
     clips that the last clustering moved to another cluster, after the best renaming.

@@ -5,7 +5,7 @@ groups, gaussian marginals, aligned modalities, 100 solves for each head over 20
 weight decay 1e-5, 1024 clips a batch, the rate warmed up for 10 epochs to 0.64 and then constant. `:kinetics`
 is the run with 400 clusters.
 
-  avssl pretrain --config configs/pretrain/selavi.py --workdir runs/selavi --config.data.source=tfds:data/vggsound
+  avssl pretrain --config configs/pretrain/selavi.py --workdir runs/selavi
 
 Expected (released table): clusters of VGG-Sound NMI 55.9 %, accuracy 31.0 %, of Kinetics 27.1 and 7.8 %;
 fine-tuning on UCF101 / HMDB51 86.1 / 55.1. Measured: not run at this scale.

@@ -1,11 +1,11 @@
 """Cross-modal deep clustering (XDC) on Kinetics: R(2+1)D-18, a ResNet-18 on log-mel, 32 frames at 112 px.
 
 Alwassel et al. 2020 (NeurIPS, arXiv 1911.12667). Only models are released: the video encoder is theirs
-(BatchNorm epsilon 1e-3, weight 0.9 of the new statistics), 64 clusters are those of Kinetics (128 for AudioSet),
-and nothing else is verified: 2 s of sound in 40 mel bands, SGD with a warm-up to 0.01 a GPU of 32 clips, here
-16 GPUs, and a clustering every 10 epochs. Here the rate falls along a cosine.
+(BatchNorm epsilon 1e-3, weight 0.9 of the new statistics), 64 clusters are those of Kinetics (128 for
+AudioSet), and nothing else is verified: 2 s of sound in 40 mel bands, SGD with a warm-up to 0.01 a GPU of 32
+clips, here 16 GPUs, and a clustering every 10 epochs. Here the rate falls along a cosine.
 
-  avssl pretrain --config configs/pretrain/xdc.py --workdir runs/xdc --config.data.source=tfds:data/kinetics400
+  avssl pretrain --config configs/pretrain/xdc.py --workdir runs/xdc
 
 Expected: fine-tuning on UCF101 / HMDB51 86.8 / 52.6 (not verified); with AudioSet 93.0 / 63.7, with 65 million
 clips of IG-Kinetics 95.5 / 68.9 (released table). Measured: not run at this scale.

@@ -1,5 +1,7 @@
 """Made-up records of a few classes, as features that a pass over the data would keep."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,19 +48,30 @@ def batch_of(rows: np.ndarray, step: int = 0) -> dict:
     return {
         "index": jnp.asarray(rows, jnp.int32),
         "row": jnp.arange(len(rows), dtype=jnp.int32),
-        "step": jnp.int32(step),
+        "step": jnp.asarray(step, jnp.int32),
         "present": {"video": there, "audio": there},
     }
 
 
 def initialised(objective: Objective, seed: int = 0) -> dict:
-    key, rows = jax.random.key(seed), np.arange(4)
-    rngs = {"params": key, "draw": key}
-    return objective.init(rngs, features_of(objective, rows), batch_of(rows), method="initialise")
+    rows = np.arange(4)
+
+    @jax.jit
+    def made(key):
+        features, batch = features_of(objective, rows), batch_of(rows)
+        return objective.init({"params": key, "draw": key}, features, batch, method="initialise")
+
+    return made(jax.random.key(seed))
 
 
 def one_step(objective: Objective, variables: dict, rows: np.ndarray, step: int = 0, *, train=True):
     """(outputs, outcome, memory after it) on some of the records."""
+    return compiled_step(objective, variables, tuple(rows.tolist()), step, train)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 4))
+def compiled_step(objective, variables, rows, step, train):
+    rows = np.array(rows)
     rngs = {"draw": jax.random.key(step)}
     outputs, _ = objective.apply(
         variables, features_of(objective, rows), batch_of(rows, step), train=train,

@@ -143,7 +143,7 @@ def test_the_gradient_form_names_the_classes_alike():
     found = one.clusters(outputs)
     for name in ("video", "audio"):
         assert agree(np.asarray(found[name]), classes())
-    video, audio = one.joint(outputs)
+    video, _ = one.joint(outputs)
     np.testing.assert_allclose(
         jnp.diagonal(one.similarity(outputs["video"], outputs["audio"])),
         one.row_similarity(outputs["video"], outputs["audio"]), rtol=1e-5,
