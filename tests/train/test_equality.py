@@ -43,6 +43,7 @@ def assert_same(config, data, places):
             assert furthest(getattr(state, item), getattr(other_state, item)) < 1e-9, (name, item)
 
 
+@pytest.mark.slow
 def test_same_losses_and_parameters_everywhere(float64):
     """All objectives in one run: each one's parameters and memory are compared by themselves."""
     config = small_config(*OBJECTIVES)
@@ -50,12 +51,6 @@ def test_same_losses_and_parameters_everywhere(float64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_same_losses_and_parameters_of_each_objective(objective, float64):
-    config = small_config(objective)
-    assert_same(config, batches(config, NUM_STEPS), {**ONE, **FSDP, **PMAP})
-
-
 def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
     """Without BatchNorm, also in heads: with it the statistics are those of each micro-batch."""
     config = small_config(*OBJECTIVES, batch_norm=False)
@@ -63,6 +58,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
     for name, statistics in made["batch_stats"]["objectives"].items():
         if statistics:
             config.objectives[name].weight = 0.0
+    # Nothing keeps the features small, and the losses of all objectives add up.
+    config.optimizer.learning_rate = 1e-5
     assert_same(config, batches(config, NUM_STEPS), {**ONE, **MICRO_BATCHES})
 
 
