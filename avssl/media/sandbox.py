@@ -31,6 +31,12 @@ class Failure:
     reason: str
 
 
+# Each child is one thread's worth of work under a limit of its address space. Idle BLAS threads count there, and
+# so do glibc's arenas, 64 MB for each of the many threads that ArrayRecord starts; where the limit is met among
+# them, its pool waits for ever.
+SMALL = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+
+
 class ChildPool:
     """Persistent processes that run `function(item)`.
 
@@ -157,8 +163,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # Each child is one thread's worth of work, and idle BLAS threads count as memory.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **SMALL},
             )
         self.connection = multiprocessing.connection.Connection(ours.detach())
         self.job: _Job | None = None
