@@ -31,9 +31,9 @@ class Failure:
     reason: str
 
 
-# Each child is one thread's worth of work under a limit of its address space. Idle BLAS threads count there, and
-# so do glibc's arenas, 64 MB for each of the many threads that ArrayRecord starts; where the limit is met among
-# them, its pool waits for ever.
+# Each child is one thread's worth of work under a limit of its address space. Idle BLAS threads count there,
+# and so do glibc's arenas, 64 MB for each of the many threads that ArrayRecord starts; where the limit is met
+# among them, its pool waits for ever.
 SMALL = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
