@@ -93,6 +93,11 @@ class MemoryCache(Cache):
         return True
 
 
+# NumPy parses a header with `ast`, which in Python 3.11 counts its depth for all threads together and, when two
+# are at it, raises SystemError ("AST constructor recursion depth mismatch").
+_one_header_at_a_time = threading.Lock()
+
+
 class DiskCache(Cache):
     """Entries as .npy files below `$AVSSL_CACHE/decoded`, shared by all processes of a machine.
 
@@ -111,7 +116,8 @@ class DiskCache(Cache):
     def get(self, index: int, kind: str, num_arrays: int) -> Arrays | None:
         paths = [self._path(index, kind, number) for number in range(num_arrays)]
         try:
-            return tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
+            with _one_header_at_a_time:
+                return tuple(np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
