@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from avssl.errors import AvsslError
 
+INTERPOLATIONS = ("bilinear", "bilinear_corners", "bicubic")
 Interpolation = Literal["bilinear", "bilinear_corners", "bicubic"]
 # Of bicubic interpolation; torch's and OpenCV's.
 CUBIC_SHARPNESS = -0.75
@@ -23,6 +24,10 @@ def resize(
       towards it. As torch's align_corners=True.
     - "bicubic": middles as in the first. As torch's and OpenCV's; it may leave the map's range.
     """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"interpolation is one of {', '.join(INTERPOLATIONS)}, not '{interpolation}'"
+        )
     heat = np.asarray(heat, np.float64)
     if heat.ndim != 2 or not heat.size:
         raise ValueError(f"a heat map must have the shape [height, width], not {heat.shape}")

@@ -19,6 +19,7 @@ HIT_CIOU = 0.5
 SUCCESS_THRESHOLDS = np.arange(21) / 20
 
 Boxes = Float[np.ndarray, "n 4"]
+MEDIANS = ("median", "median_with_ties")
 Threshold = float | Literal["median", "median_with_ties"]
 
 # What released evaluators do otherwise: the arguments of `localization`. LVS (H. Chen et al. 2021,
@@ -42,8 +43,9 @@ def localization(
 ) -> dict[str, float]:
     """Heat map and boxes of each clip; those that are not `scorable` are left out.
 
-    On Flickr-SoundNet `consensus` is 2, on VGG-SS 1. `RELEASED` has the threshold and the resizing
-    of published numbers; those of object-guided maps are of maps that `fused` made.
+    `consensus` is 2 on Flickr-SoundNet and 1 on VGG-SS (the data set code that EZ-VSL released does
+    not hand that on, and takes 2 on both). `RELEASED` has the threshold and the resizing of published
+    numbers; those of object-guided maps are of maps that `fused` made.
 
     - `ciou`: the share of clips whose cIoU (see `consensus_iou`) is at least 0.5.
     - `ciou_auc`: the area under the share of clips with at least t, for t = 0, 0.05, ..., 1.
@@ -111,6 +113,10 @@ def truth_map(
 
 def hot_pixels(heat: Float[np.ndarray, "h w"], threshold: Threshold) -> Bool[np.ndarray, "h w"]:
     if isinstance(threshold, str):
+        if threshold not in MEDIANS:
+            raise ValueError(
+                f"a threshold is a number or one of {', '.join(MEDIANS)}, not '{threshold}'"
+            )
         median = np.sort(heat, axis=None)[heat.size // 2]
         return heat > median if threshold == "median" else heat >= median
     if heat.min() == heat.max():

@@ -6,10 +6,6 @@ code and weights have y before x in anchors and offsets: the last four channels 
 change places in pairs.
 """
 
-from collections.abc import Sequence
-from itertools import product
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -22,25 +18,14 @@ ASPECTS = ((1.0, 1.0), (1.4, 0.7), (0.7, 1.4))
 LEAST_AREA = 1e-8
 
 
-class Assignment(NamedTuple):
-    """For every anchor the object it overlaps most, and what it is trained as.
-
-    Anchors that are neither `positive` nor `background` are left out of the loss.
-    """
-
-    nearest: Int[Array, "b a"]
-    positive: Bool[Array, "b a"]
-    background: Bool[Array, "b a"]
-
-
 def anchor_boxes(
     height: int,
     width: int,
     *,
-    strides: Sequence[int] = STRIDES,
+    strides: tuple[int, ...] = STRIDES,
     size_in_strides: float = 4.0,
-    sizes: Sequence[float] = SIZES,
-    aspects: Sequence[tuple[float, float]] = ASPECTS,
+    sizes: tuple[float, ...] = SIZES,
+    aspects: tuple[tuple[float, float], ...] = ASPECTS,
 ) -> Float[Array, "a 4"]:
     """All anchors of a picture: level by level, its cells row by row, in each all sizes and aspects.
 
@@ -53,11 +38,9 @@ def anchor_boxes(
             raise ValueError(
                 f"a picture of {height} x {width} pixels is no multiple of the stride {stride}"
             )
-        half = jnp.array([
-            [0.5 * stride * size_in_strides * size * side for side in aspect]
-            for size, aspect in product(sizes, aspects)
-        ])  # fmt: skip
-        middles = (jnp.arange(side // stride) * stride + 0.5 * stride for side in (width, height))
+        boxes = [(size * across, size * down) for size in sizes for across, down in aspects]
+        half = 0.5 * stride * size_in_strides * jnp.array(boxes)
+        middles = (jnp.arange(0.5 * stride, side, stride) for side in (width, height))
         across, down = jnp.meshgrid(*middles)
         middle = jnp.stack([across.ravel(), down.ravel()], axis=1)[:, None]
         levels.append(
@@ -85,19 +68,17 @@ def assign_anchors(
     known: Bool[Array, "b m"],
     positive_overlap: float = 0.5,
     background_overlap: float = 0.4,
-) -> Assignment:
-    """An anchor stands for the box it overlaps most: from 0.5 on; below 0.4 for the background.
+) -> tuple[Int[Array, "b a"], Bool[Array, "b a"], Bool[Array, "b a"]]:
+    """For every anchor the box it overlaps most; where it stands for that box; where for background.
 
-    Of equally near boxes it is the first. Boxes that are not `known` fill up the array. A box that
-    no anchor overlaps by half is learnt by none, as released.
+    It stands for the box from an overlap of 0.5 on, and for the background below 0.4 with all boxes;
+    others are left out of the loss. Of equally near boxes it is the first. Boxes that are not
+    `known` fill up the array. A box that no anchor overlaps by half is learnt by none, as released.
     """
     overlap = jnp.where(known[:, None], box_overlaps(anchors, boxes), -1.0)
     best = jnp.max(overlap, axis=2)
-    return Assignment(
-        nearest=jnp.argmax(overlap, axis=2).astype(jnp.int32),
-        positive=best >= positive_overlap,
-        background=best < background_overlap,
-    )
+    nearest = jnp.argmax(overlap, axis=2).astype(jnp.int32)
+    return nearest, best >= positive_overlap, best < background_overlap
 
 
 def offsets_of_boxes(

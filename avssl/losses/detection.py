@@ -1,7 +1,5 @@
 """Detection on anchors: what lies at each of them, and where exactly."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -51,7 +49,8 @@ def detection_loss(
     classes = jnp.arange(logits.shape[-1], dtype=label.dtype)
     is_class = positive[:, :, None] & (label[:, :, None] == classes[None, None])
     if least_probability:
-        limit = math.log1p(-least_probability) - math.log(least_probability)
+        least = jnp.asarray(least_probability, logits.dtype)
+        limit = jnp.log1p(-least) - jnp.log(least)
         logits = jnp.clip(logits, -limit, limit)
     focal = jnp.sum(focal_loss(logits, is_class, alpha=alpha, gamma=gamma), axis=2)
     focal = jnp.where(positive | background, focal, 0.0)

@@ -1,7 +1,5 @@
 """Alignment of a student's feature maps with what several teachers attend to together."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -11,8 +9,8 @@ from avssl.losses.precision import widen
 
 
 def multi_teacher_alignment(
-    student: Sequence[Float[Array, "b _ _ _"]],
-    teachers: Sequence[Sequence[Float[Array, "b _ _ _"]]],
+    student: list[Float[Array, "b _ _ _"]],
+    teachers: list[list[Float[Array, "b _ _ _"]]],
     *,
     temperature: float | Scalar = 9.0,
     power: int = 2,
@@ -61,7 +59,7 @@ def attention(
 
 
 def joint_attention(
-    teachers: Sequence[Float[Array, "b h w _"]], power: int, present: Bool[Array, "b"]
+    teachers: list[Float[Array, "b h w _"]], power: int, present: Bool[Array, "b"]
 ) -> Float[Array, "b n"]:
     """The product of the teachers' attentions, scaled to sum 1; of one teacher alone its own.
 

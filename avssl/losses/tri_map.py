@@ -60,10 +60,10 @@ def tri_map_loss(
     if released_diagonal:
         columns.append(RELEASED_DIAGONAL * own[:, None])
     counted += [jnp.ones((len(index), 1), bool)] * (len(columns) - 1)
-    divisor = jnp.asarray(temperature).astype(regions.dtype)
-    total = jax.nn.logsumexp(
-        jnp.concatenate(columns, axis=1) / divisor, axis=1, where=jnp.concatenate(counted, axis=1)
-    )
+    # Relative to the own sound: a loss near 0 would else be the difference of large numbers.
+    logits = jnp.concatenate(columns, axis=1) - own[:, None]
+    logits = logits / jnp.asarray(temperature).astype(logits.dtype)
+    losses = jax.nn.logsumexp(logits, axis=1, where=jnp.concatenate(counted, axis=1))
 
     weight = present.astype(regions.dtype)
     count = jnp.sum(weight)
@@ -72,7 +72,7 @@ def tri_map_loss(
         return jnp.sum(values * weight) / jnp.maximum(count, 1.0)
 
     rival = jnp.max(jnp.where(negatives, regions, -jnp.inf), axis=1)
-    return mean(total - own / divisor), {
+    return mean(losses), {
         "video_to_audio_top1": mean((own > rival).astype(regions.dtype)),
         "above_background": mean((own > quiet).astype(regions.dtype)),
         "num_pairs": count,
