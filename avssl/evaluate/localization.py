@@ -98,7 +98,7 @@ def consensus_iou(
     a map that is the same everywhere points nowhere and has 0, as with a number. EZ-VSL's,
     "median_with_ties", is at least it: such a map is hot everywhere.
     """
-    truth = truth_map(boxes, *heat.shape, consensus)
+    truth = truth_map(boxes, *heat.shape, consensus=consensus)
     if not truth.any():
         raise ValueError("none of the boxes covers a pixel")
     hot = hot_pixels(heat, threshold)
@@ -106,8 +106,9 @@ def consensus_iou(
 
 
 def truth_map(
-    boxes: Boxes, height: int, width: int, consensus: int
+    boxes: Boxes, height: int, width: int, *, consensus: int = 1
 ) -> Float[np.ndarray, "height width"]:
+    """How far the boxes agree on each pixel, from 0 to 1."""
     return np.minimum(coverage(boxes, height, width) / consensus, 1.0)
 
 

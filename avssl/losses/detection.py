@@ -67,8 +67,12 @@ def detection_loss(
     def mean(values: Float[Array, "b"]) -> Scalar:
         return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1.0)
 
-    parts = {"classification_loss": mean(classification), "regression_loss": mean(regression)}
-    return sum(parts.values()), {**parts, "num_positive_anchors": mean(num_positives)}
+    classification, regression = mean(classification), mean(regression)
+    return classification + regression, {
+        "classification_loss": classification,
+        "regression_loss": regression,
+        "num_positive_anchors": mean(num_positives),
+    }
 
 
 def focal_loss(

@@ -138,3 +138,12 @@ def test_nothing_to_learn_from_is_finite():
     (loss, _), gradients = align(student, teachers)
     assert np.isfinite(loss)
     assert all(np.isfinite(gradient).all() for gradient in gradients[0])
+
+
+def test_a_narrow_student_and_a_stored_teacher_are_compared_in_float32():
+    student, teachers = example(2, np.float32)
+    narrow = [jnp.asarray(features, jnp.bfloat16) for features in student]
+    (loss, _), _ = align(narrow, teachers)
+    assert loss.dtype == jnp.float32
+    (wide, _), _ = align([features.astype(jnp.float32) for features in narrow], teachers)
+    np.testing.assert_array_equal(loss, wide)

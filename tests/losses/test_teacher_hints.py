@@ -161,3 +161,12 @@ def test_nothing_to_learn_from_is_finite():
     (loss, _), gradients = total(*(0 * x for x in arrays), PRESENT)
     np.testing.assert_allclose(loss, 2 * np.log(4), rtol=1e-6)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_narrow_student_and_a_stored_teacher_are_compared_in_float32():
+    video_map, audio, *teachers = (jnp.asarray(x) for x in example(dtype=np.float32))
+    narrow = [x.astype(jnp.bfloat16) for x in (video_map, audio)]
+    (loss, _), _ = total(*narrow, *teachers, PRESENT)
+    assert loss.dtype == jnp.float32
+    (wide, _), _ = total(*(x.astype(jnp.float32) for x in narrow), *teachers, PRESENT)
+    np.testing.assert_array_equal(loss, wide)
