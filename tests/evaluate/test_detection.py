@@ -183,6 +183,12 @@ def test_a_missed_object_counts_as_the_whole_picture():
     assert center_distances([one], [EMPTY]).shape == (0, 2)
 
 
+def test_a_far_detection_of_its_class_is_nearer_than_none():
+    objects = there([0, 0, 0.1, 0.1, 0], [0.9, 0, 1, 0.1, 1])
+    crossed = found([0.9, 0, 1, 0.1, 0, 0.9], [0, 0, 0.1, 0.1, 1, 0.9])
+    np.testing.assert_allclose(center_distances([crossed], [objects]), [[0.9, 0]], atol=1e-12)
+
+
 def test_released_distances_compare_sizes():
     """So a box of the right size anywhere has none, and a missed one counts its size."""
     objects = there([0, 0, 20, 40, 0], [50, 50, 60, 60, 0])
