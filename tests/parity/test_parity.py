@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 CASES = {
+    "avl_loss": "case_localization.py",
     "avid": "case_avid.py",
     "avid_audio": "case_audio_frontends.py",
     "avid_blocks": "case_avid_models.py",
@@ -25,8 +26,15 @@ CASES = {
     "avts": "case_avts.py",
     "desa": "case_clustering.py",
     "dmc": "case_dmc.py",
+    "ez_vsl_eval": "case_localization.py",
+    "ez_vsl_loss": "case_localization.py",
     "l3net": "case_l3net.py",
+    "lvs_eval": "case_localization.py",
+    "lvs_loss": "case_localization.py",
     "mcn": "case_mcn.py",
+    "mm_distillnet_eval": "case_mm_distillnet.py",
+    "mm_distillnet_focal": "case_mm_distillnet.py",
+    "mm_distillnet_mta": "case_mm_distillnet.py",
     "robust_xid": "case_robust_xid.py",
     "selavi": "case_clustering.py",
     "selavi_audio": "case_audio_frontends.py",
