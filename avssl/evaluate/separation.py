@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from avssl.evaluate.localization import PICTURE_SIZE, Boxes, pointing, resize, scorable
+from avssl.evaluate.heat_maps import resize
+from avssl.evaluate.localization import PICTURE_SIZE, Boxes, pointing, scorable
 
 NUM_OBJECTS = 2
 
