@@ -35,7 +35,10 @@ def places(model: Model, sides: Sides) -> list[Score]:
         ]
         if pairs := two_objects(boxes):
             several = list(outputs.get("video_maps", outputs["video_map"][:, None]))
-            apart, guess = told_apart(several, boxes), told_apart(several[-1:] + several[:-1], boxes)
+            apart, guess = (
+                told_apart(several, boxes),
+                told_apart(several[-1:] + several[:-1], boxes),
+            )
             scores.append(Score("video", f"{prefix}separated", apart, guess, len(pairs)))
     if not scores:
         raise UsageError("no objective of this run gives a map of the picture, as dmc does")

@@ -1,7 +1,8 @@
 """The self-supervised objectives on the embedded worlds, beside random initialisation and labels.
 
-Every row is trained for 640 steps with small encoders, meant to take at most five minutes on two CPU cores, and
-with three seeds, as claims compare them. Finished rows are kept in `configs/ablations/results/world`, so any machine goes on.
+Every row is trained for 640 steps with small encoders, meant to take at most five minutes on two CPU cores,
+and with three seeds, as claims compare them. Finished rows are kept in `configs/ablations/results/world`, so
+any machine goes on.
 
   avssl ablate --config configs/ablations/world.py --workdir runs/ablations --results RESULTS.md
 """
