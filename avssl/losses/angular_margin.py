@@ -28,7 +28,7 @@ def additive_angular_margin(
     Rows that are not `present` or have no label (-1) leave; without any row the loss is 0. Metrics:
     how often the own class has strictly the largest cosine, without margin; the number of rows.
     """
-    cosine = jnp.clip(blank_absent(cosine, present), -1.0, 1.0)
+    cosine = blank_absent(cosine, present)
     margin, scale = (jnp.asarray(x).astype(cosine.dtype) for x in (margin, scale))
     square = 1.0 - cosine**2
     # The root of exactly 0 has no gradient, hence the `where` inside it as well.
