@@ -19,7 +19,7 @@ from avssl.losses.contrastive import Scalar, cosines
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.rows import blank_absent, mean_present
 
-# Within the logarithms, as released: no negative costs more than 23.03, no ratio less than -23.03.
+# Within the logarithms, as released: none falls below -23.03, so no negative costs more than that.
 EPSILON = 1e-10
 # Released, by teacher.
 TEMPERATURES = {"audio": 0.5, "image": 0.1}
@@ -97,10 +97,10 @@ def compositional_loss(
     With v the student, t a teacher, m their composition, and each NCE summed over both orders,
     L_v = CE(v) + w sum_t [NCE(v, m) + NCE(v, t) + J(v, m)] and
     L_t = CE(m) + NCE(v, m) + NCE(m, t) + J(v, m), J being the Jeffreys divergence.
-    As released, L_t is passed back first, then the gradients of the student alone are set to 0 and
-    L_v is passed back: the student learns from L_v, through m too, and the composition from the sum
-    of both. (Released first was a step of the composition between them, by L_t alone, which PyTorch
-    refuses today.) A teacher never has a gradient.
+    The released code passes back L_t first, then sets the gradients of the student alone to 0 and
+    passes back L_v: the student learns from L_v, through m too, and the composition from the sum of
+    both. (Its first version stepped the composition between the two, by L_t alone; PyTorch refuses
+    that today.) A teacher never has a gradient.
 
     `temperatures` of the NCE by teacher: 0.5 for audio, 0.1 for image, or give others. w
     (`distillation_weight`) is 1 for one teacher and 0.5 for two, or 1 / their number; L_t has no
