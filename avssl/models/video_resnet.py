@@ -41,7 +41,7 @@ class R3D18(nn.Module):
     def __call__(
         self, x: Float[Array, "b t h w 3"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
-        norm = partial(BatchNorm, self.norm_epsilon, self.norm_momentum, self.dtype)
+        norm = partial(BatchNorm, self.norm_epsilon, self.norm_momentum, dtype=self.dtype)
         width, kernel, strides = self.widths[0], (3, 7, 7), (1, 2, 2)
         if self.factored:
             settings = (width, STEM_MIDPLANES, kernel, strides, norm)
