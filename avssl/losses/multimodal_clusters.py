@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
 from avssl.losses.precision import widen
+from avssl.losses.present import blank_absent, mean_present
 
 
 def masked_margin_softmax(
@@ -46,8 +47,8 @@ def masked_margin_softmax(
     for axis in (1, 0):
         # The diagonal always counts, so that an absent row has a finite (and unused) loss.
         total = jax.nn.logsumexp(logits, axis=axis, where=negatives | diagonal)
-        loss += _mean(total - right, present)
-        top1.append(_mean((own > jnp.max(rivals, axis=axis)).astype(loss.dtype), present))
+        loss += mean_present(total - right, present)
+        top1.append(mean_present((own > jnp.max(rivals, axis=axis)).astype(loss.dtype), present))
     return loss, (top1[0], top1[1])
 
 
@@ -98,7 +99,7 @@ def centroid_cross_entropy(
     logits = _dot(embedding, centroids.T)
     logits = jnp.where(own, logits - margin, logits)
     own_logit = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
-    return _mean(jax.nn.logsumexp(logits, axis=1) - own_logit, present)
+    return mean_present(jax.nn.logsumexp(logits, axis=1) - own_logit, present)
 
 
 def clustering_loss(
@@ -127,7 +128,7 @@ def reconstruction_loss(
 ) -> Scalar:
     """Sum over the modalities of the mean squared error of the present rows; weighted 50 by MCN."""
     means = [
-        _mean(jnp.where(present[name], widen(errors[name]), 0.0), present[name])
+        mean_present(jnp.where(present[name], widen(errors[name]), 0.0), present[name])
         for name in sorted(errors)
     ]
     return sum(means[1:], means[0])
@@ -318,16 +319,8 @@ def online_clusters(
 def _present_rows(
     embeddings: dict[str, Float[Array, "b d"]], present: dict[str, Bool[Array, "b"]]
 ) -> dict[str, Float[Array, "b d"]]:
-    return {
-        name: jnp.where(present[name][:, None], widen(rows), 0.0)
-        for name, rows in embeddings.items()
-    }
+    return {name: blank_absent(rows, present[name]) for name, rows in embeddings.items()}
 
 
 def _dot(first: Float[Array, "m n"], second: Float[Array, "n o"]) -> Float[Array, "m o"]:
     return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)
-
-
-def _mean(values: Float[Array, "b"], counted: Bool[Array, "b"]) -> Scalar:
-    weight = counted.astype(values.dtype)
-    return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1.0)

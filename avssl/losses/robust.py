@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, cosines, unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.present import blank_absent
 
 # Agreements of a collapsed model differ by rounding alone; below this spread they count as equal.
 LEAST_DEVIATION = 1e-3
@@ -25,11 +25,6 @@ FLOORS = ("clip", "affine")
 
 Queue = dict[str, Array]
 Statistics = dict[str, Scalar]
-
-
-def blank_absent(rows: Float[Array, "n d"], present: Bool[Array, "n"]) -> Float[Array, "n d"]:
-    """The rows in float32 or wider, those that are not present as zeros."""
-    return jnp.where(present[:, None], widen(rows), 0.0)
 
 
 def agreement(

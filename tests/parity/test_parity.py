@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 CASES = {
+    "at": "case_hints.py",
     "avid": "case_avid.py",
     "avid_audio": "case_audio_frontends.py",
     "avid_blocks": "case_avid_models.py",
@@ -23,13 +24,25 @@ CASES = {
     "avsa_audio": "case_audio_frontends.py",
     "avsa_models": "case_avid_models.py",
     "avts": "case_avts.py",
+    "cc": "case_relations.py",
+    "cmc": "case_memory_contrast.py",
+    "crd": "case_memory_contrast.py",
     "desa": "case_clustering.py",
     "dmc": "case_dmc.py",
+    "fitnet": "case_hints.py",
+    "ifd": "case_relations.py",
+    "kd": "case_distillation.py",
     "l3net": "case_l3net.py",
     "mcn": "case_mcn.py",
+    "nst": "case_hints.py",
+    "pkt": "case_relations.py",
+    "rkd": "case_relations.py",
     "robust_xid": "case_robust_xid.py",
     "selavi": "case_clustering.py",
     "selavi_audio": "case_audio_frontends.py",
+    "soundnet_kl": "case_distillation.py",
+    "sp": "case_relations.py",
+    "vid": "case_hints.py",
     "xdc": "case_clustering.py",
 }
 
