@@ -109,7 +109,7 @@ def _scores(
 
 def rows_by_class(
     label: Int[Array, "n"], *, num_classes: int
-) -> tuple[Int[Array, "n"], Int[Array, "c+1"]]:
+) -> tuple[Int[Array, "n"], Int[Array, "borders"]]:
     """The rows of a bank sorted by class, and where each class begins among them.
 
     Rows without a class (below 0, or not below `num_classes`) come last, after the last of the c + 1
@@ -127,7 +127,7 @@ def draw_other_classes(
     *,
     label: Int[Array, "b"],
     rows: Int[Array, "n"],
-    borders: Int[Array, "c+1"],
+    borders: Int[Array, "borders"],
     num_negatives: int,
 ) -> tuple[Int[Array, "b k"], Bool[Array, "b"]]:
     """Uniform draws, with replacement, from the rows of other classes; and which rows have any.
