@@ -33,6 +33,7 @@ def memory_nce_loss(
     negatives: Int[Array, "b k"],
     partitions: Partitions,
     temperature: float = 0.07,
+    epsilon: float = 1e-7,
     present: Bool[Array, "b"],
 ) -> tuple[Scalar, Partitions, dict[str, Scalar]]:
     """Contrastive representation distillation; returns (loss, Z of each side, loss of each side).
@@ -49,17 +50,24 @@ def memory_nce_loss(
     then frozen: keep what is returned, and begin with 0. (The released Z is this times the number of
     records n, which cancels against its noise 1/n.) It is noisy where that batch is small.
 
-    Departure: the released 1e-7 beside the probabilities is left out, as nothing here divides by
-    them; it moves a loss by less than 1e-7 n. The released memory starts as uniform noise of about
-    unit length, `initial_bank` at exactly that.
+    `epsilon`: as released, the noise k / n of k negatives is k / n + 1e-7 in the denominators. It adds
+    about 1e-7 n to the loss of each side, next to nothing to a gradient, and here prevents nothing.
+    Departure: the released memory starts as uniform noise of about unit length, `initial_bank` at
+    exactly that.
     """
     scores = _scores(
         student, teacher, student_bank, teacher_bank, index, negatives, temperature, present
     )
+    num_negatives = negatives.shape[1]
     kept, losses = {}, {}
     for side, score in scores.items():
         kept[side] = frozen_partition(partitions[side], score, present=present)
-        losses[side] = nce_loss(score[:, :1], score[:, 1:], partition=kept[side], present=present)
+        # A larger denominator is a larger Z, and a constant for each negative.
+        excess = jnp.asarray(epsilon * student_bank.shape[0] / max(num_negatives, 1), score.dtype)
+        losses[side] = nce_loss(
+            score[:, :1], score[:, 1:], partition=kept[side] * (1.0 + excess), present=present
+        )
+        losses[side] += jnp.where(jnp.any(present), num_negatives * jnp.log1p(excess), 0.0)
     return losses["student"] + losses["teacher"], kept, losses
 
 

@@ -5,8 +5,6 @@ Features may be maps, which are flattened; student and teacher may differ in wid
 its loss is 0, as that of no row.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -77,8 +75,12 @@ def kernel_congruence(
     def kernel(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:
         flat = rows.reshape(rows.shape[0], -1)
         scaled = 2.0 * gamma * cosines(flat, flat)
-        terms = [scaled**power / math.factorial(power) for power in range(order + 1)]
-        return math.exp(-2.0 * gamma) * sum(terms[1:], terms[0])
+        term = jnp.full_like(scaled, jnp.exp(-2.0 * gamma))
+        series = term
+        for power in range(1, order + 1):
+            term = term * scaled / power
+            series += term
+        return series
 
     pairs = (present[:, None] & present[None, :]).astype(student.dtype)
     difference = (kernel(teacher) - kernel(student)) * pairs

@@ -55,7 +55,7 @@ def on_device(rows, present=PRESENT, **more):
     return rows | where | {"present": jnp.asarray(present)} | more
 
 
-nce = jax.jit(partial(memory_nce_loss, temperature=TEMPERATURE))
+nce = jax.jit(partial(memory_nce_loss, temperature=TEMPERATURE), static_argnames="epsilon")
 softmax = jax.jit(partial(memory_softmax_loss, temperature=TEMPERATURE))
 sort_rows = jax.jit(rows_by_class, static_argnames="num_classes")
 draw_others = jax.jit(draw_other_classes, static_argnames="num_negatives")
@@ -64,19 +64,19 @@ draw_others = jax.jit(draw_other_classes, static_argnames="num_negatives")
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("stored", [0.0, 2.5])
 def test_nce_equals_the_released_formula_in_loops(stored):
-    """With its Z = n * mean score, its noise 1 / n and its 1e-7, which our n is too small to show."""
+    """With its Z = n * mean score, its noise 1 / n, and its 1e-7 made large enough to show."""
     rows = arrays()
     partitions = {side: jnp.asarray(stored) for side in SIDES}
-    loss, kept, losses = nce(**on_device(rows, partitions=partitions))
+    loss, kept, losses = nce(**on_device(rows, partitions=partitions, epsilon=0.01))
     for query, bank in PAIRS:
         scores = np.exp(naive_scores(rows, query, bank))
         constant = (stored or scores.mean()) * NUM_ROWS
         noise = NEGATIVES.shape[1] / NUM_ROWS
         total = 0.0
         for positive, *negative in scores / constant:
-            total -= np.log(positive / (positive + noise + 1e-7))
-            total -= sum(np.log(noise / (p + noise + 1e-7)) for p in negative)
-        np.testing.assert_allclose(losses[query], total / PRESENT.sum(), rtol=1e-6)
+            total -= np.log(positive / (positive + noise + 0.01))
+            total -= sum(np.log(noise / (p + noise + 0.01)) for p in negative)
+        np.testing.assert_allclose(losses[query], total / PRESENT.sum(), rtol=1e-12)
         np.testing.assert_allclose(kept[query] * NUM_ROWS, constant, rtol=1e-12)
     np.testing.assert_allclose(loss, losses["student"] + losses["teacher"], rtol=1e-12)
 
