@@ -19,7 +19,10 @@ def load_config(argument: str) -> ConfigDict:
         near = sorted(str(p) for p in Path("configs").rglob("*.py"))
         raise unknown("config file", path, near)
     try:
-        config = get_config_of(file)(variant)
+        get_config = function_in(file, "get_config")
+        if get_config is None:
+            raise UsageError(f"config file '{path}' has no function get_config(variant)")
+        config = get_config(variant)
     except AvsslError:
         raise
     except Exception as error:
@@ -33,16 +36,15 @@ def load_config(argument: str) -> ConfigDict:
     return config
 
 
-def get_config_of(file: Path) -> Callable[[str], Any]:
+def function_in(file: Path, name: str) -> Callable[[str], Any] | None:
     """The function of that name in a file of Python, whatever the file's extension."""
     loader = importlib.machinery.SourceFileLoader(f"avssl_config_{file.stem}", str(file))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
-    if not callable(getattr(module, "get_config", None)):
-        raise UsageError(f"config file '{file}' has no function get_config(variant)")
-    return module.get_config
+    found = getattr(module, name, None)
+    return found if callable(found) else None
 
 
 def line_of(error: Exception, file: Path) -> str:

@@ -36,6 +36,13 @@ def goldens(request: pytest.FixtureRequest) -> Path:
     return request.config.getoption("--goldens")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs():
+    """Those of all modules together would take gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def strict_dtypes():
     """For the tests of losses and signal: no silent promotion between dtypes."""

@@ -5,13 +5,12 @@ An ablation file is Python with `get_ablation(variant)`; configs/ablations/quick
 
 import dataclasses
 import re
-import runpy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from avssl.config import flatten
-from avssl.config_file import line_of, load_config, words_of
+from avssl.config_file import function_in, line_of, load_config, words_of
 from avssl.errors import AvsslError, UsageError, unknown
 from avssl.evaluate.rows import RANKS
 
@@ -148,10 +147,10 @@ def load_ablation(argument: str) -> tuple[str, Ablation]:
         near = sorted(str(p) for p in Path("configs/ablations").glob("*.py"))
         raise unknown("ablation file", path, near)
     try:
-        found = runpy.run_path(path, run_name=f"avssl_ablation_{file.stem}")
-        if not callable(found.get("get_ablation")):
+        get_ablation = function_in(file, "get_ablation")
+        if get_ablation is None:
             raise UsageError("it has no function get_ablation(variant)")
-        ablation = found["get_ablation"](variant)
+        ablation = get_ablation(variant)
         if not isinstance(ablation, Ablation):
             raise UsageError(f"get_ablation must return an Ablation, not {ablation!r}")
         check(ablation)

@@ -93,8 +93,9 @@ class MemoryCache(Cache):
         return True
 
 
-# NumPy parses a header with `ast`, which in Python 3.11 counts its depth for all threads together and, when two
-# are at it, raises SystemError ("AST constructor recursion depth mismatch").
+# NumPy parses a header with `ast`. In Python 3.11 that was seen to raise SystemError ("AST constructor
+# recursion depth mismatch") while several threads read, once in some thirty runs: it seems to count
+# for all of them together.
 _one_header_at_a_time = threading.Lock()
 
 

@@ -1,10 +1,12 @@
 """What a view asks of the media beyond a picture or a sound, and whether a source has it."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
 from avssl.data.record import Source
+from avssl.data.span import span_in_file
 from avssl.data.views import AudioView, VideoView, View
 from avssl.media.errors import MediaError
 from avssl.media.probe import Probe, probe
@@ -42,15 +44,20 @@ def needs_of(view: View) -> list[Need]:
 def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
     """What a view needs and none of some records of the source has, with a source that has it; else empty."""
     needs = needs_of(view)
-    if not needs:
+    # Without any record the pipeline says so.
+    if not needs or not len(indices):
         return ""
     places = np.unique(np.linspace(0, len(indices) - 1, NUM_LOOKED_AT).astype(int))
     found = []
     for index in indices[places]:
+        record = source[int(index)]
         try:
-            found.append(probe(source[int(index)].media))
+            media = probe(record.media)
+            start, end = span_in_file(record, media.duration_seconds)
         except MediaError:
             continue
+        # A record may be a part of its file.
+        found.append(dataclasses.replace(media, duration_seconds=end - start))
     for kind, world, has in needs:
         if found and not any(map(has, found)):
             return f"{kind}: none of {len(found)} records of {source.spec} has that; world:{world} does"

@@ -12,16 +12,20 @@ METRICS = ("nmi", "ari", "accuracy")
 def clusters(model: Model, sides: Sides) -> list[Score]:
     """On the labelled test clips; k-means with as many clusters as classes, without looking at any.
 
-    `OBJECTIVE/nmi` and so on: the labels that an objective's own heads give.
+    `labels_nmi` and so on: of the labels that the heads of an objective give, `OBJECTIVE/labels_nmi` of
+    every further one.
     """
     test = sides.test.where(sides.test.labels >= 0)
     num_classes = len(np.unique(test.labels))
     scores = []
     for modality, embeddings in test.embeddings.items():
         scores += agreement(modality, "", test.labels, cluster_features(embeddings, num_classes))
+    labelled = False
     for name, objective in model.objectives.items():
+        prefix = f"{name}/labels_" if labelled else "labels_"
         for modality, found in objective.clusters(test.of(name)).items():
-            scores += agreement(modality, f"{name}/", test.labels, np.asarray(found))
+            scores += agreement(modality, prefix, test.labels, np.asarray(found))
+            labelled = True
     return scores
 
 

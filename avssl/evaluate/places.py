@@ -4,6 +4,7 @@ import numpy as np
 
 from avssl.errors import UsageError
 from avssl.evaluate.localization import boxes_in_view, centre_box, localization, scorable
+from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
 from avssl.evaluate.truth import sounding_boxes
 from avssl.train.model import Model
@@ -12,7 +13,11 @@ METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")
 
 
 def places(model: Model, sides: Sides) -> list[Score]:
-    """cIoU of `video_map` with the boxes of the sounding objects; "chance" is a box in the centre."""
+    """cIoU of `video_map` with the boxes of the sounding objects; "chance" is a box in the centre.
+
+    `separated` (see `told_apart`), of `video_maps` where an objective has several: on the clips with two
+    such objects, and beside it what the maps of the clip before give.
+    """
     scores = []
     for name, objective in model.objectives.items():
         outputs = sides.test.outputs[name]
@@ -28,6 +33,13 @@ def places(model: Model, sides: Sides) -> list[Score]:
             Score("video", f"{prefix}{metric}", found[metric], guess[metric], num)
             for metric in METRICS
         ]
+        if pairs := two_objects(boxes):
+            several = list(outputs.get("video_maps", outputs["video_map"][:, None]))
+            apart, guess = (
+                told_apart(several, boxes),
+                told_apart(several[-1:] + several[:-1], boxes),
+            )
+            scores.append(Score("video", f"{prefix}separated", apart, guess, len(pairs)))
     if not scores:
         raise UsageError("no objective of this run gives a map of the picture, as dmc does")
     return scores

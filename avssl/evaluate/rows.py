@@ -9,6 +9,7 @@ from typing import TextIO
 
 from etils import epath
 
+from avssl.data import cache
 from avssl.errors import AvsslError
 
 COLUMNS = ("protocol", "features", "metric", "value", "random_init", "difference", "chance", "n")
@@ -36,7 +37,7 @@ class Row:
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
-            kind = self.metric.rpartition("/")[2]
+            kind = self.metric.rpartition("/")[2].removeprefix("labels_")
             least = -1 if kind in SIGNED else 0
             if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
                 raise ValueError(
@@ -62,11 +63,8 @@ def read_json(path: epath.PathLike) -> list[Row]:
 
 def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
     """The file is whole or as it was before."""
-    path = epath.Path(path)
-    unfinished = path.parent / (path.name + ".unfinished")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        cache.write_whole(epath.Path(path), text.encode())
     except OSError as error:
         raise AvsslError(
             f"cannot write the results to {path}: {error.strerror or error}; {advice}"

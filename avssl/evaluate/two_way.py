@@ -31,22 +31,32 @@ def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, 
     The area under the ROC curve, by the rank statistic (Mann and Whitney 1947). Give `-weights`
     where small weights should mark the positives.
     """
-    scores = finite_scores(scores)
-    positive = np.asarray(positive)
-    if positive.dtype != bool or positive.shape != scores.shape:
-        raise ValueError(f"{len(scores)} scores need as many booleans, not {positive.shape}")
+    scores, positive = scores_of_both_kinds(
+        scores, positive, metric="the area under the curve", unit="clips"
+    )
     num_positive = int(positive.sum())
     num_negative = len(positive) - num_positive
-    if not num_positive or not num_negative:
-        raise UsageError(
-            "the area under the curve needs positives and negatives; "
-            f"of {len(positive)} clips {num_positive} are positive"
-        )
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     # Equal scores share the mean of their ranks, counted from 1.
     ranks = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
     below = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
     return float(below / (num_positive * num_negative))
+
+
+def scores_of_both_kinds(
+    scores: np.ndarray, positive: np.ndarray, *, metric: str, unit: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finite scores and as many booleans, some of them true and some false."""
+    scores = finite_scores(scores)
+    positive = np.asarray(positive)
+    if positive.dtype != bool or positive.shape != scores.shape:
+        raise ValueError(f"{len(scores)} scores need as many booleans, not {positive.shape}")
+    if positive.all() or not positive.any():
+        raise UsageError(
+            f"{metric} needs positives and negatives; "
+            f"of {len(positive)} {unit} {positive.sum()} are positive"
+        )
+    return scores, positive
 
 
 def finite_scores(scores: np.ndarray) -> np.ndarray:

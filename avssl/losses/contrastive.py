@@ -9,7 +9,7 @@ from avssl.losses.precision import widen
 Scalar = Float[Array, ""]
 
 
-def unit_rows(embedding: Float[Array, "b d"]) -> Float[Array, "b d"]:
+def unit_rows(embedding: Float[Array, "*rows d"]) -> Float[Array, "*rows d"]:
     """Rows of length 1, in float32 or wider. A row of zeros stays zero, with gradient zero."""
     wide = widen(embedding)
     square = jnp.sum(wide**2, axis=-1, keepdims=True)
@@ -48,16 +48,27 @@ def symmetric_info_nce(
     With s_ij = cos(video_i, audio_j) / temperature,
     loss = mean_i of (CE(s_i., i) + CE(s_.i, i)) / 2. Rows may have any length.
 
-    Departures, which change nothing in a batch of distinct, complete clips: rows with `present`
-    False (one of their modalities is missing) leave as row and as negative; rows of the same record
-    (equal `index`) are never each other's negatives; without any present row the loss is 0.
-    Metrics: how often the own partner is strictly nearer than every negative, each way, and the
-    number of pairs.
+    Masks, metrics and departures: see `contrast_pairs`.
     """
     # Absent rows may hold anything, NaN too: they must not reach the product, nor its gradient.
     video, audio = (jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (video, audio))
     similarity = cosines(video, audio)
     logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
+    return contrast_pairs(logits, index=index, present=present)
+
+
+def contrast_pairs(
+    logits: Float[Array, "b b"], *, index: Int[Array, "b"], present: Bool[Array, "b"]
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """mean_i of (CE(logits_i., i) + CE(logits_.i, i)) / 2: row i is a video, column j an audio.
+
+    Departures, which change nothing in a batch of distinct, complete clips: rows with `present`
+    False (one of their modalities is missing; their logits must be finite) leave as row and as
+    negative; rows of the same record (equal `index`) are never each other's negatives; without any
+    present row the loss is 0.
+    Metrics: how often the own partner is strictly nearer than every negative, each way, and the
+    number of pairs.
+    """
     negatives = negative_mask(index, present)
     weight = present.astype(logits.dtype)
     count = jnp.sum(weight)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar
-from avssl.losses.present import blank_absent, mean_present
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def learner_and_constant(
@@ -22,11 +22,11 @@ def learner_and_constant(
     return student, teacher.astype(student.dtype)
 
 
-def softened_cross_entropy(
+def softened_divergence(
     student: Float[Array, "b k"],
     teacher: Float[Array, "b k"],
     *,
-    temperature: float = 4.0,
+    temperature: float | Scalar = 4.0,
     present: Bool[Array, "b"],
 ) -> Scalar:
     """Knowledge distillation of logits (Hinton, Vinyals & Dean 2015, arXiv 1503.02531, section 2).
@@ -38,10 +38,11 @@ def softened_cross_entropy(
     of the labels + 0.9 * this.
     """
     student, teacher = learner_and_constant(student, teacher, present)
-    target = jax.nn.log_softmax(teacher / temperature)
-    answer = jax.nn.log_softmax(student / temperature)
+    heat = jnp.asarray(temperature).astype(student.dtype)
+    target = jax.nn.log_softmax(teacher / heat)
+    answer = jax.nn.log_softmax(student / heat)
     divergence = jnp.sum(jnp.exp(target) * (target - answer), axis=1)
-    return temperature**2 * mean_present(divergence, present)
+    return heat**2 * mean_present(divergence, present)
 
 
 def soundnet_divergence(

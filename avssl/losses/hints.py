@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, unit_rows
 from avssl.losses.distillation import learner_and_constant
+from avssl.losses.multi_teacher import attention
 from avssl.losses.precision import widen
-from avssl.losses.present import mean_present
+from avssl.losses.rows import mean_present
 
 
 def hint_loss(
@@ -45,14 +46,8 @@ def attention_loss(
     eq. 2 has the norm, which has no gradient at 0. A map of zeros has attention 0.
     """
     student, teacher = pool_to_smaller(*learner_and_constant(student, teacher, present))
-    square = (attention(student) - attention(teacher)) ** 2
-    return mean_present(_row_means(square), present)
-
-
-def attention(features: Float[Array, "b *positions c"]) -> Float[Array, "b p"]:
-    """Where a map is active: the mean square over channels, of unit length over the positions."""
-    square = jnp.mean(widen(features) ** 2, axis=-1)
-    return unit_rows(square.reshape(square.shape[0], -1))
+    apart = attention(student, 2, present) - attention(teacher, 2, present)
+    return mean_present(_row_means(apart**2), present)
 
 
 def variational_loss(
@@ -138,9 +133,8 @@ def _pool_axis(features: Float[Array, "..."], axis: int, size: int) -> Float[Arr
 
 
 def _unit_channels(features: Float[Array, "b *positions c"]) -> Float[Array, "b c p"]:
-    batch, channels = features.shape[0], features.shape[-1]
-    rows = jnp.moveaxis(features, -1, 1).reshape(batch * channels, -1)
-    return unit_rows(rows).reshape(batch, channels, -1)
+    channels_first = jnp.moveaxis(features, -1, 1)
+    return unit_rows(channels_first.reshape(*channels_first.shape[:2], -1))
 
 
 def _row_means(values: Float[Array, "b *rest"]) -> Float[Array, "b"]:

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, cosines
 from avssl.losses.distillation import learner_and_constant
-from avssl.losses.present import mean_present
 from avssl.losses.relations import square_distances
+from avssl.losses.rows import mean_present
 
 KERNELS = ("cosine", "student_t", "cauchy", "rbf", "adaptive_rbf")
 DIVERGENCES = ("jeffreys", "kl")

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from avssl.losses.bank import bank_cosines, bank_rows
 from avssl.losses.contrastive import Scalar
 from avssl.losses.nce import frozen_partition, nce_loss
-from avssl.losses.present import blank_absent, mean_present
+from avssl.losses.rows import blank_absent, mean_present
 
 Bank = Float[Array, "n d"]
 Partitions = dict[str, Scalar]

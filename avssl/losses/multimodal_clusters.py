@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
 from avssl.losses.precision import widen
-from avssl.losses.present import blank_absent, mean_present
+from avssl.losses.rows import mean_present
 
 
 def masked_margin_softmax(
@@ -127,10 +127,7 @@ def reconstruction_loss(
     errors: dict[str, Float[Array, "b"]], present: dict[str, Bool[Array, "b"]]
 ) -> Scalar:
     """Sum over the modalities of the mean squared error of the present rows; weighted 50 by MCN."""
-    means = [
-        mean_present(jnp.where(present[name], widen(errors[name]), 0.0), present[name])
-        for name in sorted(errors)
-    ]
+    means = [mean_present(widen(errors[name]), present[name]) for name in sorted(errors)]
     return sum(means[1:], means[0])
 
 
@@ -319,7 +316,10 @@ def online_clusters(
 def _present_rows(
     embeddings: dict[str, Float[Array, "b d"]], present: dict[str, Bool[Array, "b"]]
 ) -> dict[str, Float[Array, "b d"]]:
-    return {name: blank_absent(rows, present[name]) for name, rows in embeddings.items()}
+    return {
+        name: jnp.where(present[name][:, None], widen(rows), 0.0)
+        for name, rows in embeddings.items()
+    }
 
 
 def _dot(first: Float[Array, "m n"], second: Float[Array, "n o"]) -> Float[Array, "m o"]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, cosines, unit_rows
+from avssl.losses.detection import smooth_l1
 from avssl.losses.distillation import learner_and_constant
 from avssl.losses.precision import widen
-from avssl.losses.present import blank_absent
+from avssl.losses.rows import blank_absent
 
 
 def similarity_loss(
@@ -127,8 +128,9 @@ def relational_distance(
         mean = jnp.sum(distance * pairs) / jnp.maximum(jnp.sum(pairs), 1.0)
         return distance / jnp.where(mean > 0.0, mean, 1.0)
 
-    error = smooth_l1(relative(distances(student)) - relative(distances(teacher)))
-    return jnp.sum(error * pairs) / _num_tuples(present, 2, student.dtype)
+    apart = relative(distances(student)) - relative(distances(teacher))
+    error = smooth_l1(apart, quadratic_until=1.0) * pairs
+    return jnp.sum(error) / _num_tuples(present, 2, student.dtype)
 
 
 def relational_angle(
@@ -145,14 +147,13 @@ def relational_angle(
     student, teacher = learner_and_constant(student, teacher, present)
 
     def angles(rows: Float[Array, "b *rest"]) -> Float[Array, "b b b"]:
-        to_others = _differences(rows)
-        unit = unit_rows(to_others.reshape(-1, to_others.shape[2])).reshape(to_others.shape)
+        unit = unit_rows(_differences(rows))
         return jnp.einsum("ijd,ikd->ijk", unit, unit, precision=jax.lax.Precision.HIGHEST)
 
     pairs = present[:, None] & present[None, :]
     triples = (pairs[:, :, None] & present[None, None, :]).astype(student.dtype)
-    error = smooth_l1(angles(student) - angles(teacher))
-    return jnp.sum(error * triples) / _num_tuples(present, 3, student.dtype)
+    error = smooth_l1(angles(student) - angles(teacher), quadratic_until=1.0) * triples
+    return jnp.sum(error) / _num_tuples(present, 3, student.dtype)
 
 
 def distances(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:
@@ -167,12 +168,6 @@ def distances(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:
 def square_distances(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:
     """Squared Euclidean distance of every row from every other."""
     return jnp.sum(_differences(rows) ** 2, axis=2)
-
-
-def smooth_l1(difference: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """x^2 / 2 up to 1, |x| - 1/2 beyond."""
-    size = jnp.abs(difference)
-    return jnp.where(size < 1.0, 0.5 * difference**2, size - 0.5)
 
 
 def _differences(rows: Float[Array, "b *rest"]) -> Float[Array, "b b d"]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, cosines, unit_rows
-from avssl.losses.present import blank_absent
+from avssl.losses.rows import blank_absent
 
 # Agreements of a collapsed model differ by rounding alone; below this spread they count as equal.
 LEAST_DEVIATION = 1e-3

@@ -25,6 +25,8 @@ from jaxtyping import Float
 from avssl.models.precision import parameter_dtype
 
 HE_NORMAL = nn.initializers.he_normal()
+# As PyTorch's ResNets start: normal with variance 2 / (kernel size * output channels).
+HE_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # PyTorch's default for convolutions and linear layers: uniform in +-1/sqrt(fan_in).
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 

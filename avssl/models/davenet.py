@@ -9,12 +9,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from avssl.models.blocks import ConvNormRelu
-from avssl.models.convolution import Conv
+from avssl.models.convolution import HE_FAN_OUT, Conv
 from avssl.models.features import Features
 from avssl.models.norm import BatchNorm
-
-# As released: normal with variance 2 / (kernel size * output channels).
-HE_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class SpeechBlock(nn.Module):

@@ -23,6 +23,7 @@ class ProjectionMLP(nn.Module):
 
     widths: tuple[int, ...] = (512, 512, 128)
     batch_norm: bool = False
+    norm_output: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -35,6 +36,8 @@ class ProjectionMLP(nn.Module):
                 if self.batch_norm:
                     x = BatchNorm(dtype=self.dtype, name=f"norm{layer}")(x, train=train)
                 x = nn.relu(x)
+        if self.norm_output:
+            x = BatchNorm(affine=False, dtype=self.dtype, name="norm")(x, train=train)
         return x
 
 

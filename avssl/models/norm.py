@@ -20,18 +20,23 @@ class BatchNorm(nn.Module):
     wider whatever `dtype` is. They are those of the global batch everywhere: under `jit` on a
     sharded batch by themselves, and under `pmap` by averaging over the axis "batch", whenever one
     is bound where the module is called.
+
+    `affine=False` learns neither scale nor bias.
     """
 
     epsilon: float = 1e-5
     momentum: float = 0.1
+    affine: bool = True
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *positions c"], *, train: bool) -> Float[Array, "..."]:
         channels = x.shape[-1:]
         held = parameter_dtype(self.dtype)
-        scale = self.param("scale", nn.initializers.ones, channels, held)
-        bias = self.param("bias", nn.initializers.zeros, channels, held)
+        scale, bias = jnp.ones(channels, held), jnp.zeros(channels, held)
+        if self.affine:
+            scale = self.param("scale", nn.initializers.ones, channels, held)
+            bias = self.param("bias", nn.initializers.zeros, channels, held)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, held)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, held)
 

@@ -9,8 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from avssl.models.convolution import Conv
-from avssl.models.davenet import HE_FAN_OUT
+from avssl.models.convolution import HE_FAN_OUT, Conv
 
 
 def matched_midplanes(in_features: int, features: int) -> int:

@@ -13,17 +13,23 @@ from jaxtyping import Float, Int
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.draws import RowDropout
 from avssl.models.features import Features
+from avssl.models.norm import BatchNorm
 
 
 class SmallVideo(nn.Module):
     """A convnet on each frame: a 7x7 stem of stride 4, then 3x3 layers.
 
-    The embedding is the maximum over space, then the mean over time. Taps: `stem`, `layer1` ....
+    The embedding is the maximum over space, then the mean over time, or with `keep_time` the frames'
+    one after another: what tells when something happens. `temporal_width` adds a layer over three
+    frames at a time, which sees motion. Taps: `stem`, `layer1` ....
     """
 
     stem_width: int = 64
     widths: tuple[int, ...] = (64, 128, 128)
     strides: tuple[int, ...] = (2, 1, 2)
+    temporal_width: int = 0
+    keep_time: bool = False
+    norm_embedding: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
@@ -44,7 +50,13 @@ class SmallVideo(nn.Module):
             x = taps[name] = conv(x, train=train)
         taps = {name: tap.reshape(*batch_and_time, *tap.shape[1:]) for name, tap in taps.items()}
         x = x.reshape(*batch_and_time, *x.shape[1:])
-        embedding = jnp.max(x, axis=(2, 3)).mean(axis=1)
+        if self.temporal_width:
+            motion = ConvNormRelu(self.temporal_width, (3, 1, 1), dtype=self.dtype, name="temporal")
+            x = taps["temporal"] = motion(x, train=train)
+        embedding = jnp.max(x, axis=(2, 3))
+        embedding = flat(embedding) if self.keep_time else embedding.mean(axis=1)
+        if self.norm_embedding:
+            embedding = BatchNorm(dtype=self.dtype, name="norm")(embedding, train=train)
         embedding = RowDropout(self.dropout)(embedding, train=train, rows=rows)
         return Features(embedding=embedding, map=x, taps=taps)
 
@@ -52,10 +64,12 @@ class SmallVideo(nn.Module):
 class SmallAudio(nn.Module):
     """Strided 3x3 layers on a spectrogram; the embedding is the maximum over time and frequency.
 
-    Taps: `layer1` ....
+    `keep_time` takes it over frequency alone, one moment after another. Taps: `layer1` ....
     """
 
     widths: tuple[int, ...] = (24, 48, 96, 128)
+    keep_time: bool = False
+    norm_embedding: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
@@ -70,6 +84,12 @@ class SmallAudio(nn.Module):
             name = f"layer{layer}"
             conv = ConvNormRelu(width, (3, 3), (2, 2), dtype=self.dtype, name=name)
             x = taps[name] = conv(x, train=train)
-        embedding = jnp.max(x, axis=(1, 2))
+        embedding = flat(jnp.max(x, axis=2)) if self.keep_time else jnp.max(x, axis=(1, 2))
+        if self.norm_embedding:
+            embedding = BatchNorm(dtype=self.dtype, name="norm")(embedding, train=train)
         embedding = RowDropout(self.dropout)(embedding, train=train, rows=rows)
         return Features(embedding=embedding, map=x, taps=taps)
+
+
+def flat(moments: Float[Array, "b t c"]) -> Float[Array, "b tc"]:
+    return moments.reshape(len(moments), -1)

@@ -8,8 +8,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from avssl.models.convolution import Conv
-from avssl.models.davenet import HE_FAN_OUT
+from avssl.models.convolution import HE_FAN_OUT, Conv
 from avssl.models.features import Features
 from avssl.models.norm import BatchNorm
 from avssl.models.residual import BasicBlock, FactoredConv

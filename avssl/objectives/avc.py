@@ -21,6 +21,9 @@ class Avc(Objective):
 
     Departure: the mismatched sound is another clip's of the batch (see `pairs.py`), not of a video drawn from
     the whole data. The paper's weight penalty (1e-5) is the optimiser's.
+
+    In evaluation `video_map` shows where in the picture the answer comes from, which the paper shows by
+    single units: the same layers on each position's features, as trained on their maximum.
     """
 
     hidden: int = 128
@@ -31,10 +34,21 @@ class Avc(Objective):
         self.classify = nn.Dense(2)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return {
-            "video": self.video_half(features[self.video_read].embedding),
+        seen = features[self.video_read]
+        outputs = {
+            "video": self.video_half(seen.embedding),
             "audio": self.audio_half(features[self.audio_read].embedding),
         }
+        if not train and seen.map is not None and seen.map.shape[-1] == seen.embedding.shape[-1]:
+            outputs["video_map"] = self.heat_map(seen.map, outputs["audio"])
+        return outputs
+
+    def heat_map(self, video_map: Array, audio: Array) -> Array:
+        """The answer to each position of the picture alone, [batch, height, width], mean over frames."""
+        cells = self.video_half(video_map)
+        beside = audio.reshape(len(audio), *(1,) * (cells.ndim - 2), -1)
+        scores = self.row_similarity(cells, beside)
+        return scores.mean(axis=1) if scores.ndim == 4 else scores
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
@@ -60,4 +74,4 @@ class Avc(Objective):
 
     def row_similarity(self, video: Array, audio: Array) -> Array:
         logits = self.logits(video, audio)
-        return logits[:, 1] - logits[:, 0]
+        return logits[..., 1] - logits[..., 0]

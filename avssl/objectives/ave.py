@@ -1,20 +1,17 @@
 """AVE-Net: correspondence from the distance of aligned embeddings alone."""
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
 
 from avssl.losses.correspondence import correspondence_loss, distance_logits
-from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.base import Batch, Outcome, Outputs
 from avssl.objectives.pairs import pairs_of_batch
+from avssl.objectives.projected import ProjectedObjective
 
 # Between random unit vectors; the logits start at zero there, or training never leaves the plateau.
 TYPICAL_DISTANCE = 2**0.5
 
 
-class Ave(Objective):
+class Ave(ProjectedObjective):
     """Do picture and sound belong together, decided from their distance (Arandjelovic & Zisserman 2018).
 
     "Objects that Sound" (arXiv 1712.06651, section 3): embeddings by 512-128 ReLU, 128-128, length 1;
@@ -30,8 +27,7 @@ class Ave(Objective):
     initial_slope: float = 3.0
 
     def setup(self) -> None:
-        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
-        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        super().setup()
         slope = self.initial_slope
         # Class 1 is "together": near means likely.
         self.distance_weight = self.param(
@@ -40,12 +36,6 @@ class Ave(Objective):
         self.distance_bias = self.param(
             "distance_bias", lambda _: jnp.array([-slope, slope], jnp.float32) * TYPICAL_DISTANCE
         )
-
-    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return {
-            "video": self.video_head(features[self.video_read].embedding, train=train),
-            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
-        }
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))

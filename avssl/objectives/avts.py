@@ -10,12 +10,12 @@ from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.margin import margin_loss
 from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.base import Batch, Outcome, Outputs, Read
 from avssl.objectives.pairs import pairs_of_batch
+from avssl.objectives.projected import ProjectedObjective
 
 
-class Avts(Objective):
+class Avts(ProjectedObjective):
     """Matched pairs near, sounds of other videos and of other moments of the same video far away.
 
     Korbar, Tran & Torresani 2018 ("Cooperative Learning of Audio and Video Models from Self-Supervised
@@ -40,10 +40,6 @@ class Avts(Objective):
     hard_fraction: float = 0.5
     hard_from_step: int = 0
     projection: tuple[int, ...] = (512, 128)
-
-    def setup(self) -> None:
-        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
-        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
 
     @property
     def is_hard(self) -> bool:
@@ -72,10 +68,7 @@ class Avts(Objective):
         return Read(self.shifted_view, self.audio_encoder)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        outputs = {
-            "video": self.video_head(features[self.video_read].embedding, train=train),
-            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
-        }
+        outputs = super().heads(features, batch, train=train)
         if self.is_hard:
             shifted = features[self.shifted_read].embedding
             outputs["shifted"] = self.audio_head(shifted, train=train)

@@ -1,30 +1,25 @@
 """What AVID and CMA share: a head and a memory bank for each modality, and a constant Z."""
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from avssl.errors import UsageError
 from avssl.losses.bank import draw_negatives, initial_bank, update_bank
-from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outputs, Read
+from avssl.objectives.base import Batch, Outputs
+from avssl.objectives.projected import ProjectedObjective
 
 
-class BankObjective(Objective):
+class BankObjective(ProjectedObjective):
     """A row of unit length for each record and modality, told apart by NCE with a frozen Z."""
 
     num_negatives: int = 1024
     temperature: float = 0.07
     bank_momentum: float = 0.5
-    projection: tuple[int, ...] = (512, 512, 128)
 
     def setup(self) -> None:
         self.check()
-        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
-        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        super().setup()
         self.video_bank = self.variable("memory", "video_bank", self.fresh_bank)
         self.audio_bank = self.variable("memory", "audio_bank", self.fresh_bank)
         # 0 is unset: the first batch with a complete row sets it.
@@ -55,12 +50,6 @@ class BankObjective(Objective):
     def fresh_bank(self) -> Array:
         key = self.make_rng("params")
         return initial_bank(key, self.num_records, self.projection[-1], self.dtype)
-
-    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return {
-            "video": self.video_head(features[self.video_read].embedding, train=train),
-            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
-        }
 
     def negatives(
         self, batch: Batch, positives: Array | None = None, *, skip_self: bool = True

@@ -15,11 +15,11 @@ from avssl.losses.robust import (
     update_statistics,
 )
 from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.base import Batch, Outcome, Outputs, Read
+from avssl.objectives.projected import ProjectedObjective
 
 
-class RobustXid(Objective):
+class RobustXid(ProjectedObjective):
     """Weighted, soft instance discrimination against averaged encoders (Morgado, Misra & Vasconcelos 2021).
 
     "Robust Audio-Visual Instance Discrimination" (arXiv 2103.15916): a pair weighs by how well its targets
@@ -47,11 +47,9 @@ class RobustXid(Objective):
     own_temperature: float = 0.07
     warmup_steps: int = 0
     queue_rows: int = 0
-    projection: tuple[int, ...] = (512, 512, 128)
 
     def setup(self) -> None:
-        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
-        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
+        super().setup()
         self.statistics = self.variable("memory", "statistics", self.fresh_statistics)
         if self.queue_rows:
             self.queue = self.variable("memory", "queue", self.empty_queue)
@@ -78,12 +76,6 @@ class RobustXid(Objective):
     @property
     def audio_target(self) -> Read:
         return Read(self.audio_view, self.audio_encoder, "ema")
-
-    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return {
-            "video": self.video_head(features[self.video_read].embedding, train=train),
-            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
-        }
 
     def target_heads(self, features: Mapping[Read, Features], batch: Batch) -> Outputs:
         return {

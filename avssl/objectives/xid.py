@@ -1,14 +1,11 @@
 """Cross-modal instance discrimination over the global batch."""
 
-from collections.abc import Mapping
-
 from avssl.losses.contrastive import symmetric_info_nce
-from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.base import Batch, Outcome, Outputs
+from avssl.objectives.projected import ProjectedObjective
 
 
-class Xid(Objective):
+class Xid(ProjectedObjective):
     """Symmetric InfoNCE: each clip's sound among all sounds of the batch, and the other way round.
 
     van den Oord et al. 2018 (arXiv 1807.03748, eq. 4) between modalities, as the xID baseline of Morgado et al.
@@ -20,17 +17,6 @@ class Xid(Objective):
     """
 
     temperature: float = 0.07
-    projection: tuple[int, ...] = (512, 512, 128)
-
-    def setup(self) -> None:
-        self.video_head = ProjectionMLP(self.projection, dtype=self.dtype)
-        self.audio_head = ProjectionMLP(self.projection, dtype=self.dtype)
-
-    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        return {
-            "video": self.video_head(features[self.video_read].embedding, train=train),
-            "audio": self.audio_head(features[self.audio_read].embedding, train=train),
-        }
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         loss, metrics = symmetric_info_nce(

@@ -7,7 +7,7 @@ outputs of the whole batch. Whoever gathers in between (a mesh, pmap, accumulati
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -193,6 +193,14 @@ class Model:
         """The model with evaluation views."""
         views = {name: view.evaluation() for name, view in self.views.items()}
         return dataclasses.replace(self, views=views)
+
+    def only(self, names: Sequence[str]) -> "Model":
+        """The model with some of its objectives, and with what they read."""
+        objectives = {name: self.objectives[name] for name in names}
+        reads = dict.fromkeys(read for one in objectives.values() for read in one.reads())
+        used = {view for read in reads for view in (read.view, read.toward)}
+        views = {name: view for name, view in self.views.items() if name in used}
+        return dataclasses.replace(self, views=views, objectives=objectives, reads=tuple(reads))
 
     def identity(self, read: Read) -> Any:
         """What makes two reads one."""

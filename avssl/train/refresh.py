@@ -77,7 +77,9 @@ class Refresher:
         self, step: int, state: TrainState, names: Sequence[str], draws: bool
     ) -> tuple[dict[str, Outputs], Array]:
         """What each objective keeps of every record, rows split over all devices; and which rows were met."""
-        model = self.model if draws else self.model.without_draws()
+        model = self.model.only(names)
+        if not draws:
+            model = model.without_draws()
         if (draws, *names) not in self.compiled:
             self.compiled[draws, *names] = outputs_of(model, names)
         num_records = self.config.data.num_records

@@ -1,7 +1,8 @@
 """The self-supervised objectives on the embedded worlds, beside random initialisation and labels.
 
-Every row is trained for 640 steps with small encoders, under five minutes on two CPU cores; rows that a claim
-compares get three seeds. Finished rows are kept in `configs/ablations/results/world`, so any machine goes on.
+Every row is trained for 640 steps with small encoders, meant to take at most five minutes on two CPU cores,
+and with three seeds, as claims compare them. Finished rows are kept in `configs/ablations/results/world`, so
+any machine goes on.
 
   avssl ablate --config configs/ablations/world.py --workdir runs/ablations --results RESULTS.md
 """
@@ -27,8 +28,12 @@ TWO_WAY = ("synchronization", "joint", "two_way")
 VIEWPOINT = ("spatial", "audio->video", "viewpoint_top1")
 CONTRAST_VIEWPOINT = ("spatial", "audio->video", "contrast_top1")
 FAULTS = ("verification", "joint", "fault_auc")
-POINTING = ("localization", "video", "pointing")
 CIOU = ("localization", "video", "mean_ciou")
+SEPARATED = ("localization", "video", "separated")
+KMEANS_VIDEO = ("clustering", "video", "nmi")
+KMEANS_AUDIO = ("clustering", "audio", "nmi")
+LABELS_VIDEO = ("clustering", "video", "labels_nmi")
+LABELS_AUDIO = ("clustering", "audio", "labels_nmi")
 
 
 def world(objective: str, *overrides: str, name: str = "", start_from: str = "") -> AblationRow:
@@ -50,6 +55,18 @@ ON_FAULTY = (
     "eval.protocols=knn,linear,retrieval,verification",
 )
 SPATIAL = "eval.protocols=knn,linear,retrieval,spatial"
+LOCALISATION = "eval.protocols=knn,linear,retrieval,localization"
+UNBALANCED = (
+    "data.source=world:unbalanced@train",
+    "eval.data=world:unbalanced@train",
+    "eval.test_data=world:unbalanced@test",
+)
+ON_PAIRS = (
+    "data.source=world:pairs@train",
+    "eval.data=world:pairs@train",
+    "eval.test_data=world:pairs@test",
+    LOCALISATION,
+)
 
 ROWS = (
     AblationRow("supervised", "configs/world/supervised.py", SHORT, seeds=SEEDS),
@@ -71,6 +88,25 @@ ROWS = (
         "avsa", SPATIAL, "objectives.avsa.alignment_from_step=240", "objectives.avsa.mode=avc",
         name="avsa_avc",
     ),
+    world("xdc", CLUSTERING),
+    world("xdc", CLUSTERING, "objectives.xdc.variant=sdc", name="sdc"),
+    world("selavi", CLUSTERING),
+    world(
+        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=gaussian",
+        name="selavi_unbalanced",
+    ),
+    world(
+        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=uniform",
+        name="selavi_unbalanced_uniform",
+    ),
+    world(
+        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=gaussian",
+        "objectives.selavi.align=False", name="selavi_unbalanced_unaligned",
+    ),
+    world("mcn", CLUSTERING),
+    world("desa", CLUSTERING),
+    world("dmc", LOCALISATION),
+    world("avc", *ON_PAIRS, name="avc_pairs"),
 )  # fmt: skip
 
 COLUMNS = (
@@ -84,6 +120,14 @@ COLUMNS = (
     Column(*VIEWPOINT, label="viewpoint"),
     Column(*CONTRAST_VIEWPOINT, label="viewpoint (contrast)"),
     Column(*FAULTS, label="faulty pairs AUC"),
+    Column(*KMEANS_VIDEO, label="NMI of k-means, video"),
+    Column(*KMEANS_AUDIO, label="NMI of k-means, audio"),
+    Column(*LABELS_VIDEO, label="NMI of labels, video"),
+    Column(*LABELS_AUDIO, label="NMI of labels, audio"),
+    Column("clustering", "video", "labels_ari", label="ARI of labels, video"),
+    Column("clustering", "video", "labels_accuracy", label="accuracy of labels, video"),
+    Column(*CIOU, label="cIoU"),
+    Column(*SEPARATED, label="sources told apart"),
 )
 
 CONTRASTIVE = (
@@ -136,6 +180,43 @@ CLAIMS = (
         "AVSA beats negatives of other clips alone on the viewpoints",
         Cell("avsa", *VIEWPOINT),
         above=Cell("avsa_avc", *CONTRAST_VIEWPOINT),
+    ),
+    *(
+        Claim(
+            f"XDC beats single-modality deep clustering on the linear probe of {modality}",
+            Cell("xdc", *key),
+            above=Cell("sdc", *key),
+        )
+        for modality, key in (("video", LINEAR_VIDEO), ("audio", LINEAR_AUDIO))
+    ),
+    *(
+        Claim(
+            f"SeLaVi's labels beat k-means on the same features, NMI of {modality}",
+            Cell("selavi", *labels),
+            above=Cell("selavi", *clusters),
+        )
+        for modality, labels, clusters in (
+            ("video", LABELS_VIDEO, KMEANS_VIDEO),
+            ("audio", LABELS_AUDIO, KMEANS_AUDIO),
+        )
+    ),
+    Claim("SeLaVi reaches an NMI of 0.5, video", Cell("selavi", *LABELS_VIDEO), above=0.5),
+    Claim("SeLaVi reaches an NMI of 0.5, audio", Cell("selavi", *LABELS_AUDIO), above=0.5),
+    Claim(
+        "SeLaVi, unequal classes: gaussian marginals beat uniform ones, NMI of video",
+        Cell("selavi_unbalanced", *LABELS_VIDEO),
+        above=Cell("selavi_unbalanced_uniform", *LABELS_VIDEO),
+    ),
+    Claim(
+        "SeLaVi, unequal classes: aligned heads beat unaligned ones, NMI of video",
+        Cell("selavi_unbalanced", *LABELS_VIDEO),
+        above=Cell("selavi_unbalanced_unaligned", *LABELS_VIDEO),
+    ),
+    Claim("DMC beats a box in the centre on cIoU", Cell("dmc", *CIOU), above="chance"),
+    Claim(
+        "DMC tells two sources apart that AVC mixes",
+        Cell("dmc", *SEPARATED),
+        above=Cell("avc_pairs", *SEPARATED),
     ),
     *(
         Claim(

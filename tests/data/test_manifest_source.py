@@ -1,3 +1,4 @@
+import csv
 import os
 import time
 
@@ -126,10 +127,16 @@ def test_a_million_rows(tmp_path):
     path = tmp_path / "clips.csv"
     rows = (f"{index // 1000:04d}/{index:07d}.mp4,c{index % 400}" for index in range(10**6))
     path.write_text("path,label\n" + "\n".join(rows))
-    start = time.process_time()
-    source = open_source(f"manifest:{path}")
-    seconds = time.process_time() - start
+
+    def processor_seconds(read):
+        start = time.process_time()
+        made = read()
+        return made, time.process_time() - start
+
+    with open(path, newline="") as file:
+        _, plain = processor_seconds(lambda: list(csv.reader(file)))
+    source, seconds = processor_seconds(lambda: open_source(f"manifest:{path}"))
     assert len(source) == 10**6
     assert len(source.label_names) == 400
     assert source.key(999_999) == "0999/0999999.mp4"
-    assert seconds < 5, f"{seconds:.1f} s of processor time"
+    assert seconds < 6 * plain, f"{seconds:.1f} s of processor time, csv alone {plain:.1f} s"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avssl.losses.distillation import (
-    softened_cross_entropy,
+    softened_divergence,
     soundnet_divergence,
     soundnet_loss,
 )
@@ -19,7 +19,7 @@ PRESENT = np.array([1, 1, 0, 1], bool)
 
 @partial(jax.jit, static_argnums=2)
 def soften(student, teacher, temperature, present):
-    loss = partial(softened_cross_entropy, temperature=temperature, present=present)
+    loss = partial(softened_divergence, temperature=temperature, present=present)
     return jax.value_and_grad(loss)(student, teacher)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from avssl.losses.hints import (
-    attention,
     attention_loss,
     hint_loss,
     pool_to_smaller,
@@ -78,14 +77,6 @@ def test_attention_equals_loops(positions):
         maps = [unit(np.array([(place**2).mean() for place in x])) for x in (s, t)]
         squares.extend((maps[0] - maps[1]) ** 2)
     np.testing.assert_allclose(loss, np.mean(squares), rtol=1e-12)
-
-
-def test_attention_is_where_a_map_is_active():
-    features = np.zeros((2, 3, 3, 4), np.float32)
-    features[0, 1, 2] = -5.0
-    found = attention(jnp.asarray(features))
-    np.testing.assert_allclose(found[0].reshape(3, 3), features[0, :, :, 0] / -5)
-    np.testing.assert_array_equal(found[1], 0.0)
 
 
 @pytest.mark.usefixtures("float64")

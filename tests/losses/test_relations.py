@@ -16,7 +16,6 @@ from avssl.losses.relations import (
     relational_distance,
     relational_loss,
     similarity_loss,
-    smooth_l1,
 )
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes", "float64")
@@ -148,12 +147,6 @@ def test_relational_losses_do_not_see_scale_nor_place():
     student, _ = features()
     moved = 7 * student + 100
     np.testing.assert_allclose(loss_of(relational_loss, student, moved), 0.0, atol=1e-20)
-
-
-def test_smooth_l1_has_its_two_parts():
-    values = np.array([-3.0, -1.0, -0.4, 0.0, 0.99, 1.0, 2.5])
-    found = smooth_l1(jnp.asarray(values))
-    np.testing.assert_allclose(found, [naive_smooth_l1(x) for x in values], rtol=1e-12)
 
 
 def test_distances_of_near_rows_are_no_rounding_noise():

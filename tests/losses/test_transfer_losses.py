@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.losses.distillation import softened_cross_entropy, soundnet_loss
+from avssl.losses.distillation import softened_divergence, soundnet_loss
 from avssl.losses.hints import attention_loss, hint_loss, selectivity_loss, variational_loss
 from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
 from avssl.losses.precision import widen
@@ -43,7 +43,7 @@ flow_kl = partial(information_flow, divergence="kl")
 
 # The loss, shapes of student and teacher, and whether equal features mean loss 0.
 ANSWERS = {
-    "softened": (softened_cross_entropy, SAME, True),
+    "softened": (softened_divergence, SAME, True),
     "soundnet": (posteriors, ((6, 8), (6, 8)), True),
 }
 HINTS = {

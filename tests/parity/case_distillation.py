@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avssl.losses.distillation import softened_cross_entropy, soundnet_loss
+from avssl.losses.distillation import softened_divergence, soundnet_loss
 from avssl.losses.pseudo_labels import pseudo_label_loss
 
 
@@ -27,7 +27,7 @@ def check_kd(golden: dict[str, np.ndarray]):
     assert temperatures
     for temperature in temperatures:
         soft = partial(
-            softened_cross_entropy,
+            softened_divergence,
             teacher=teacher,
             temperature=float(temperature),
             present=present,
@@ -38,7 +38,7 @@ def check_kd(golden: dict[str, np.ndarray]):
 
     def total(student):
         labels, _ = pseudo_label_loss(student, label, present=present)
-        soft = softened_cross_entropy(student, teacher, present=present)
+        soft = softened_divergence(student, teacher, present=present)
         return 0.1 * labels + 0.9 * soft, labels
 
     (loss, labels), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(student)

@@ -1,0 +1,83 @@
+"""Mutual learning of an audio-visual teacher and an audio student, from scratch and at once.
+
+Yin et al. 2021, "Enhanced Audio Tagging via Multi- to Single-Modal Teacher-Student Mutual Learning"
+(AAAI). There is no public code and the text was not at hand: the abstract names the two transfer
+terms, all else here is our reading of it, in the manner of deep mutual learning (Zhang et al. 2018,
+arXiv 1706.00384). Tags are many at once: sigmoids, never softmax.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from avssl.losses.contrastive import Scalar
+from avssl.losses.rows import blank_absent, mean_present
+
+
+def bernoulli_divergence(
+    target_logits: Float[Array, "b c"], logits: Float[Array, "b c"]
+) -> Float[Array, "b"]:
+    """KL(target || prediction) of independent tags, summed over tags; no gradient to the target."""
+    target = jax.lax.stop_gradient(target_logits)
+    share = jax.nn.sigmoid(target)
+    has = share * (jax.nn.log_sigmoid(target) - jax.nn.log_sigmoid(logits))
+    has_not = (1.0 - share) * (jax.nn.log_sigmoid(-target) - jax.nn.log_sigmoid(-logits))
+    return jnp.sum(has + has_not, axis=1)
+
+
+def tag_cross_entropy(logits: Float[Array, "b c"], tags: Float[Array, "b c"]) -> Float[Array, "b"]:
+    """Binary cross-entropy of tags from 0 to 1, summed over tags."""
+    return jnp.sum(jax.nn.softplus(logits) - logits * tags, axis=1)
+
+
+def mutual_loss(
+    student_logits: Float[Array, "b c"],
+    teacher_logits: Float[Array, "b c"],
+    student_embedding: Float[Array, "b d"],
+    teacher_audio: Float[Array, "b d"],
+    tags: Float[Array, "b c"],
+    *,
+    single_modal_weight: float | Scalar = 1.0,
+    cross_modal_weight: float | Scalar = 1.0,
+    audio_present: Bool[Array, "b"],
+    video_present: Bool[Array, "b"],
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """BCE(student) + BCE(teacher) + a single-modal + b cross-modal transfer, one scalar for both.
+
+    Single-modal: |h - g|^2, h the student's embedding and g that of the teacher's audio branch,
+    with gradient to both. Cross-modal: KL(teacher || student) + KL(student || teacher) of the tags
+    that the student gives and the fused teacher, each without gradient to its first, so that either
+    side meets one of them: else both could settle on what is easiest. All terms are sums over tags
+    or features and means over rows; the weights 1 are ours, and so is that both sides step at once
+    rather than in turn.
+
+    The teacher starts from nothing: give weights of 0 until it has learnt from labels for a while.
+    A frozen teacher's logits and embedding make it plain distillation, `single_modal_weight=0`
+    mutual learning without that term, both 0 the student alone.
+
+    Terms of the student and the single-modal one take the rows that have audio, those of the fused
+    teacher and the cross-modal one the rows that have both; others may hold anything. Without any
+    row a term is 0. Metrics: the four terms, and how many rows have audio and how many have both.
+    """
+    both = audio_present & video_present
+    tags = blank_absent(tags, audio_present)
+    student, embedding, audio = (
+        blank_absent(x, audio_present) for x in (student_logits, student_embedding, teacher_audio)
+    )
+    teacher = blank_absent(teacher_logits, both)
+    apart = jnp.sum((embedding - audio) ** 2, axis=1)
+    crossed = bernoulli_divergence(teacher, student) + bernoulli_divergence(student, teacher)
+    metrics = {
+        "student_classification": mean_present(tag_cross_entropy(student, tags), audio_present),
+        "teacher_classification": mean_present(tag_cross_entropy(teacher, tags), both),
+        "single_modal": mean_present(apart, audio_present),
+        "cross_modal": mean_present(crossed, both),
+    }
+    weights = (
+        jnp.asarray(weight).astype(student.dtype)
+        for weight in (1.0, 1.0, single_modal_weight, cross_modal_weight)
+    )
+    terms = [weight * term for weight, term in zip(weights, metrics.values(), strict=True)]
+    metrics["num_audio_rows"] = jnp.sum(audio_present.astype(student.dtype))
+    metrics["num_pairs"] = jnp.sum(both.astype(student.dtype))
+    return sum(terms[1:], terms[0]), metrics

@@ -1,0 +1,117 @@
+"""Localisation with hints of teachers: how a sound is classified, and where objects are seen."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from avssl.losses.contrastive import Scalar, unit_rows
+from avssl.losses.localization import multiple_instance_loss, present_maps
+from avssl.losses.precision import widen
+
+
+def hinted_localization_loss(
+    video_map: Float[Array, "b h w d"],
+    audio: Float[Array, "b d"],
+    *,
+    sound_teacher: Float[Array, "b d"],
+    object_teacher: Float[Array, "b p q"],
+    temperature: float | Scalar = 0.03,
+    sound_weight: float = 1_000.0,
+    object_weight: float = 100_000.0,
+    normalise_teacher: bool = False,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """AVL's loss (Yaghoubi et al. 2023, "Acoustic and Visual Knowledge Distillation for Contrastive
+    Audio-Visual Localization", ICMI; of their code, `max_xmil_loss` and `detr_panns_loss`).
+
+    EZ-VSL's `multiple_instance_loss` + 1,000 `sound_hint_loss` + 100,000 `object_hint_loss`. The
+    large weights stand against means over channels and positions; the paper was not at hand.
+    Metrics: the three losses without their weights, how many rows had a hint of either teacher, and
+    the metrics of the first loss.
+    """
+    batch, _, _, channels = video_map.shape
+    contrast, metrics = multiple_instance_loss(
+        video_map.reshape(batch, -1, channels),
+        audio,
+        temperature=temperature,
+        index=index,
+        present=present,
+    )
+    sound, num_sounds = sound_hint_loss(
+        audio, sound_teacher, normalise_teacher=normalise_teacher, present=present
+    )
+    objects, num_objects = object_hint_loss(video_map, object_teacher, present=present)
+    return contrast + sound_weight * sound + object_weight * objects, {
+        **metrics,
+        "localization_loss": contrast,
+        "sound_hint_loss": sound,
+        "object_hint_loss": objects,
+        "num_sound_hints": num_sounds,
+        "num_object_hints": num_objects,
+    }
+
+
+def sound_hint_loss(
+    audio: Float[Array, "b d"],
+    teacher: Float[Array, "b d"],
+    *,
+    normalise_teacher: bool = False,
+    present: Bool[Array, "b"],
+) -> tuple[Scalar, Scalar]:
+    """Mean squared difference of the audio vector, scaled to length 1, and the teacher's embedding.
+
+    The teacher's (PANNs) is not scaled in the released code: no vector of length 1 can reach it, and
+    only its direction teaches. `normalise_teacher` scales it too. Mean over elements and over the
+    rows that are present and have a hint (no NaN in it); 0 if there is none. The number of those
+    rows. No gradient for the teacher.
+    """
+    teacher, hinted = _hints(teacher, present)
+    if normalise_teacher:
+        teacher = unit_rows(teacher)
+    student = unit_rows(jnp.where(present[:, None], widen(audio), 0.0))
+    return _mean_of_rows((student - teacher.astype(student.dtype)) ** 2, hinted)
+
+
+def object_hint_loss(
+    video_map: Float[Array, "b h w d"],
+    attention: Float[Array, "b p q"],
+    *,
+    present: Bool[Array, "b"],
+) -> tuple[Scalar, Scalar]:
+    """Mean squared difference of the picture's response and the attention of an object detector.
+
+    The response is the mean over channels of the map's vectors, each scaled to length 1, resized to
+    the attention's size (25 x 25 of DETR's last decoder layer): bilinear with cell centres, as
+    torch's align_corners=False. Resized after the mean, which is the same number as before it.
+
+    Mean over positions and over the rows that are present and in which the detector found something
+    (it marks others by NaN); 0 if there is none, where the released mean over nothing is NaN. The
+    number of those rows. No gradient for the teacher.
+    """
+    attention, found = _hints(attention, present)
+    batch, height, width, channels = video_map.shape
+    vectors = present_maps(video_map.reshape(batch, -1, channels), present)
+    response = jnp.mean(unit_rows(vectors), axis=-1).reshape(batch, height, width)
+    response = jax.image.resize(response, attention.shape, "linear", antialias=False)
+    return _mean_of_rows((response - attention.astype(response.dtype)) ** 2, found)
+
+
+def _hints(
+    teacher: Float[Array, "b *shape"], present: Bool[Array, "b"]
+) -> tuple[Float[Array, "b *shape"], Bool[Array, "b"]]:
+    """The teacher's targets with zeros for rows that are absent or hold NaN; which ones do not."""
+    unknown = jnp.any(jnp.isnan(teacher), axis=tuple(range(1, teacher.ndim)))
+    hinted = present & ~unknown
+    wanted = hinted.reshape(-1, *[1] * (teacher.ndim - 1))
+    return jax.lax.stop_gradient(jnp.where(wanted, widen(teacher), 0.0)), hinted
+
+
+def _mean_of_rows(
+    values: Float[Array, "b *shape"], counted: Bool[Array, "b"]
+) -> tuple[Scalar, Scalar]:
+    """The mean over the counted rows and all their elements (0 if there is none); their number."""
+    weight = counted.astype(values.dtype)
+    rows = jnp.mean(values, axis=tuple(range(1, values.ndim)))
+    count = jnp.sum(weight)
+    return jnp.sum(rows * weight) / jnp.maximum(count, 1.0), count

@@ -1,0 +1,49 @@
+"""What an objective needs and the data lack is refused before training, in one sentence."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from avssl.data.needs import what_is_lacking
+from avssl.data.open import open_source
+from avssl.data.views import AudioView, VideoView
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "said"),
+    [
+        (
+            "configs/world/avsa.py", ("data.source=world:tiny@train",),
+            "objective 'avsa' needs, for its view .* world:sphere does",
+        ),
+        (
+            "configs/world/avts.py", ("views.audio_shifted.shift_seconds=(2.0, 3.0)",),
+            "objective 'avts' needs, for its view 'audio_shifted', clips of at least 2.5 s.*world:long",
+        ),
+    ],
+)  # fmt: skip
+def test_a_source_that_lacks_it_is_refused(config, overrides, said, run, tmp_path):
+    flags = [f"--config.{override}" for override in overrides]
+    folder = tmp_path / "run"
+    code, _, err = run("pretrain", "--config", f"{config}:quicktest", "--workdir", folder, *flags)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert re.search(said, err), err
+    assert not (folder / "metrics.jsonl").exists()
+
+
+def test_what_is_there_is_not_lacking():
+    flat, sphere = open_source("world:tiny@train"), open_source("world:tiny_sphere@train")
+    panorama = VideoView(projection="sphere", flip=False)
+    ambisonics = AudioView(channels=4)
+    for view in (panorama, ambisonics):
+        assert what_is_lacking(flat, np.arange(len(flat)), view)
+        assert not what_is_lacking(sphere, np.arange(len(sphere)), view)
+    # A record of 1.5 s has room for half a second that lies half a second away, and not two.
+    near = AudioView(seconds=0.5, shift_seconds=(0.5, 5.0))
+    far = dataclasses.replace(near, shift_seconds=(2.0, 5.0))
+    assert not what_is_lacking(flat, np.arange(4), near)
+    assert what_is_lacking(flat, np.arange(4), far)
+    assert not what_is_lacking(flat, np.arange(0), far)
