@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.draws import RowDropout
 from avssl.models.features import Features
-from avssl.models.norm import BatchNorm
 
 
 class SmallVideo(nn.Module):
@@ -29,7 +28,6 @@ class SmallVideo(nn.Module):
     strides: tuple[int, ...] = (2, 1, 2)
     temporal_width: int = 0
     keep_time: bool = False
-    norm_embedding: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
@@ -55,8 +53,6 @@ class SmallVideo(nn.Module):
             x = taps["temporal"] = motion(x, train=train)
         embedding = jnp.max(x, axis=(2, 3))
         embedding = flat(embedding) if self.keep_time else embedding.mean(axis=1)
-        if self.norm_embedding:
-            embedding = BatchNorm(dtype=self.dtype, name="norm")(embedding, train=train)
         embedding = RowDropout(self.dropout)(embedding, train=train, rows=rows)
         return Features(embedding=embedding, map=x, taps=taps)
 
@@ -69,7 +65,6 @@ class SmallAudio(nn.Module):
 
     widths: tuple[int, ...] = (24, 48, 96, 128)
     keep_time: bool = False
-    norm_embedding: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
@@ -85,8 +80,6 @@ class SmallAudio(nn.Module):
             conv = ConvNormRelu(width, (3, 3), (2, 2), dtype=self.dtype, name=name)
             x = taps[name] = conv(x, train=train)
         embedding = flat(jnp.max(x, axis=2)) if self.keep_time else jnp.max(x, axis=(1, 2))
-        if self.norm_embedding:
-            embedding = BatchNorm(dtype=self.dtype, name="norm")(embedding, train=train)
         embedding = RowDropout(self.dropout)(embedding, train=train, rows=rows)
         return Features(embedding=embedding, map=x, taps=taps)
 

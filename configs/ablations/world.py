@@ -48,6 +48,7 @@ def world(objective: str, *overrides: str, name: str = "", start_from: str = "")
 
 AVTS_PROTOCOLS = "eval.protocols=knn,linear,retrieval,synchronization"
 CLUSTERING = "eval.protocols=knn,linear,retrieval,clustering"
+SOLVES = "objectives.selavi.schedule_steps=640"
 ON_FAULTY = (
     "data.source=world:faulty@train",
     "eval.data=world:quickstart@train",
@@ -90,20 +91,20 @@ ROWS = (
     ),
     world("xdc", CLUSTERING),
     world("xdc", CLUSTERING, "objectives.xdc.variant=sdc", name="sdc"),
-    world("selavi", CLUSTERING),
+    world("selavi", CLUSTERING, SOLVES),
     world(
-        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=gaussian",
+        "selavi", CLUSTERING, SOLVES, *UNBALANCED, "objectives.selavi.marginals=gaussian",
         name="selavi_unbalanced",
     ),
     world(
-        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=uniform",
+        "selavi", CLUSTERING, SOLVES, *UNBALANCED, "objectives.selavi.marginals=uniform",
         name="selavi_unbalanced_uniform",
     ),
     world(
-        "selavi", CLUSTERING, *UNBALANCED, "objectives.selavi.marginals=gaussian",
+        "selavi", CLUSTERING, SOLVES, *UNBALANCED, "objectives.selavi.marginals=gaussian",
         "objectives.selavi.align=False", name="selavi_unbalanced_unaligned",
     ),
-    world("mcn", CLUSTERING),
+    world("mcn", CLUSTERING, "objectives.mcn.cluster_from_step=320"),
     world("desa", CLUSTERING),
     world("dmc", LOCALISATION),
     world("avc", *ON_PAIRS, name="avc_pairs"),

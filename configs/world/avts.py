@@ -1,6 +1,8 @@
 """Temporal synchronisation (AVTS) on the embedded world of long clips, with the quickstart's small encoders.
 
-Hard negatives are sounds of the same clip at least half a second away; they begin after 400 of 800 steps.
+Hard negatives are sounds of the same clip at least half a second away; they begin after 400 of 800 steps. The
+encoders keep time: averaged over a second, nothing would tell when in it something strikes. The heads are
+normalised, or positives and negatives alike end half a margin apart.
 
   avssl pretrain --config configs/world/avts.py --workdir runs/world-avts
 """
@@ -16,9 +18,14 @@ def get_config(variant: str = ""):
     config.data.source = "world:long@train"
     config.eval.data = "world:long@train"
     config.eval.test_data = "world:long@test"
+    config.batch_size = 32
     # Both of one second, at the same place: 8 frames a second show when something strikes.
     config.views.video.update(frames=8, fps=8.0, align="start")
     config.views.audio.update(seconds=1.0, align="start")
     config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(1.5, 5.0))
-    config.objectives = dict(avts=dict(weight=1.0, hard_from_step=400, projection=(128, 64)))
+    config.encoders.video.update(keep_time=True, temporal_width=128)
+    config.encoders.audio.update(keep_time=True)
+    config.objectives = dict(
+        avts=dict(weight=1.0, hard_from_step=400, projection=(128, 64), norm_heads=True)
+    )
     return variant_of(config, variant)

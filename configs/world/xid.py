@@ -11,5 +11,4 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.objectives = dict(xid=dict(weight=1.0))
     return variant_of(config, variant)

@@ -115,3 +115,16 @@ def test_running_statistics_are_written_only_where_they_may_be(x):
     fresh = BatchNorm().init(jax.random.key(0), x, train=True)["batch_stats"]
     np.testing.assert_array_equal(fresh["mean"], np.zeros(CHANNELS))
     np.testing.assert_array_equal(fresh["var"], np.ones(CHANNELS))
+
+
+def test_without_scale_and_bias(x):
+    x = jnp.asarray(x, jnp.float32)
+    plain = BatchNorm(affine=False)
+    variables = plain.init(jax.random.key(0), x, train=False)
+    assert "params" not in variables
+    found, _ = plain.apply(variables, x, train=True, mutable=["batch_stats"])
+    learnt = BatchNorm()
+    expected, _ = learnt.apply(
+        learnt.init(jax.random.key(0), x, train=False), x, train=True, mutable=["batch_stats"]
+    )
+    np.testing.assert_array_equal(found, expected)

@@ -126,6 +126,47 @@ def test_frames_are_averaged(name):
     np.testing.assert_allclose(both, (each[0] + each[1]) / 2, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("small_video", {"stem_width": 4, "widths": [4, 4, 4]}),
+        ("small_audio", {"widths": [4, 4]}),
+    ],
+)
+def test_kept_time_tells_when(name, keys):
+    """Two inputs of the same frames in another order: alike in the mean, or maximum, over time."""
+    first = np.zeros((8, 32, 32, 3) if name == "small_video" else (64, 16, 1), np.float32)
+    moment = len(first) // 4
+    first[:moment] = np.random.default_rng(0).normal(size=first[:moment].shape)
+    x = jnp.asarray(np.stack([first, np.roll(first, 2 * moment, axis=0)]))
+
+    def gap(keep_time):
+        encoder = build_encoder("main", {"name": name, "keep_time": keep_time, **keys}, jnp.float32)
+        variables = drawn(encoder, x.shape)
+        embed = jax.jit(lambda x: encoder.apply(variables, x, train=False).embedding)
+        one, other = embed(x)
+        return np.abs(one - other).max() / np.abs(one).max()
+
+    assert gap(False) < 0.1
+    assert gap(True) > 0.5
+
+
+def test_temporal_layer_sees_what_follows_what():
+    """Played backwards, every frame of a clip is the same and its motion is not."""
+    frames = np.random.default_rng(0).normal(size=(1, 6, 32, 32, 3))
+    x = jnp.asarray(np.concatenate([frames, frames[:, ::-1]]), jnp.float32)
+
+    def gap(temporal_width):
+        keys = {"stem_width": 4, "widths": [4, 4, 4], "temporal_width": temporal_width}
+        encoder = build_encoder("main", {"name": "small_video", **keys}, jnp.float32)
+        variables = drawn(encoder, x.shape)
+        one, other = jax.jit(lambda x: encoder.apply(variables, x, train=False).embedding)(x)
+        return np.abs(one - other).max() / np.abs(one).max()
+
+    assert gap(0) < 1e-5
+    assert gap(4) > 1e-2
+
+
 @pytest.mark.parametrize("name", ["small_audio", "small_video", "linear_audio", "linear_video"])
 def test_dropout_draws_by_row(name):
     encoder = build_encoder("main", {"name": name, "dropout": 0.5}, jnp.float32)
@@ -177,6 +218,8 @@ def test_fields_are_the_config_keys():
         "stem_width",
         "widths",
         "strides",
+        "temporal_width",
+        "keep_time",
         "dropout",
     }
 

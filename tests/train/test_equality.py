@@ -70,10 +70,17 @@ def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
     assert_same(config, batches(config, NUM_STEPS), MICRO_BATCHES)
 
 
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        pytest.param(("avid", "xid"), id="two"),
+        pytest.param(tuple(OBJECTIVES), id="all", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.timeout(900)
-def test_first_gradient_in_float32():
+def test_first_gradient_in_float32(objectives):
     """With SGD at rate 1 the parameters move by the gradient."""
-    config = small_config(*OBJECTIVES, precision="float32")
+    config = small_config(*objectives, precision="float32")
     config.optimizer.learning_rate = 1.0
     data = batches(config, 1)
     start = jax.device_get(started(build_setup(config, build_model(config)))).params
