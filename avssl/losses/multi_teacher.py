@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent
 
 
 def multi_teacher_alignment(
@@ -47,14 +47,13 @@ def multi_teacher_alignment(
 
 
 def attention(
-    features: Float[Array, "b h w c"], power: int, present: Bool[Array, "b"]
+    features: Float[Array, "b *positions c"], power: int, present: Bool[Array, "b"]
 ) -> Float[Array, "b n"]:
     """The mean over channels of |features|^power, over all positions scaled to length 1.
 
     Zeros stay zeros, as do rows that are not present.
     """
-    features = jnp.where(present[:, None, None, None], widen(features), 0.0)
-    energy = jnp.mean(jnp.abs(features) ** power, axis=-1)
+    energy = jnp.mean(jnp.abs(blank_absent(features, present)) ** power, axis=-1)
     return unit_rows(energy.reshape(len(energy), -1))
 
 

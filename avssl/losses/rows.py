@@ -6,9 +6,11 @@ from jaxtyping import Array, Bool, Float
 from avssl.losses.precision import widen
 
 
-def blank_absent(rows: Float[Array, "n d"], present: Bool[Array, "n"]) -> Float[Array, "n d"]:
+def blank_absent(
+    rows: Float[Array, "n *rest"], present: Bool[Array, "n"]
+) -> Float[Array, "n *rest"]:
     """The rows in float32 or wider, those that are not present as zeros."""
-    return jnp.where(present[:, None], widen(rows), 0.0)
+    return jnp.where(present.reshape(-1, *(1,) * (rows.ndim - 1)), widen(rows), 0.0)
 
 
 def mean_present(values: Float[Array, "n"], present: Bool[Array, "n"]) -> Float[Array, ""]:

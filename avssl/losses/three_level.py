@@ -11,29 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, cosines, negative_mask, unit_rows
+from avssl.losses.distillation import softened_divergence
 from avssl.losses.rows import blank_absent, mean_present
 
 DISTRIBUTIONS = ("similarity", "moments", "kernel")
-
-
-def label_level(
-    student_logits: Float[Array, "b k"],
-    teacher_logits: Float[Array, "b k"],
-    *,
-    temperature: float | Scalar = 4.0,
-    present: Bool[Array, "b"],
-) -> Scalar:
-    """temperature^2 mean_i KL(softmax(teacher / temperature) || softmax(student / temperature)).
-
-    Give logits without a margin. Cosines times 32 are nearly one-hot: keep the temperature at 4 or
-    more, or give the cosines as they are; else this is the cross-entropy once more.
-    """
-    student, teacher = (blank_absent(x, present) for x in (student_logits, teacher_logits))
-    heat = jnp.asarray(temperature).astype(student.dtype)
-    log_student = jax.nn.log_softmax(student / heat)
-    log_teacher = jax.nn.log_softmax(jax.lax.stop_gradient(teacher) / heat)
-    divergence = jnp.sum(jnp.exp(log_teacher) * (log_teacher - log_student), axis=1)
-    return heat**2 * mean_present(divergence, present)
 
 
 def embedding_level(
@@ -128,7 +109,9 @@ def three_level_loss(
 
     That is `additive_angular_margin`. `distribution` is "similarity", or "moments" or "kernel",
     which like the embedding level need embeddings of one size. A level of weight 0 is left out; the
-    weights 1 are ours: a hard constraint like the embedding level may well want less.
+    weights 1 are ours: a hard constraint like the embedding level may well want less. The label
+    level is `softened_divergence` of logits without a margin: cosines times 32 are nearly one-hot,
+    so keep its temperature at 4 or more, or give the cosines as they are.
     Metrics: each level without its weight, and how many rows there are.
     """
     if distribution not in DISTRIBUTIONS:
@@ -137,7 +120,7 @@ def three_level_loss(
     if label_weight:
         levels["label"] = (
             label_weight,
-            label_level(
+            softened_divergence(
                 student_logits, teacher_logits, temperature=label_temperature, present=present
             ),
         )

@@ -1,0 +1,144 @@
+"""Distillation of neighbourhoods: how likely each row of a batch picks each other by similarity.
+
+A kernel of the features, each row divided by its sum, is a distribution over the batch; the
+student's is to be the teacher's. A row is its own neighbour too, as released. Features may be maps,
+which are flattened; student and teacher may differ in width. Rows with `present` False leave as if
+they were not in the batch, whatever they hold; without any row, or with one, the losses are 0.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from avssl.losses.contrastive import Scalar, cosines
+from avssl.losses.distillation import learner_and_constant
+from avssl.losses.relations import square_distances
+from avssl.losses.rows import mean_present
+
+KERNELS = ("cosine", "student_t", "cauchy", "rbf", "adaptive_rbf")
+DIVERGENCES = ("jeffreys", "kl")
+# Opposite rows have cosine kernel 0, which has no logarithm; float32 cosines are no finer than this.
+LEAST_COSINE_KERNEL = 1e-7
+# Added to squared distances, as released: the root has no gradient at 0.
+SQUARE_EPSILON = 1e-6
+
+
+def probabilistic_transfer(
+    student: Float[Array, "b *rest"],
+    teacher: Float[Array, "b *other"],
+    *,
+    present: Bool[Array, "b"],
+    epsilon: float = 1e-7,
+) -> Scalar:
+    """Probabilistic knowledge transfer (Passalis & Tefas 2018, arXiv 1803.10837).
+
+    mean over b^2 pairs of p log((p + 1e-7) / (q + 1e-7)), p and q the distributions of teacher and
+    student under the kernel (cos + 1) / 2. Code: probabilistic_kt, and RepDistiller, `PKT.py`,
+    weight 30000: large because the mean is over the pairs, not over the rows.
+    """
+    student, teacher = learner_and_constant(student, teacher, present)
+    target, answer = (
+        jnp.exp(neighbour_log_probabilities(rows, "cosine", present=present))
+        for rows in (teacher, student)
+    )
+    each = _divergence(target, answer, (target - answer) / (answer + epsilon))
+    return _mean_over_pairs(each, present)
+
+
+def information_flow(
+    student: Float[Array, "b *rest"],
+    teacher: Float[Array, "b *other"],
+    *,
+    kernels: tuple[str, ...] = ("cosine", "student_t"),
+    divergence: str = "jeffreys",
+    width: float = 1.0,
+    present: Bool[Array, "b"],
+) -> Scalar:
+    """Information-flow distillation of one layer (Passalis, Tzelepi & Tefas 2020, arXiv 2005.00727).
+
+    Summed over `kernels`, the mean over b^2 pairs of (p - q)(log p - log q), Jeffreys' divergence
+    ("jeffreys"), or of p log(1e-6 + p / (1e-6 + q)) ("kl"), p and q the distributions of teacher and
+    student. Code: pkth, `nn/pkt_transfer.py`; its experiments take both kernels and Jeffreys.
+    That this is the IFD of others' tables is likely, not verified.
+
+    Kernels, d = sqrt(squared distance + 1e-6): "cosine" (cos + 1) / 2; "student_t" 1 / (1 + d);
+    "cauchy" 1 / (1 + d^2 / width^2); "rbf" exp(-d / width), of the distance, not its square;
+    "adaptive_rbf" the same with the mean distance for width, each side its own, without gradient.
+    The kernel of a row with itself is exact here; the released code has rounding there, which moves
+    its losses by about 5e-4. Departure: the cosine kernel is 1e-7 at least, where the released loss
+    of opposite rows is infinite.
+    """
+    if not kernels:
+        raise ValueError("information flow needs at least one kernel")
+    if divergence not in DIVERGENCES:
+        raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, not '{divergence}'")
+    student, teacher = learner_and_constant(student, teacher, present)
+    total = jnp.zeros((), student.dtype)
+    for kernel in kernels:
+        log_target, log_answer = (
+            neighbour_log_probabilities(rows, kernel, width=width, present=present)
+            for rows in (teacher, student)
+        )
+        target, answer = jnp.exp(log_target), jnp.exp(log_answer)
+        if divergence == "jeffreys":
+            each = (target - answer) * (log_target - log_answer)
+        else:
+            ratio_less_1 = 1e-6 + (target - answer - 1e-6) / (answer + 1e-6)
+            each = _divergence(target, answer, ratio_less_1)
+        total += _mean_over_pairs(each, present)
+    return total
+
+
+def information_flow_weights(
+    num_layers: int, epoch: int, *, start: float = 100.0, decay: float = 0.7
+) -> tuple[float, ...]:
+    """The weight of each layer, first to last: 1 for the last, start * decay^epoch for the others.
+
+    As released (100, 0.7): early in training the inner layers lead, later only the last one counts.
+    """
+    return (start * decay**epoch,) * (num_layers - 1) + (1.0,)
+
+
+def neighbour_log_probabilities(
+    rows: Float[Array, "b *rest"], kernel: str, *, width: float = 1.0, present: Bool[Array, "b"]
+) -> Float[Array, "b b"]:
+    """log of the kernel's distribution over the present columns, for each row; else 0.
+
+    By logarithms throughout, as far rows have kernels that round to 0.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is one of {', '.join(KERNELS)}, not '{kernel}'")
+    pairs = present[:, None] & present[None, :]
+    flat = rows.reshape(rows.shape[0], -1)
+    if kernel == "cosine":
+        log_kernel = jnp.log(jnp.maximum(0.5 * (cosines(flat, flat) + 1.0), LEAST_COSINE_KERNEL))
+    else:
+        square = square_distances(flat) + SQUARE_EPSILON
+        distance = jnp.sqrt(square)
+        if kernel == "student_t":
+            log_kernel = -jnp.log1p(distance)
+        elif kernel == "cauchy":
+            log_kernel = -jnp.log1p(square / width**2)
+        elif kernel == "rbf":
+            log_kernel = -distance / width
+        else:
+            mean = jax.lax.stop_gradient(_mean_over_pairs(distance, present))
+            log_kernel = -distance / jnp.where(mean > 0.0, mean, 1.0)
+    # A row always counts for itself, so that an absent one has a finite (and unused) sum.
+    counted = pairs | jnp.eye(present.shape[0], dtype=bool)
+    total = jax.nn.logsumexp(log_kernel, axis=1, where=counted, keepdims=True)
+    return jnp.where(pairs, log_kernel - total, 0.0)
+
+
+def _divergence(
+    target: Float[Array, "b b"], answer: Float[Array, "b b"], ratio_less_1: Float[Array, "b b"]
+) -> Float[Array, "b b"]:
+    """p log(1 + x) - (p - q), in which the rows' sums of p - q are 0 and are there for precision.
+
+    Without them a small divergence is what is left of terms far larger: float32 keeps 5 digits.
+    """
+    return target * jnp.log1p(ratio_less_1) - (target - answer)
+
+
+def _mean_over_pairs(values: Float[Array, "b b"], present: Bool[Array, "b"]) -> Scalar:
+    return mean_present(jax.vmap(mean_present, in_axes=(0, None))(values, present), present)
