@@ -1,5 +1,7 @@
 """The banks and the constant Z of AVID: when they change, and what they refuse."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,17 +43,24 @@ def outputs_of(seed=0):
 
 
 def fresh_memory(one):
-    key = jax.random.key(0)
-    made = one.init({"params": key, "draw": key}, outputs_of(), batch_of(), train=False)
-    return made["memory"]
+    @jax.jit
+    def made(key):
+        return one.init({"params": key, "draw": key}, outputs_of(), batch_of(), train=False)
+
+    return made(jax.random.key(0))["memory"]
 
 
 def step(one, memory, batch=None, outputs=None, train=True, draw=0):
     """(outcome, memory) after one call of the loss."""
+    given = outputs or outputs_of(), batch or batch_of()
+    return compiled_step(one, train, memory, *given, jax.random.key(draw))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def compiled_step(one, train, memory, outputs, batch, key):
     outcome, updated = one.apply(
-        {"memory": memory}, outputs or outputs_of(), batch or batch_of(), train=train,
-        rngs={"draw": jax.random.key(draw)}, mutable=["memory"],
-    )  # fmt: skip
+        {"memory": memory}, outputs, batch, train=train, rngs={"draw": key}, mutable=["memory"]
+    )
     return outcome, updated["memory"]
 
 

@@ -43,15 +43,21 @@ def started(keys, maps):
     """The objective, its features and its parameters."""
     objective = Dmc(**keys)
     features = example_features(objective, *maps)
-    key = jax.random.key(0)
-    made = objective.init(
-        {"params": key, "draw": key}, features, batch_of(range(BATCH)), method="initialise"
-    )
-    return objective, features, made
+
+    @jax.jit
+    def made(key):
+        rngs = {"params": key, "draw": key}
+        return objective.init(rngs, features, batch_of(range(BATCH)), method="initialise")
+
+    return objective, features, made(jax.random.key(0))
 
 
 def heads(objective, features, made, *, train=False):
-    return objective.apply(made, features, batch_of(range(BATCH)), train=train, method="heads")
+    @jax.jit
+    def compiled(made):
+        return objective.apply(made, features, batch_of(range(BATCH)), train=train, method="heads")
+
+    return compiled(made)
 
 
 @FORMS
@@ -116,7 +122,7 @@ def test_batches_without_negatives_are_finite(keys, case):
         rngs = {"draw": jax.random.key(1)}
         return objective.apply(variables, outputs, batch, train=True, rngs=rngs).loss
 
-    value, gradient = jax.value_and_grad(loss)(made["params"])
+    value, gradient = jax.jit(jax.value_and_grad(loss))(made["params"])
     assert np.isfinite(value)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
     if case == "nothing present" or objective.projected:

@@ -39,24 +39,29 @@ def batch_of(step: int = 0, present: bool = True):
 
 def started(**keys):
     objective = Mcn(**{**KEYS, **keys})
-    key = jax.random.key(0)
-    rngs = {"params": key, "draw": key}
-    return objective, objective.init(
-        rngs, features_of(objective, 0), batch_of(), method="initialise"
-    )
+
+    @jax.jit
+    def made(key):
+        rngs = {"params": key, "draw": key}
+        return objective.init(rngs, features_of(objective, 0), batch_of(), method="initialise")
+
+    return objective, made(jax.random.key(0))
 
 
 def step_of(objective, variables, step: int, *, train: bool = True, present: bool = True):
     """(outputs, outcome, memory after it) of one step on features of its own."""
-    batch = batch_of(step, present)
-    outputs = objective.apply(
-        variables, features_of(objective, step), batch, train=train, method="heads"
-    )
-    outcome, updated = objective.apply(
-        variables, outputs, batch, train=train,
-        rngs={"draw": jax.random.key(step)}, mutable=["memory"],
-    )  # fmt: skip
-    return outputs, outcome, updated["memory"]
+
+    @jax.jit
+    def compiled(variables):
+        features, batch = features_of(objective, step), batch_of(step, present)
+        outputs = objective.apply(variables, features, batch, train=train, method="heads")
+        rngs = {"draw": jax.random.key(step)}
+        outcome, updated = objective.apply(
+            variables, outputs, batch, train=train, rngs=rngs, mutable=["memory"]
+        )
+        return outputs, outcome, updated["memory"]
+
+    return compiled(variables)
 
 
 def fused(outputs):

@@ -1,5 +1,6 @@
 """Robust-xID: warm-up, what its memory holds after a step, and that doubtful pairs weigh less."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,9 +32,14 @@ def run(outputs, memory=None, step=0, train=True, **keys):
         memory = {"statistics": objective.fresh_statistics()}
         if objective.queue_rows:
             memory["queue"] = objective.empty_queue()
-    outcome, updated = objective.apply(
-        {"params": {}, "memory": memory}, outputs, batch, train=train, mutable=["memory"]
-    )
+
+    @jax.jit
+    def compiled(memory, outputs):
+        return objective.apply(
+            {"params": {}, "memory": memory}, outputs, batch, train=train, mutable=["memory"]
+        )
+
+    outcome, updated = compiled(memory, outputs)
     return outcome, updated["memory"]
 
 
