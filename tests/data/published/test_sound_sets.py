@@ -1,0 +1,182 @@
+"""VGGSound, AudioSet, ESC-50 and DCASE."""
+
+import numpy as np
+import pytest
+
+from avssl.errors import UsageError
+from tests.data.published.trees import (
+    assert_sets,
+    classes,
+    decoded,
+    keys,
+    opened,
+    plant,
+    rows,
+    sound,
+    video,
+)
+from tests.media.make_media import frame_numbers
+
+
+@pytest.fixture
+def vggsound(tmp_path):
+    lines = rows(
+        "# YouTube ID, start seconds, label, train/test split.",
+        '-0_abcdefgh,30,"bee, wasp, etc. buzzing",test',
+        "_zyxwvutsrq,7,tap dancing,train",
+        "AAAAAAAAAAA,1353,arc welding,train",
+    )
+    return plant(
+        tmp_path,
+        {
+            "data/vggsound.csv": lines,
+            "video/-0_abcdefgh_000030.mp4": video(3),
+            "video/_zyxwvutsrq_000007.webm": video(4),
+            "audio/AAAAAAAAAAA_001353.wav": sound(),
+        },
+    )
+
+
+def test_vggsound(vggsound):
+    train, test = (opened("vggsound", vggsound, part) for part in ("train", "test"))
+    assert keys(train) == ["_zyxwvutsrq_000007", "AAAAAAAAAAA_001353"]
+    assert keys(test) == ["-0_abcdefgh_000030"]
+    assert train.label_names == ("arc welding", "bee, wasp, etc. buzzing", "tap dancing")
+    assert train.label_names == test.label_names
+    assert classes(train) == ["tap dancing", "arc welding"]
+    assert frame_numbers(decoded(test[0]).video) == [3, 3]
+    assert decoded(train[1]).video is None
+    assert np.abs(decoded(train[1]).audio).max() > 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("x,1,dog", "vggsound.csv:5: 3 cells"),
+        ("x,soon,dog,train", "vggsound.csv:5: start 'soon' is no number"),
+        ("x,1.5,dog,train", "vggsound.csv:5: start '1.5' is no whole number"),
+        ("x,1,dog,trian", "vggsound.csv:5: 'dog', 'trian' is no class and one of"),
+    ],
+)
+def test_torn_vggsound(line, message, vggsound):
+    with (vggsound / "data" / "vggsound.csv").open("a") as file:
+        file.write(line)
+    with pytest.raises(UsageError, match=message):
+        opened("vggsound", vggsound, "train")
+
+
+ESC50 = rows(
+    "filename,fold,target,category,esc10,src_file,take",
+    "1-100032-A-0.wav,1,0,dog,True,100032,A",
+    "1-100038-A-14.wav,1,14,chirping_birds,False,100038,A",
+    "2-100039-A-1.wav,2,1,rooster,True,100039,A",
+    "5-9032-A-0.wav,5,0,dog,True,9032,A",
+)
+
+
+@pytest.fixture
+def esc50(tmp_path):
+    names = [line.partition(",")[0] for line in ESC50.splitlines()[1:]]
+    files = {f"audio/{name}": sound() for name in names}
+    return plant(tmp_path, {"meta/esc50.csv": ESC50, **files})
+
+
+def test_esc50(esc50):
+    train, test, everything = (opened("esc50", esc50, split) for split in ("train1", "test1", None))
+    assert keys(test) == ["1-100032-A-0.wav", "1-100038-A-14.wav"]
+    assert keys(train) == ["2-100039-A-1.wav", "5-9032-A-0.wav"]
+    assert len(everything) == 4
+    assert train.label_names == test.label_names == ("dog", "rooster", "chirping_birds")
+    np.testing.assert_array_equal(everything.labels(), [0, 2, 1, 0])
+    assert np.abs(decoded(test[0]).audio).max() > 5000
+
+
+def test_esc10(esc50):
+    source = opened("esc10", esc50, "test1")
+    assert keys(source) == ["1-100032-A-0.wav"]
+    assert source.label_names == ("dog", "rooster")
+    with pytest.raises(UsageError, match="no split 'fold1'"):
+        opened("esc10", esc50, "fold1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("2-100039-A-1.wav,2", "2-100039-A-1.wav,6", "esc50.csv:4: fold '6'"),
+        ("5,0,dog", "5,0,cat", "esc50.csv:5: class 0 is 'cat' here and 'dog' before"),
+        (",A\n5-", "\n5-", "esc50.csv:4: 6 cells where 7"),
+        ("category", "label", "no column 'category'"),
+    ],
+)
+def test_torn_esc50(old, new, message, esc50):
+    plant(esc50, {"meta/esc50.csv": ESC50.replace(old, new)})
+    with pytest.raises(UsageError, match=message):
+        opened("esc50", esc50, "test1")
+
+
+AUDIOSET = rows(
+    "# Segments csv created Sun Mar  5 10:54:31 2017",
+    "# num_ytids=4, num_segs=4, num_unique_labels=3, num_positive_labels=6",
+    "# YTID, start_seconds, end_seconds, positive_labels",
+    '--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"',
+    '-0RWZT-miFs, 420.000, 430.000, "/m/03v3yw"',
+    'plain_id_00, 0.000, 10.000, "/t/dd00088,/m/03v3yw"',
+    'missing_id0, 5.000, 9.500, "/m/03v3yw"',
+)
+AUDIOSET_CLASSES = rows(
+    "index,mid,display_name",
+    '0,/m/09x0r,"Speech"',
+    '1,/t/dd00088,"Gush"',
+    '2,/m/03v3yw,"Keys, jangling"',
+)
+
+
+@pytest.fixture
+def audioset(tmp_path):
+    return plant(
+        tmp_path,
+        {
+            "metadata/balanced_train_segments.csv": AUDIOSET,
+            "metadata/class_labels_indices.csv": AUDIOSET_CLASSES,
+            "audios/balanced_train_segments/Y--PJHxphWEs.wav": sound(),
+            "audios/balanced_train_segments/part00/Y-0RWZT-miFs.wav": sound(),
+            "video/plain_id_00_0_10000.mp4": video(7),
+        },
+    )
+
+
+def test_audioset(audioset):
+    source = opened("audioset", audioset, "balanced_train_segments")
+    assert keys(source) == [
+        "--PJHxphWEs_30000_40000", "-0RWZT-miFs_420000_430000", "plain_id_00_0_10000",
+    ]  # fmt: skip
+    assert source.label_names == ("Speech", "Gush", "Keys, jangling")
+    assert source.labels().tolist() == [-1, -1, -1]
+    expected = [{"Speech", "Gush"}, {"Keys, jangling"}, {"Gush", "Keys, jangling"}]
+    assert [set(source[index].truth["classes"]) for index in range(3)] == expected
+    assert_sets(source.class_sets(np.arange(3)), source.label_names, expected)
+    assert source.skipped == (("missing_id0_5000_9500", "not on disk"),)
+    assert frame_numbers(decoded(source[2]).video) == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("balanced_train_segments", "/m/09x0r,/t/dd00088", "/m/09x0r,/t/dd0", "'/t/dd0' is no class"),
+        ("balanced_train_segments", ' "/m/03v3yw"\n', ' "/m/03v3', "'?/m/03v3'? .*torn|torn"),
+        ("balanced_train_segments", "420.000", "later", "time 'later' is no number"),
+        ("class_labels_indices", "1,/t", "7,/t", "class 7 where 1 belongs"),
+    ],
+)  # fmt: skip
+def test_torn_audioset(name, old, new, message, audioset):
+    file = audioset / "metadata" / f"{name}.csv"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        opened("audioset", audioset, "balanced_train_segments")
+
+
+def test_audioset_needs_a_list(audioset):
+    with pytest.raises(UsageError, match="no list is named"):
+        opened("audioset", audioset)
+    with pytest.raises(UsageError, match="no list 'eval_segments'; there are .*balanced_train"):
+        opened("audioset", audioset, "eval_segments")
