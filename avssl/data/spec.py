@@ -23,9 +23,11 @@ DATA_SETS = {
     "audioset": "audioset:PATH@balanced_train_segments",
     "esc10": "esc10:PATH@train1",
     "esc50": "esc50:PATH@train1",
+    "flickr_soundnet": "flickr_soundnet:PATH@flickr_test",
     "ucf101": "ucf101:PATH@trainlist01",
     "ucf51": "ucf51:PATH@trainlist01",
     "vggsound": "vggsound:PATH@train",
+    "vggss": "vggss:PATH@vggss_test",
 }
 
 # Only a plus before `kind:` separates parts: file names and sub-splits hold plus signs of their

@@ -1,4 +1,4 @@
-"""What a generated world knows about its clips, as the protocols ask for it."""
+"""What a generated world or an annotated data set knows about its clips, as the protocols ask for it."""
 
 import math
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from avssl.errors import UsageError
 
 # Times that lie on the grid of frames must not slip to the frame before or after by rounding.
 ROUNDING_FRAMES = 1e-3
+# Where a source of annotated pictures keeps its boxes.
+ANNOTATED = "sounding_boxes"
 
 
 def sounding_boxes(
@@ -22,8 +24,19 @@ def sounding_boxes(
     `seconds`, counted from the start of the record; past the clip's end its last frame stays.
     Sources beside the picture have no box, and an object whose sound was swapped or silenced does
     not sound: such clips give an array of no boxes. Under music the objects are heard as well.
+    Annotations that people made of one frame (Flickr-SoundNet, VGG-SS) are given as they are.
     """
+    if ANNOTATED in truth:
+        return np.array(truth[ANNOTATED], np.float64).reshape(-1, 4)
     return mean_boxes(seen_and_heard(truth), float(truth["fps"]), start_seconds, seconds)
+
+
+def box_consensus(truth: Mapping[str, Any]) -> int:
+    """How many boxes must lie on a pixel that wholly belongs to what sounds.
+
+    More than one where they are several people's boxes of one thing: `consensus` of `localization`.
+    """
+    return int(truth.get("consensus", 1))
 
 
 def sounding_classes(truth: Mapping[str, Any]) -> Int[np.ndarray, "n"]:

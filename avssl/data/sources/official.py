@@ -53,8 +53,8 @@ class OfficialSource:
 
     `skipped` names each entry of the list that is no record and why; `num_listed` counts all entries.
     Classes are those of the whole data set in its own order, whatever part of it is on disk, so that
-    its splits number them alike. Where records have several classes, `truth["classes"]` holds their
-    names and `class_sets` the same as a matrix.
+    its splits number them alike. Where records have several, `truth["classes"]` holds their names;
+    `avssl.data.record.class_sets` makes a matrix of them.
     """
 
     def __init__(
@@ -166,16 +166,6 @@ class OfficialSource:
 
     def labels(self) -> np.ndarray:
         return self._labels
-
-    def class_sets(self, indices: np.ndarray) -> np.ndarray:
-        """bool [len(indices), num_classes]: which classes each of these records has."""
-        sets = np.zeros((len(indices), len(self.label_names)), bool)
-        for row, index in enumerate(np.asarray(indices).tolist()):
-            if self._class_numbers is not None:
-                sets[row, self._classes(index)] = True
-            elif self._labels[index] >= 0:
-                sets[row, self._labels[index]] = True
-        return sets
 
     def modalities(self) -> None:
         return None

@@ -43,11 +43,24 @@ class Shelf:
                         return f"{place}/{candidate}" if place else candidate
         return None
 
+    def stems(self, folder: str, suffix: str) -> list[str]:
+        """The files with this suffix in a folder, without it, in order."""
+        return [stem for stem, names in self._names(folder).items() if f"{stem}{suffix}" in names]
+
     def folders_in(self, folder: str) -> tuple[str, ...]:
-        """What may be folders in a folder: names without a suffix."""
-        return tuple(
-            f"{folder}/{stem}" for stem, names in self._names(folder).items() if stem in names
-        )
+        """The folders in a folder, in order."""
+        path = f"{self.root}/{folder}"
+        try:
+            if is_remote(path):
+                inside = sorted(
+                    entry.name for entry in epath.Path(path).iterdir() if entry.is_dir()
+                )
+            else:
+                with os.scandir(path) as entries:
+                    inside = sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError:
+            return ()
+        return tuple(f"{folder}/{name}" for name in inside)
 
     def _names(self, folder: str) -> dict[str, list[str]]:
         """File names of a folder by their stem."""

@@ -76,6 +76,6 @@ def test_splits_of_ucf101(ucf101):
         opened("ucf101", ucf101, "train")
     with pytest.raises(UsageError, match="no split is named"):
         opened("ucf101", ucf101)
-    with pytest.raises(UsageError, match="neither 'ucfTrainTestlist/trainlist02.txt' nor"):
+    with pytest.raises(UsageError, match=r"neither 'ucfTrainTestlist/trainlist02\.txt' nor"):
         opened("ucf101", ucf101, "trainlist02")
     assert classes(opened("ucf101", ucf101, "testlist01")) == ["Archery", "YoYo"]

@@ -69,7 +69,8 @@ def test_a_repeated_line_is_left_out(tree):
     assert source.num_listed == 5
     key, reason = source.skipped[-1]
     assert key == "id1_id1_000001"
-    assert reason.endswith(":2") and ":6 repeats " in reason
+    assert reason.endswith(":2")
+    assert ":6 repeats " in reason
 
 
 def test_pickles_and_knows_its_data(tree, tmp_path):
@@ -133,7 +134,7 @@ def test_an_unknown_list_names_those_that_are_there(tmp_path):
     folders, suffixes = ("", "lists"), (".txt",)
     found = find_list(tmp_path, "one", folders, suffixes, "list")
     assert found == find_list(tmp_path, "one.txt", folders, suffixes, "list")
-    with pytest.raises(UsageError, match="no list 'three'; there are one.txt, two.txt"):
+    with pytest.raises(UsageError, match=r"no list 'three'; there are one\.txt, two\.txt"):
         find_list(tmp_path, "three", folders, suffixes, "list")
     with pytest.raises(UsageError, match="leads out"):
         find_list(tmp_path, "../one", folders, suffixes, "list")

@@ -5,13 +5,13 @@ import pytest
 
 from avssl.errors import UsageError
 from tests.data.published.trees import (
-    assert_sets,
     classes,
     decoded,
     keys,
     opened,
     plant,
     rows,
+    sets_of,
     sound,
     video,
 )
@@ -35,6 +35,16 @@ def vggsound(tmp_path):
             "audio/AAAAAAAAAAA_001353.wav": sound(),
         },
     )
+
+
+def test_a_list_of_vggsound(vggsound):
+    plant(vggsound, {"metadata/vggss_10k.txt": rows("AAAAAAAAAAA_001353", "-0_abcdefgh_000030")})
+    source = opened("vggsound", vggsound, "vggss_10k")
+    assert keys(source) == ["AAAAAAAAAAA_001353", "-0_abcdefgh_000030"]
+    assert classes(source) == ["arc welding", "bee, wasp, etc. buzzing"]
+    plant(vggsound, {"metadata/vggss_10k.txt": rows("AAAAAAAAAAA_0013")})
+    with pytest.raises(UsageError, match=r"vggss_10k\.txt:1: 'AAAAAAAAAAA_0013' is no clip"):
+        opened("vggsound", vggsound, "vggss_10k")
 
 
 def test_vggsound(vggsound):
@@ -154,7 +164,7 @@ def test_audioset(audioset):
     assert source.labels().tolist() == [-1, -1, -1]
     expected = [{"Speech", "Gush"}, {"Keys, jangling"}, {"Gush", "Keys, jangling"}]
     assert [set(source[index].truth["classes"]) for index in range(3)] == expected
-    assert_sets(source.class_sets(np.arange(3)), source.label_names, expected)
+    assert sets_of(source) == expected
     assert source.skipped == (("missing_id0_5000_9500", "not on disk"),)
     assert frame_numbers(decoded(source[2]).video) == [7, 7]
 
@@ -178,5 +188,5 @@ def test_torn_audioset(name, old, new, message, audioset):
 def test_audioset_needs_a_list(audioset):
     with pytest.raises(UsageError, match="no list is named"):
         opened("audioset", audioset)
-    with pytest.raises(UsageError, match="no list 'eval_segments'; there are .*balanced_train"):
+    with pytest.raises(UsageError, match=r"no list 'eval_segments'; there are .*balanced_train"):
         opened("audioset", audioset, "eval_segments")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from avssl.data.open import open_source
+from avssl.data.record import class_sets
 from avssl.media.decode import decode_clip
 from tests.media.make_media import clicks, make_media, numbered_frames
 
@@ -69,5 +70,7 @@ def rows(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def assert_sets(found: np.ndarray, names: tuple[str, ...], expected: list[set[str]]) -> None:
-    assert [{names[c] for c in np.flatnonzero(row)} for row in found] == expected
+def sets_of(source) -> list[set[str]]:
+    """The classes of each record by name."""
+    matrix = class_sets(source, np.arange(len(source)))
+    return [{source.label_names[place] for place in np.flatnonzero(row)} for row in matrix]
