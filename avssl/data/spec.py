@@ -20,14 +20,22 @@ KINDS = {
 }
 # Published data sets in their official layouts; `avssl.data.sources.published` opens them.
 DATA_SETS = {
+    "activitynet": "activitynet:PATH@training",
     "audioset": "audioset:PATH@balanced_train_segments",
+    "dcase2017": "dcase2017:PATH@training_set",
+    "dcase2018": "dcase2018:PATH@weak",
     "esc10": "esc10:PATH@train1",
     "esc50": "esc50:PATH@train1",
     "flickr_soundnet": "flickr_soundnet:PATH@flickr_test",
+    "hmdb51": "hmdb51:PATH@train1",
+    "kinetics": "kinetics:PATH@train",
+    "mavd": "mavd:PATH@train_all",
     "ucf101": "ucf101:PATH@trainlist01",
     "ucf51": "ucf51:PATH@trainlist01",
     "vggsound": "vggsound:PATH@train",
     "vggss": "vggss:PATH@vggss_test",
+    "voxceleb": "voxceleb:PATH@veri_test2",
+    "yt360": "yt360:PATH@train",
 }
 
 # Only a plus before `kind:` separates parts: file names and sub-splits hold plus signs of their

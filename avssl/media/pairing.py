@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -23,39 +23,62 @@ PICTURES = (
     (b"\x89PNG\r\n\x1a\n", "png", "rgb24"),
 )
 MILLISECOND = Fraction(1, 1000)
+BLOCK_SAMPLES = 1 << 14
+# Eight microphones have no places; FFmpeg wants a name for eight channels.
+NAMES = LAYOUTS | {8: "7.1"}
 
 
-def paired(picture: bytes | str, sound: bytes | str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """A file with the picture track of one file and the sound of another, from time zero of both.
 
     The pictures are copied as they are coded, so no pixel changes; a JPEG or PNG becomes a track of one
     frame that stays on display. The sound is decoded to 16 bits at its own rate, with 1, 2 or 4
     channels, other counts mixed to stereo: copied, AAC would carry its priming into the other clock.
-    MediaError where either cannot be read.
+    Several sounds are the microphones of one recording, a channel each in their order, as long as the
+    longest. MediaError where a file cannot be read.
     """
     buffer = io.BytesIO()
     head = _head(picture)
     kind = next(
         ((codec, pixels) for mark, codec, pixels in PICTURES if head.startswith(mark)), None
     )
-    with open_media(sound, limits) as heard:
-        if heard.audio is None:
-            raise MediaError("the file of its sound has no audio track")
-        rate, channels = heard.audio.codec_context.sample_rate, heard.audio.codec_context.channels
-        channels = channels if channels in CHANNELS else 2
-        samples = [to_int16(block) for block in sample_blocks(heard, 0, None, rate, channels)]
+    samples, rate = _samples(sounds, limits)
     # Matroska takes any video codec but no PNG, which QuickTime takes.
     container = "matroska" if kind is None else "mov"
     with av.open(buffer, "w", format=container, options={"fflags": "+bitexact"}) as file:
-        track = file.add_stream("pcm_s16le", rate=rate, layout=LAYOUTS[channels])
+        track = file.add_stream("pcm_s16le", rate=rate, layout=NAMES[samples.shape[1]])
         assert isinstance(track, av.AudioStream)
         if kind is None:
             _copy_video(file, picture, limits)
         else:
-            seconds = sum(map(len, samples)) / rate
-            _add_still(file, _whole(picture, limits), *kind, seconds, limits)
+            _add_still(file, _whole(picture, limits), *kind, len(samples) / rate, limits)
         _write_sound(file, track, samples, rate)
     return buffer.getvalue()
+
+
+def _samples(sounds: Sequence[bytes | str], limits: Limits) -> tuple[np.ndarray, int]:
+    """int16 [n, channels] and the rate."""
+    parts, rates = zip(*(_decoded(sound, len(sounds) > 1, limits) for sound in sounds), strict=True)
+    if len(set(rates)) > 1:
+        raise MediaError(f"its sounds have different rates: {', '.join(map(str, rates))} Hz")
+    if len(parts) == 1:
+        return parts[0], rates[0]
+    if len(parts) not in NAMES:
+        raise MediaError(f"{len(parts)} sounds cannot be put together")
+    samples = np.zeros((max(map(len, parts)), len(parts)), np.int16)
+    for channel, part in enumerate(parts):
+        samples[: len(part), channel] = part[:, 0]
+    return samples, rates[0]
+
+
+def _decoded(sound: bytes | str, to_mono: bool, limits: Limits) -> tuple[np.ndarray, int]:
+    with open_media(sound, limits) as heard:
+        if heard.audio is None:
+            raise MediaError("the file of its sound has no audio track")
+        rate, channels = heard.audio.codec_context.sample_rate, heard.audio.codec_context.channels
+        channels = 1 if to_mono else channels if channels in CHANNELS else 2
+        blocks = [to_int16(block) for block in sample_blocks(heard, 0, None, rate, channels)]
+    return np.concatenate([np.zeros((0, channels), np.int16), *blocks]), rate
 
 
 def _head(media: bytes | str) -> bytes:
@@ -126,21 +149,12 @@ def _copy_video(file: av.container.OutputContainer, picture: bytes | str, limits
 
 
 def _write_sound(
-    file: av.container.OutputContainer,
-    track: av.AudioStream,
-    samples: list[np.ndarray],
-    rate: int,
+    file: av.container.OutputContainer, track: av.AudioStream, samples: np.ndarray, rate: int
 ) -> None:
-    for start, block in _with_starts(samples):
-        packed = np.ascontiguousarray(block).reshape(1, -1)
+    # In blocks, so that the tracks lie side by side.
+    for start in range(0, len(samples), BLOCK_SAMPLES):
+        packed = np.ascontiguousarray(samples[start : start + BLOCK_SAMPLES]).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(packed, "s16", track.codec_context.layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
         file.mux(track.encode(frame))
     file.mux(track.encode(None))
-
-
-def _with_starts(blocks: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-    start = 0
-    for block in blocks:
-        yield start, block
-        start += len(block)

@@ -76,4 +76,4 @@ def test_what_cannot_be_paired(wav, tmp_path):
         with pytest.raises(MediaError, match=message):
             paired(picture, sound)
     with pytest.raises(MediaError, match="a picture of 3072 pixels"):
-        paired(still("PNG"), wav, Limits(max_pixels=1000))
+        paired(still("PNG"), wav, limits=Limits(max_pixels=1000))

@@ -72,9 +72,10 @@ def _row(
 ) -> Row:
     picture = shelf.find(folders, name, PICTURE_SUFFIXES)
     sound = shelf.find(sound_folders, name, SOUND_SUFFIXES)
-    there = picture is not None and sound is not None
-    truth = _truth(root / annotation) if annotation and there else None
-    return Row(name, picture if there else None, where, sound=sound, truth=truth)
+    if picture is None or sound is None:
+        return Row(name, None, where)
+    truth = _truth(root / annotation) if annotation else None
+    return Row(name, picture, where, sounds=(sound,), truth=truth)
 
 
 def _names(file: epath.Path) -> Iterator[tuple[str, str]]:

@@ -32,15 +32,16 @@ NUM_NAMED = 3
 class Row:
     """One record of an official list, as a reader found it.
 
-    `file` is relative to the root, None where it is not on disk. `sound` is the file of the sound where
-    picture and sound are files of their own. `classes` are those of data sets whose records have
-    several; their `label` is -1.
+    `file` is relative to the root, None where there is no record, for this `reason`. `sounds` are the
+    files of the sound where picture and sound are files of their own. `classes` are those of data sets
+    whose records have several; their `label` is -1.
     """
 
     key: str
     file: str | None
     where: str = ""  # the list and the line, for messages
-    sound: str | None = None
+    sounds: Sequence[str] = ()
+    reason: str = NOT_ON_DISK
     label: int = -1
     classes: Sequence[int] = ()
     start_seconds: float = math.nan
@@ -84,11 +85,11 @@ class OfficialSource:
                 continue
             seen[key] = row.where
             if row.file is None:
-                skipped.append((key, NOT_ON_DISK))
+                skipped.append((key, row.reason))
                 continue
             keys.append(key)
             files.append(row.file)
-            sounds.append(row.sound)
+            sounds.append(tuple(row.sounds))
             labels.append(row.label)
             numbers.extend(row.classes)
             ends.append(len(numbers))
@@ -116,9 +117,8 @@ class OfficialSource:
         return digest_of_records(self.label_names, rows)
 
     def _size(self, index: int) -> int:
-        names = (self._files[index], self._sounds[index] if self._sounds else None)
         total = 0
-        for name in filter(None, names):
+        for name in (self._files[index], *(self._sounds[index] if self._sounds else ())):
             path = join(self.root, name)
             try:
                 remote = is_remote(path)
@@ -142,8 +142,8 @@ class OfficialSource:
             raise IndexError(f"record {index} of {len(self)}")
         start, end = self._spans[index].tolist()
         media = media_at(self.root, self._files[index])
-        if self._sounds and (sound := self._sounds[index]):
-            media = paired(media, media_at(self.root, sound))
+        if self._sounds and (sounds := self._sounds[index]):
+            media = paired(media, *(media_at(self.root, sound) for sound in sounds))
         return Record(
             key=self._keys[index],
             index=index,

@@ -43,9 +43,13 @@ class Shelf:
                         return f"{place}/{candidate}" if place else candidate
         return None
 
-    def stems(self, folder: str, suffix: str) -> list[str]:
-        """The files with this suffix in a folder, without it, in order."""
-        return [stem for stem, names in self._names(folder).items() if f"{stem}{suffix}" in names]
+    def stems(self, folder: str, *suffixes: str) -> list[str]:
+        """The files with one of these suffixes in a folder, without it, in order."""
+        return [
+            stem
+            for stem, names in self._names(folder).items()
+            if any(name[len(stem) :].lower() in suffixes for name in names)
+        ]
 
     def folders_in(self, folder: str) -> tuple[str, ...]:
         """The folders in a folder, in order."""

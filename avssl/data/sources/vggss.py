@@ -72,7 +72,9 @@ def _row(
     if picture is None or sound is None:
         picture, sound = shelf.find(("video", ""), name, VIDEO_SUFFIXES), None
     truth = {"sounding_boxes": boxes}
-    return Row(name, picture, where, sound=sound, label=place[label], truth=truth)
+    return Row(
+        name, picture, where, sounds=(sound,) if sound else (), label=place[label], truth=truth
+    )
 
 
 def _entries(file: epath.Path) -> dict[str, tuple[str, list[list[float]]]]:
