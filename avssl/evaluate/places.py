@@ -1,5 +1,8 @@
 """Localisation: does an objective's map of the picture show what sounds?"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from avssl.data.record import truth_of
@@ -24,9 +27,11 @@ def places(model: Model, sides: Sides) -> list[Score]:
         outputs = sides.test.outputs[name]
         if "video_map" not in outputs:
             continue
-        boxes = true_boxes(sides, objective.video_view, model.views[objective.video_view].seconds)
+        view = objective.video_view
+        truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+        boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
         maps = list(outputs["video_map"])
-        consensus = agreement(sides)
+        consensus = common_consensus(truths)
         found = localization(maps, boxes, consensus=consensus)
         guess = localization([centre_box(boxes)] * len(boxes), boxes, consensus=consensus)
         prefix = f"{name}/" if scores else ""
@@ -48,24 +53,23 @@ def places(model: Model, sides: Sides) -> list[Score]:
     return scores
 
 
-def true_boxes(sides: Sides, view: str, seconds: float) -> list[np.ndarray]:
+def true_boxes(
+    truths: Sequence[Mapping[str, Any]], geometry: Mapping[str, np.ndarray], seconds: float
+) -> list[np.ndarray]:
     """Boxes of what sounds in each test clip, as fractions of the crop that was looked at."""
-    source, geometry = sides.scored[0], sides.test.geometry[view]
     found = []
-    for row, index in enumerate(sides.test.index):
-        truth = truth_of(source, int(index))
+    for row, truth in enumerate(truths):
         boxes = sounding_boxes(truth, float(geometry["start_seconds"][row]), seconds)
         found.append(boxes_in_view(boxes, geometry["box"][row], bool(geometry["flip"][row])))
     return found
 
 
-def agreement(sides: Sides) -> int:
-    """The `consensus` of the test part, which all its clips must share."""
-    source = sides.scored[0]
-    found = {box_consensus(truth_of(source, int(index))) for index in sides.test.index}
+def common_consensus(truths: Sequence[Mapping[str, Any]]) -> int:
+    """How many boxes make a pixel wholly true, which all clips must share: see `localization`."""
+    found = {box_consensus(truth) for truth in truths}
     if len(found) > 1:
         raise UsageError(
-            f"{source.spec} mixes boxes of several annotators with boxes of several objects, which have no "
-            "common score; evaluate its parts one by one"
+            "boxes of several annotators and boxes of several objects have no common score; evaluate the "
+            "parts of the mix one by one"
         )
-    return found.pop() if found else 1
+    return found.pop()

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
 
 # Times that lie on the grid of frames must not slip to the frame before or after by rounding.
@@ -52,6 +53,29 @@ def silent_boxes(
     return mean_boxes(silent, float(truth["fps"]), start_seconds, seconds)
 
 
+def trials(
+    source: Source, indices: Int[np.ndarray, "n"]
+) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Bool[np.ndarray, "pairs"]]:
+    """The pairs of a trial list (VoxCeleb) among these records: places in `indices`, and same person or not.
+
+    A pair of which one record is not among them is left out.
+    """
+    place = {source.key(index): row for row, index in enumerate(indices.tolist())}
+    found = [
+        (row, place[other], same)
+        for row, index in enumerate(indices.tolist())
+        for other, same in truth_of(source, index).get("trials", ())
+        if other in place
+    ]
+    if not found:
+        raise UsageError(
+            f"{source.spec} names no pairs of persons to verify; a trial list does, as "
+            "'voxceleb:PATH@veri_test2'"
+        )
+    first, second, same = (np.array(column) for column in zip(*found, strict=True))
+    return first, second, same.astype(bool)
+
+
 def is_faulty(truth: Mapping[str, Any]) -> bool:
     """Whether the clip's picture and sound do not belong together, for any of the world's faults."""
     if "faults" not in truth:
@@ -88,5 +112,5 @@ def mean_boxes(
 
 def _no_world(what: str) -> UsageError:
     return UsageError(
-        f"only a generated world says {what}; this source does not: evaluate on 'world:NAME@test'"
+        f"this source does not say {what}; a generated world does: evaluate on 'world:NAME@test'"
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import av
-import av.error
+import av.container
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 

@@ -52,7 +52,8 @@ def open_dcase2017(path: str, split: str | None) -> OfficialSource:
     wheres: dict[str, str] = {}
     classes: dict[str, list[int]] = {}
     for where, (clip, start, end, label) in rows_of(file, num_cells=(4,), delimiter="\t"):
-        number(start, where, "start"), number(end, where, "end")
+        for cell in (start, end):
+            number(cell, where, "time")
         key = inside(clip.strip(), where)
         wheres.setdefault(key, where)
         classes.setdefault(key, []).append(_class(label, CLASSES_2017, where))
@@ -77,7 +78,8 @@ def open_dcase2017(path: str, split: str | None) -> OfficialSource:
         )
         for key, where in wheres.items()
     )
-    return _source("dcase2017", path, split, root, found, CLASSES_2017, file)
+    spec = f"dcase2017:{path}@{split}"
+    return OfficialSource(spec, root, found, CLASSES_2017, listed_in=file.name, multi_label=True)
 
 
 def open_dcase2018(path: str, split: str | None) -> OfficialSource:
@@ -122,12 +124,8 @@ def open_dcase2018(path: str, split: str | None) -> OfficialSource:
         )
         for key, where in wheres.items()
     )
-    return _source("dcase2018", path, split, root, found, CLASSES_2018, file)
-
-
-def _source(kind, path, split, root, found, names, file: epath.Path) -> OfficialSource:
-    spec = f"{kind}:{path}@{split}"
-    return OfficialSource(spec, root, found, names, listed_in=file.name, multi_label=True)
+    spec = f"dcase2018:{path}@{split}"
+    return OfficialSource(spec, root, found, CLASSES_2018, listed_in=file.name, multi_label=True)
 
 
 def _class(label: str, names: Sequence[str], where: str) -> int:

@@ -58,10 +58,9 @@ def _label(cells: Mapping[str, str]) -> str:
 
 def _find(shelf: Shelf, split: str, name: str, key: str, label: str) -> str | None:
     folders = [split]
-    for folder in (
-        {label: None, label.replace(" ", "_"): None} if label and "/" not in label else ()
-    ):
-        folders += [f"{split}/{folder}", f"videos/{split}/{folder}", folder]
+    if label and "/" not in label:
+        for folder in dict.fromkeys((label, label.replace(" ", "_"))):
+            folders += [f"{split}/{folder}", f"videos/{split}/{folder}", folder]
     return (
         shelf.find((REPLACEMENTS,), key)
         or shelf.find((REPLACEMENTS,), name)

@@ -97,8 +97,7 @@ class OfficialSource:
             truths.append(row.truth)
         self.num_listed = len(seen)
         self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
-        missing = [key for key, reason in skipped if reason == NOT_ON_DISK]
-        _tell(self.spec, listed_in, len(seen), missing)
+        _tell(self.spec, listed_in, len(seen), len(keys), skipped)
         self._keys, self._files = tuple(keys), tuple(files)
         self._sounds = tuple(sounds) if any(sounds) else ()
         self._truths = tuple(truths) if any(truths) else ()
@@ -171,17 +170,18 @@ class OfficialSource:
         return None
 
 
-def _tell(spec: str, listed_in: str, num_listed: int, missing: list[str]) -> None:
+def _tell(
+    spec: str, listed_in: str, num_listed: int, num_left: int, skipped: Sequence[tuple[str, str]]
+) -> None:
     if not num_listed:
         raise UsageError(f"{spec}: {listed_in} lists nothing")
-    names = printable(", ".join(missing[:NUM_NAMED]))
-    more = ", ..." if len(missing) > NUM_NAMED else ""
-    if len(missing) == num_listed:
-        raise UsageError(
-            f"{spec}: none of the {num_listed} records that {listed_in} lists is on disk ({names}{more})"
-        )
-    if missing:
+    lost = [key for key, reason in skipped if reason == NOT_ON_DISK]
+    names = printable(", ".join(lost[:NUM_NAMED])) + (", ..." if len(lost) > NUM_NAMED else "")
+    if not num_left:
+        why = f"is on disk ({names})" if lost else f"can be used ({skipped[0][1]})"
+        raise UsageError(f"{spec}: none of the {num_listed} records that {listed_in} lists {why}")
+    if lost:
         LOG.warning(
-            "%s: %d of the %d records that %s lists are not on disk (%s%s); results are over the other %d",
-            spec, len(missing), num_listed, listed_in, names, more, num_listed - len(missing),
+            "%s: %d of the %d records that %s lists are not on disk (%s); results are over %d",
+            spec, len(lost), num_listed, listed_in, names, num_left,
         )  # fmt: skip

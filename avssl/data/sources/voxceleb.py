@@ -1,6 +1,7 @@
 """VoxCeleb 1 and 2, trials of verification and splits of identification: `voxceleb:ROOT@veri_test2`."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 
 from etils import epath
 
@@ -9,6 +10,11 @@ from avssl.data.sources.lists import find_list, inside, lines_of, root_of
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
+
+LOG = logging.getLogger("avssl")
+
+# Of one utterance: the key of another, and whether it is the same person.
+Trials = list[tuple[str, int]]
 
 IDENTIFICATION = "iden_split"
 PARTS = {"iden_train": "1", "iden_dev": "2", "iden_test": "3"}
@@ -40,7 +46,7 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
         )
     name = IDENTIFICATION if split in PARTS else split
     file = find_list(root, name, ("",), (".txt",), "list")
-    trials: dict[str, list[list[str | int]]] = {}
+    trials: dict[str, Trials] = {}
     where_of: dict[str, str] = {}
     for where, tag, *utterances in _lines(file, 1 if split in PARTS else 2):
         if split in PARTS and tag != PARTS[split]:
@@ -48,7 +54,7 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
         for utterance in utterances:
             where_of.setdefault(utterance, where)
         if split not in PARTS:
-            trials.setdefault(utterances[0], []).append([utterances[1], int(tag)])
+            trials.setdefault(utterances[0], []).append((utterances[1], int(tag)))
     people = sorted({key.partition("/")[0] for key in where_of})
     place = {person: number for number, person in enumerate(people)}
     shelf = Shelf(root)
@@ -62,7 +68,24 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
         )
         for key, where in where_of.items()
     )
-    return OfficialSource(f"voxceleb:{path}@{split}", root, found, people, listed_in=file.name)
+    spec = f"voxceleb:{path}@{split}"
+    source = OfficialSource(spec, root, found, people, listed_in=file.name)
+    _tell_lost(source, trials)
+    return source
+
+
+def _tell_lost(source: OfficialSource, trials: Mapping[str, Trials]) -> None:
+    there = {source.key(index) for index in range(len(source))}
+    total = sum(map(len, trials.values()))
+    lost = sum(not {first, other} <= there for first in trials for other, _ in trials[first])
+    if lost:
+        LOG.warning(
+            "%s: %d of %d trials lack an utterance; %d are left",
+            source.spec,
+            lost,
+            total,
+            total - lost,
+        )
 
 
 def _lines(file: epath.Path, num_utterances: int) -> Iterator[tuple[str, ...]]:
@@ -76,6 +99,6 @@ def _lines(file: epath.Path, num_utterances: int) -> Iterator[tuple[str, ...]]:
                 f"utterance{'s' if num_utterances > 1 else ''}; is it torn?"
             )
         for utterance in utterances:
-            if "." not in utterance or "/" not in inside(utterance, where):
+            if "/" not in inside(utterance, where) or "." not in utterance:
                 raise UsageError(f"{where}: '{printable(utterance)}' is no utterance of a person")
         yield where, tag, *utterances

@@ -55,13 +55,11 @@ def _rows(
             yield Row(name, None, where, reason=f"not in {SEGMENTS}")
         for start in starts.get(name, ()):
             picture, sound = (files.get((name, start)) for files in (pictures, sounds))
-            whole_pair = picture is not None and sound is not None
-            yield Row(
-                f"{name}-{start}",
-                picture if whole_pair else None,
-                where,
-                sounds=(sound,) if whole_pair else (),
-            )
+            key = f"{name}-{start}"
+            if picture is None or sound is None:
+                yield Row(key, None, where)
+            else:
+                yield Row(key, picture, where, sounds=(sound,))
 
 
 def _segments(file: epath.Path) -> Iterator[tuple[str, list[int]]]:

@@ -12,6 +12,7 @@ from avssl.data.open import open_source
 from avssl.data.record import truth_of
 from avssl.errors import UsageError
 from avssl.evaluate.localization import localization
+from avssl.evaluate.places import common_consensus
 from avssl.evaluate.truth import box_consensus, sounding_boxes
 from tests.data.published.trees import (
     AUDIO_RATE,
@@ -95,6 +96,17 @@ def test_what_two_annotators_agree_on_scores_as_published(flickr):
     assert agreed["mean_ciou"] == pytest.approx(24 / (24 + 4), abs=0.02)
 
 
+def test_the_protocol_takes_the_consensus_of_the_source(flickr, vggss):
+    annotated = (
+        opened("flickr_soundnet", flickr, "flickr_test"),
+        opened("vggss", vggss, "vggss_test"),
+    )
+    truths = [[truth_of(source, index) for index in range(2)] for source in annotated]
+    assert [common_consensus(each) for each in truths] == [2, 1]
+    with pytest.raises(UsageError, match="have no common score"):
+        common_consensus(truths[0] + truths[1])
+
+
 @pytest.mark.parametrize(
     ("split", "expected"),
     [
@@ -170,11 +182,14 @@ def test_vggss(vggss):
     assert keys(opened("vggss", vggss)) == keys(source)
 
 
-def test_boxes_outlive_a_build(vggss, tmp_path):
-    build(f"vggss:{vggss}@vggss_unheard_test", str(tmp_path / "out"), short_side=16)
+def test_is_built_like_any_source_and_keeps_its_boxes(vggss, tmp_path):
+    report = build(f"vggss:{vggss}@vggss_test", str(tmp_path / "out"), short_side=16)
+    assert report.kept == 2
+    assert report.dropped == (("C_000002", "not on disk"),)
     stored = open_source(f"tfds:{tmp_path}/out")
-    assert sounding_boxes(truth_of(stored, 0), 0, 1).tolist() == [[0, 0, 1, 0.5]]
-    mix = open_source(f"tfds:{tmp_path}/out+vggss:{vggss}@vggss_test")
+    assert classes(stored) == ["tap dancing", "arc welding"]
+    assert sounding_boxes(truth_of(stored, 1), 0, 1).tolist() == [[0, 0, 1, 0.5]]
+    mix = open_source(f"vggss:{vggss}@vggss_unheard_test+tfds:{tmp_path}/out")
     assert [len(sounding_boxes(truth_of(mix, index), 0, 1)) for index in range(3)] == [1, 2, 1]
 
 

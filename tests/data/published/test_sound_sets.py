@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from avssl.data.open import open_source
 from avssl.errors import UsageError
 from tests.data.published.trees import (
     classes,
@@ -169,6 +170,19 @@ def test_audioset(audioset):
     assert frame_numbers(decoded(source[2]).video) == [7, 7]
 
 
+def test_several_classes_in_a_mix_are_joined_by_name(audioset, esc50):
+    mix = open_source(f"esc50:{esc50}@test1+audioset:{audioset}@balanced_train_segments")
+    assert mix.label_names == (
+        "dog",
+        "rooster",
+        "chirping_birds",
+        "Speech",
+        "Gush",
+        "Keys, jangling",
+    )
+    assert sets_of(mix)[1:3] == [{"chirping_birds"}, {"Speech", "Gush"}]
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
@@ -190,3 +204,62 @@ def test_audioset_needs_a_list(audioset):
         opened("audioset", audioset)
     with pytest.raises(UsageError, match=r"no list 'eval_segments'; there are .*balanced_train"):
         opened("audioset", audioset, "eval_segments")
+
+
+def test_dcase2017(tmp_path):
+    download = "unbalanced_train_segments_training_set_audio_formatted_and_segmented_downloads"
+    plant(
+        tmp_path,
+        {
+            "groundtruth_weak_label_training_set.csv": rows(
+                "-5QrBL6MzLg_60.000_70.000.wav\t60.000\t70.000\tTrain horn",
+                "-5QrBL6MzLg_60.000_70.000.wav\t60.000\t70.000\tTrain",
+                "-C1y9SRc3Q4_30.000_40.000.wav\t30.000\t40.000\tAir horn, truck horn",
+                "gone_0.000_10.000.wav\t0.000\t10.000\tBus",
+            ),
+            f"{download}/Y-5QrBL6MzLg_60.000_70.000.wav": sound(),
+            "audio/Y-C1y9SRc3Q4_30.000_40.000.flac": sound(),
+        },
+    )
+    source = opened("dcase2017", tmp_path, "training_set")
+    assert keys(source) == ["-5QrBL6MzLg_60.000_70.000.wav", "-C1y9SRc3Q4_30.000_40.000.wav"]
+    assert sets_of(source) == [{"Train horn", "Train"}, {"Air horn, truck horn"}]
+    assert len(source.label_names) == 17
+    assert source.num_listed == 3
+    with pytest.raises(UsageError, match=r"nor .raw/groundtruth_weak_label_testing_set\.csv"):
+        opened("dcase2017", tmp_path, "testing_set")
+    with (tmp_path / "groundtruth_weak_label_training_set.csv").open("a") as file:
+        file.write("x_0.000_10.000.wav\t0.000\t10.000\tBu")
+    with pytest.raises(UsageError, match=r"training_set\.csv:5: 'Bu' is no class"):
+        opened("dcase2017", tmp_path, "training_set")
+
+
+def test_dcase2018(tmp_path):
+    plant(
+        tmp_path,
+        {
+            "metadata/train/weak.csv": rows("Y-BJNMHMZDcU_50.000_60.000.wav\tAlarm_bell_ringing;Dog"),
+            "metadata/train/unlabel_in_domain.csv": rows("filename", "Yab_0.000_10.000.wav"),
+            "metadata/test/test.csv": rows(
+                "Y-vmRy0dU5kQ_0.000_5.000.wav\t0.594\t1.755\tDog",
+                "Y-vmRy0dU5kQ_0.000_5.000.wav\t1.2570000000000001\t10.0\tSpeech",
+                "YOTsn73eqbfc_10.000_20.000.wav\t0.163\t0.665\tAlarm_bell_ringing",
+            ),
+            "audio/train/weak/Y-BJNMHMZDcU_50.000_60.000.wav": sound(),
+            "audio/train/unlabel_in_domain/Yab_0.000_10.000.wav": sound(),
+            "audio/test/Y-vmRy0dU5kQ_0.000_5.000.wav": sound(),
+        },
+    )  # fmt: skip
+    weak, unlabelled, test = (
+        opened("dcase2018", tmp_path, split) for split in ("weak", "unlabel_in_domain", "test")
+    )
+    assert sets_of(weak) == [{"Alarm_bell_ringing", "Dog"}]
+    assert sets_of(unlabelled) == [set()]
+    assert sets_of(test) == [{"Dog", "Speech"}]
+    assert test[0].truth["events"] == [[0.594, 1.755, "Dog"], [1.2570000000000001, 10.0, "Speech"]]
+    assert "events" not in weak[0].truth
+    assert test.skipped == (("YOTsn73eqbfc_10.000_20.000.wav", "not on disk"),)
+    assert len(test.label_names) == 10
+    plant(tmp_path, {"metadata/train/weak.csv": "Y-B.wav\tDog;Wolf\n"})
+    with pytest.raises(UsageError, match=r"weak\.csv:1: 'Wolf' is no class"):
+        opened("dcase2018", tmp_path, "weak")
