@@ -28,7 +28,7 @@ def open_activitynet(path: str, split: str | None) -> OfficialSource:
     Verified in activitynet/ActivityNet (Crawler/ActivityNetParser.py): the form of the annotations and
     v_ID; the archives' folders in instructions of others, v1-2/test and v1-3/test by their names.
     """
-    root, split = root_of("activitynet", path, split)
+    root, path, split = root_of("activitynet", path, split)
     split = chosen("activitynet", split, SPLITS)
     file = find_file(root, ANNOTATIONS, "the annotations of the data set")
     database = _database(file)

@@ -32,7 +32,7 @@ def open_audioset(path: str, split: str | None) -> OfficialSource:
     names of audiosetdl in its code. The folders of ROOT/audios/unbalanced_train_segments are found by
     looking.
     """
-    root, split = root_of("audioset", path, split)
+    root, path, split = root_of("audioset", path, split)
     if split is None:
         raise UsageError(
             f"audioset: no list is named; write @ and one of {', '.join(SPLITS)} behind the folder"

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from etils import epath
-
 from avssl.data.keys import printable
 from avssl.data.sources.lists import chosen, find_file, inside, number, root_of, rows_of
 from avssl.data.sources.official import OfficialSource, Row
@@ -44,7 +42,7 @@ def open_dcase2017(path: str, split: str | None) -> OfficialSource:
     Verified in dcase_util (a class of it for this task) and in code that reads the download: lists,
     columns, Y, folders, classes. Strong labels are not read: their columns were not seen.
     """
-    root, split = root_of("dcase2017", path, split)
+    root, path, split = root_of("dcase2017", path, split)
     split = chosen("dcase2017", split, SPLITS_2017)
     name = f"groundtruth_weak_label_{split}.csv"
     places = [f"{folder}{name}" for folder in LIST_FOLDERS_2017]
@@ -94,7 +92,7 @@ def open_dcase2018(path: str, split: str | None) -> OfficialSource:
     for the folder audio/eval, which follows from the others. A line of names at the top and commas
     between classes, as later years have them, are read as well.
     """
-    root, split = root_of("dcase2018", path, split)
+    root, path, split = root_of("dcase2018", path, split)
     split = chosen("dcase2018", split, tuple(SPLITS_2018))
     folder, audio = SPLITS_2018[split]
     places = (f"metadata/{folder}/{split}.csv",)

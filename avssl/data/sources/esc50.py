@@ -29,7 +29,7 @@ def open_esc10(path: str, split: str | None) -> OfficialSource:
 
 
 def _open(kind: str, path: str, split: str | None) -> OfficialSource:
-    root, split = root_of(kind, path, split)
+    root, path, split = root_of(kind, path, split)
     part, held_out = "", 0
     if split is not None:
         split = chosen(kind, split, SPLITS)

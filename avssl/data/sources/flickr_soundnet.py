@@ -37,7 +37,7 @@ def open_flickr_soundnet(path: str, split: str | None) -> OfficialSource:
     of 256) in the evaluators of EZ-VSL and hche11/Localizing-Visual-Sounds-the-Hard-Way, which agree;
     Data in hohsiangwu/rethinking-visual-sound-localization. No annotation itself was seen.
     """
-    root, split = root_of("flickr_soundnet", path, split)
+    root, path, split = root_of("flickr_soundnet", path, split)
     shelf = Shelf(root)
     annotated = {name: f"{ANNOTATIONS}/{name}.xml" for name in shelf.stems(ANNOTATIONS, ".xml")}
     if split is None:

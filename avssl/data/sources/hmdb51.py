@@ -28,7 +28,7 @@ def open_hmdb51(path: str, split: str | None) -> OfficialSource:
     Verified in torchvision (datasets/hmdb51.py): the lists and what 1 and 2 say; the folders `videos`
     and testTrainMulti_7030_splits in instructions of others, hmdb51_org as the name of the archive.
     """
-    root, split = root_of("hmdb51", path, split)
+    root, path, split = root_of("hmdb51", path, split)
     split = chosen("hmdb51", split, SPLITS)
     part, fold = split[:-1], split[-1]
     lists = _lists(root, f"_test_split{fold}.txt")

@@ -26,7 +26,7 @@ def open_kinetics(path: str, split: str | None) -> OfficialSource:
     ROOT/CLASS in its crawler; ROOT/SPLIT, ROOT/annotations, ROOT/videos and the replacements in
     cvdfoundation/kinetics-dataset.
     """
-    root, split = root_of("kinetics", path, split)
+    root, path, split = root_of("kinetics", path, split)
     split = chosen("kinetics", split, SPLITS)
     names = (split, "validate") if split == "val" else (split,)
     files = [name for part in names for name in _list_names(part)]

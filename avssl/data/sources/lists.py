@@ -18,17 +18,17 @@ from avssl.errors import UsageError
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.(?:/|$)|[\x00-\x1f]|://")
 
 
-def root_of(kind: str, path: str, split: str | None) -> tuple[epath.Path, str | None]:
-    """The folder of a data set and the split; a folder may have an @ in its own name."""
+def root_of(kind: str, path: str, split: str | None) -> tuple[epath.Path, str, str | None]:
+    """The folder of a data set, as it is written, and the split; a folder may have an @ in its own name."""
     root = epath.Path(path).expanduser()
     if split and not root.exists():
         whole = epath.Path(f"{path}@{split}").expanduser()
         if whole.is_dir():
-            root, split = whole, None
+            root, path, split = whole, f"{path}@{split}", None
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UsageError(f"{kind}: the folder '{printable(str(root))}' {what}")
-    return root, split
+    return root, path, split
 
 
 def chosen(kind: str, split: str | None, known: Sequence[str]) -> str:
@@ -83,19 +83,15 @@ def read_text(file: epath.Path) -> str:
     return content.decode("utf-8-sig", "surrogateescape")
 
 
-def where_in(file: epath.Path, line: int) -> str:
-    return f"{printable(str(file))}:{line}"
-
-
 def lines_of(file: epath.Path) -> Iterator[tuple[str, str]]:
     """(file and line for messages, stripped text) of each line that is not empty; at least one."""
-    empty = True
-    for number, text in enumerate(read_text(file).splitlines(), start=1):
+    empty, name = True, printable(str(file))
+    for number, text in enumerate(read_text(file).split("\n"), start=1):
         if stripped := text.strip():
             empty = False
-            yield where_in(file, number), stripped
+            yield f"{name}:{number}", stripped
     if empty:
-        raise UsageError(f"'{printable(str(file))}' is empty")
+        raise UsageError(f"'{name}' is empty")
 
 
 def rows_of(
@@ -112,21 +108,21 @@ def rows_of(
         skipinitialspace=skip_initial_space,
         strict=True,
     )
-    empty = True
+    empty, name = True, printable(str(file))
     try:
         for row in reader:
             if not any(row) or row[0].startswith("#"):
                 continue
-            where = where_in(file, reader.line_num)
+            where = f"{name}:{reader.line_num}"
             if len(row) not in num_cells:
                 wanted = " or ".join(map(str, num_cells))
                 raise UsageError(f"{where}: {len(row)} cells where {wanted} belong; is it torn?")
             empty = False
             yield where, row
     except csv.Error as error:
-        raise UsageError(f"{where_in(file, reader.line_num)}: {error}; is it torn?") from error
+        raise UsageError(f"{name}:{reader.line_num}: {error}; is it torn?") from error
     if empty:
-        raise UsageError(f"'{printable(str(file))}' is empty")
+        raise UsageError(f"'{name}' is empty")
 
 
 def table_of(

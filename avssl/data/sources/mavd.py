@@ -31,7 +31,7 @@ def open_mavd(path: str, split: str | None) -> OfficialSource:
     Verified in robot-learning-freiburg/MM-DistillNet (src/datasets/MultimodalDetection.py,
     BaseDataset.py, configs/best.cfg); no list was seen.
     """
-    root, split = root_of("mavd", path, split)
+    root, path, split = root_of("mavd", path, split)
     if split is None:
         raise UsageError(
             "mavd: no list is named; write @ and one such as train_all behind the folder"

@@ -33,11 +33,12 @@ class Shelf:
         than the one they were published in. Stem and folders may hold slashes.
         """
         inner, _, name = stem.rpartition("/")
-        first = os.path.splitext(official)[1].lower()
         for folder in folders:
-            place = "/".join(part for part in (folder, inner) if part)
-            found = self._names(place).get(name, ())
-            for suffix in (first, *suffixes):
+            place = f"{folder}/{inner}" if folder and inner else folder or inner
+            found = self._names(place).get(name)
+            if not found:
+                continue
+            for suffix in (os.path.splitext(official)[1].lower(), *suffixes):
                 for candidate in found:
                     if suffix and os.path.splitext(candidate)[1].lower() == suffix:
                         return f"{place}/{candidate}" if place else candidate

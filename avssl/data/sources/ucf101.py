@@ -53,7 +53,7 @@ def open_ucf51(path: str, split: str | None) -> OfficialSource:
 
 
 def _open(kind: str, path: str, split: str | None, left_out: frozenset[str]) -> OfficialSource:
-    root, split = root_of(kind, path, split)
+    root, path, split = root_of(kind, path, split)
     split = chosen(kind, split, SPLITS)
     file, numbered = (
         find_file(root, [f"{folder}/{name}".lstrip("/") for folder in LIST_FOLDERS], what)

@@ -39,7 +39,7 @@ def open_vggsound(path: str, split: str | None) -> OfficialSource:
     classes and `.wav` beside in datasets/dataloader.py; the lists in stoneMo/EZ-VSL. No folder is
     prescribed; `video` is that of copies in circulation (as recalled).
     """
-    root, split = root_of("vggsound", path, split)
+    root, path, split = root_of("vggsound", path, split)
     if split is None:
         split = chosen("vggsound", split, SPLITS)
     file = find_file(root, LISTS, "the list of the data set")

@@ -36,7 +36,7 @@ def open_vggss(path: str, split: str | None) -> OfficialSource:
     two other lists, and boxes cut at 0 and 1 (datasets.py). That the annotated frame is the middle one
     is as recalled of the paper.
     """
-    root, split = root_of("vggss", path, split)
+    root, path, split = root_of("vggss", path, split)
     annotation = find_file(root, ANNOTATIONS, "the boxes of the data set")
     entries = _entries(annotation)
     if split is None:

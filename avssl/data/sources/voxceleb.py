@@ -38,7 +38,7 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
     PaddleSpeech. VoxCeleb2 has no trial list of its own that we know of; `aac` and `mp4`, the folders
     of its archives, are as recalled.
     """
-    root, split = root_of("voxceleb", path, split)
+    root, path, split = root_of("voxceleb", path, split)
     if split is None:
         raise UsageError(
             "voxceleb: no list is named; write @ and a trial list such as veri_test2, or one of "

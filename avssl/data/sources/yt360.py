@@ -27,7 +27,7 @@ def open_yt360(path: str, split: str | None) -> OfficialSource:
     Verified in pedro-morgado/AVSpatialAlignment: README (names, folders), datasets/assets/yt360 (lists),
     datasets/spatial_audio.py (.mp4 and .m4a, the start as a number, both files needed).
     """
-    root, split = root_of("yt360", path, split)
+    root, path, split = root_of("yt360", path, split)
     split = chosen("yt360", split, SPLITS)
     file, segments = (
         find_file(root, [f"{folder}{name}" for folder in LIST_FOLDERS], what)

@@ -102,6 +102,14 @@ def test_esc50(esc50):
     assert np.abs(decoded(test[0]).audio).max() > 5000
 
 
+def test_a_folder_may_have_an_at_sign(esc50, tmp_path):
+    (tmp_path / "me@home").symlink_to(esc50)
+    source = opened("esc50", tmp_path / "me@home")
+    assert len(source) == 4
+    assert source.spec == f"esc50:{tmp_path}/me@home"
+    assert keys(opened("esc50", tmp_path / "me@home", "test2")) == ["2-100039-A-1.wav"]
+
+
 def test_esc10(esc50):
     source = opened("esc10", esc50, "test1")
     assert keys(source) == ["1-100032-A-0.wav"]
