@@ -4,6 +4,7 @@ from avssl.data.record import Source
 from avssl.data.sources.folder import FolderSource
 from avssl.data.sources.manifest import ManifestSource
 from avssl.data.sources.mix import MixedSource
+from avssl.data.sources.published import OPENERS
 from avssl.data.sources.tfds import TfdsSource
 from avssl.data.spec import Part, parse
 from avssl.errors import UsageError
@@ -36,6 +37,8 @@ def _open_part(part: Part, allow_outside: bool) -> Source:
             return ManifestSource(part.path, part.split, allow_outside=allow_outside)
         case "tfds":
             return TfdsSource(part.path, part.split)
+        case kind if kind in OPENERS:
+            return OPENERS[kind](part.path, part.split)
         case _:
             # The generator and its codecs are not needed for anything else.
             from avssl.data.sources.world import open_world

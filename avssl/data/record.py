@@ -15,7 +15,8 @@ class Record:
     `media` is the encoded file: its bytes, or the path of it. The record is the part of that file between
     `start_seconds` and `end_seconds` (None: its end). `has_video`, `has_audio` and `duration_seconds`
     (of the record, not of the file) are None where nobody has opened the file yet. `label` is -1 where
-    there is none. `truth` holds whatever else the source knows (captions, boxes, onsets ...).
+    there is none. `truth` holds whatever else the source knows (captions, boxes, onsets ...); of data sets
+    whose records have several classes `classes`, their names, with a `label` of -1.
     """
 
     key: str
@@ -57,3 +58,23 @@ class Source(Protocol):
     def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
         """(has_video, has_audio), bool [num_records] each, or None where nobody has opened the files yet."""
         ...
+
+
+def truth_of(source: Source, index: int) -> Mapping[str, Any]:
+    """A record's truth, without reading its media where the source can."""
+    read = getattr(source, "truth", None)
+    return source[index].truth if read is None else read(index)
+
+
+def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
+    """bool [len(indices), num_classes]: all classes of each record, one or several."""
+    places = {name: place for place, name in enumerate(source.label_names)}
+    labels = source.labels()
+    sets = np.zeros((len(indices), len(places)), bool)
+    for row, index in enumerate(np.asarray(indices).tolist()):
+        if labels[index] >= 0:
+            sets[row, labels[index]] = True
+        else:
+            for name in truth_of(source, index).get("classes", ()):
+                sets[row, places[name]] = True
+    return sets

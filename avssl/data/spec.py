@@ -1,6 +1,7 @@
 """Spec strings: one line that says where data comes from.
 
 world:NAME   folder:PATH   manifest:FILE.csv   tfds:PATH
+ucf101:PATH@trainlist01 ...  a published data set in its official layout, see `DATA_SETS`
 ...@SPLIT    a split, or a part of one: tfds:PATH@train[:90%]
 A*3+B        a mix: three draws from A for one from B
 """
@@ -17,10 +18,29 @@ KINDS = {
     "manifest": "manifest:FILE.csv",
     "tfds": "tfds:PATH",
 }
+# Published data sets in their official layouts; `avssl.data.sources.published` opens them.
+DATA_SETS = {
+    "activitynet": "activitynet:PATH@training",
+    "audioset": "audioset:PATH@balanced_train_segments",
+    "dcase2017": "dcase2017:PATH@training_set",
+    "dcase2018": "dcase2018:PATH@weak",
+    "esc10": "esc10:PATH@train1",
+    "esc50": "esc50:PATH@train1",
+    "flickr_soundnet": "flickr_soundnet:PATH@flickr_test",
+    "hmdb51": "hmdb51:PATH@train1",
+    "kinetics": "kinetics:PATH@train",
+    "mavd": "mavd:PATH@train_all",
+    "ucf101": "ucf101:PATH@trainlist01",
+    "ucf51": "ucf51:PATH@trainlist01",
+    "vggsound": "vggsound:PATH@train",
+    "vggss": "vggss:PATH@vggss_test",
+    "voxceleb": "voxceleb:PATH@veri_test2",
+    "yt360": "yt360:PATH@train",
+}
 
 # Only a plus before `kind:` separates parts: file names and sub-splits hold plus signs of their
 # own.
-_SEPARATOR = re.compile(r"\+(?=\s*[A-Za-z_]+:)")
+_SEPARATOR = re.compile(r"\+(?=\s*[A-Za-z_][A-Za-z0-9_]*:)")
 _WEIGHT = re.compile(r"\*\s*(-?[0-9.]+(?:[eE][-+]?[0-9]+)?)$")
 
 
@@ -54,8 +74,9 @@ def _parse_part(text: str, spec: str) -> Part:
     kind, colon, path = text.partition(":")
     if not colon:
         raise UsageError(f"data source '{text}' does not say its kind; write {_forms()}")
-    if kind not in KINDS:
-        raise unknown("kind of data source", kind, KINDS)
+    forms = KINDS | DATA_SETS
+    if kind not in forms:
+        raise unknown("kind of data source", kind, forms)
     split = None
     head, at, tail = path.rpartition("@")
     if at and "/" not in tail:
@@ -63,7 +84,7 @@ def _parse_part(text: str, spec: str) -> Part:
         if not split:
             raise UsageError(f"data source '{text}' ends in '@'; name the split after it")
     if not path:
-        raise UsageError(f"data source '{spec}' names nothing after '{kind}:'; write {KINDS[kind]}")
+        raise UsageError(f"data source '{spec}' names nothing after '{kind}:'; write {forms[kind]}")
     return Part(kind, path, split, weight)
 
 

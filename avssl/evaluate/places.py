@@ -1,12 +1,16 @@
 """Localisation: does an objective's map of the picture show what sounds?"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from avssl.data.record import truth_of
 from avssl.errors import UsageError
 from avssl.evaluate.localization import boxes_in_view, centre_box, localization, scorable
 from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.truth import sounding_boxes
+from avssl.evaluate.truth import box_consensus, sounding_boxes
 from avssl.train.model import Model
 
 METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")
@@ -23,17 +27,21 @@ def places(model: Model, sides: Sides) -> list[Score]:
         outputs = sides.test.outputs[name]
         if "video_map" not in outputs:
             continue
-        boxes = true_boxes(sides, objective.video_view, model.views[objective.video_view].seconds)
+        view = objective.video_view
+        truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+        boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
         maps = list(outputs["video_map"])
-        found = localization(maps, boxes)
-        guess = localization([centre_box(boxes)] * len(boxes), boxes)
+        consensus = common_consensus(truths)
+        found = localization(maps, boxes, consensus=consensus)
+        guess = localization([centre_box(boxes)] * len(boxes), boxes, consensus=consensus)
         prefix = f"{name}/" if scores else ""
         num = int(scorable(boxes).sum())
         scores += [
             Score("video", f"{prefix}{metric}", found[metric], guess[metric], num)
             for metric in METRICS
         ]
-        if pairs := two_objects(boxes):
+        # Two boxes of two annotators are one object.
+        if consensus == 1 and (pairs := two_objects(boxes)):
             several = list(outputs.get("video_maps", outputs["video_map"][:, None]))
             apart, guess = (
                 told_apart(several, boxes),
@@ -45,12 +53,23 @@ def places(model: Model, sides: Sides) -> list[Score]:
     return scores
 
 
-def true_boxes(sides: Sides, view: str, seconds: float) -> list[np.ndarray]:
+def true_boxes(
+    truths: Sequence[Mapping[str, Any]], geometry: Mapping[str, np.ndarray], seconds: float
+) -> list[np.ndarray]:
     """Boxes of what sounds in each test clip, as fractions of the crop that was looked at."""
-    source, geometry = sides.scored[0], sides.test.geometry[view]
     found = []
-    for row, index in enumerate(sides.test.index):
-        truth = source[int(index)].truth
+    for row, truth in enumerate(truths):
         boxes = sounding_boxes(truth, float(geometry["start_seconds"][row]), seconds)
         found.append(boxes_in_view(boxes, geometry["box"][row], bool(geometry["flip"][row])))
     return found
+
+
+def common_consensus(truths: Sequence[Mapping[str, Any]]) -> int:
+    """How many boxes make a pixel wholly true, which all clips must share: see `localization`."""
+    found = {box_consensus(truth) for truth in truths}
+    if len(found) > 1:
+        raise UsageError(
+            "boxes of several annotators and boxes of several objects have no common score; evaluate the "
+            "parts of the mix one by one"
+        )
+    return found.pop()

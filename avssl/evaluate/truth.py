@@ -1,16 +1,19 @@
-"""What a generated world knows about its clips, as the protocols ask for it."""
+"""What a generated world or an annotated data set knows about its clips, as the protocols ask for it."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
 
 # Times that lie on the grid of frames must not slip to the frame before or after by rounding.
 ROUNDING_FRAMES = 1e-3
+# Where a source of annotated pictures keeps its boxes.
+ANNOTATED = "sounding_boxes"
 
 
 def sounding_boxes(
@@ -22,8 +25,19 @@ def sounding_boxes(
     `seconds`, counted from the start of the record; past the clip's end its last frame stays.
     Sources beside the picture have no box, and an object whose sound was swapped or silenced does
     not sound: such clips give an array of no boxes. Under music the objects are heard as well.
+    Annotations that people made of one frame (Flickr-SoundNet, VGG-SS) are given as they are.
     """
+    if ANNOTATED in truth:
+        return np.array(truth[ANNOTATED], np.float64).reshape(-1, 4)
     return mean_boxes(seen_and_heard(truth), float(truth["fps"]), start_seconds, seconds)
+
+
+def box_consensus(truth: Mapping[str, Any]) -> int:
+    """How many boxes must lie on a pixel that wholly belongs to what sounds.
+
+    More than one where they are several people's boxes of one thing: `consensus` of `localization`.
+    """
+    return int(truth.get("consensus", 1))
 
 
 def sounding_classes(truth: Mapping[str, Any]) -> Int[np.ndarray, "n"]:
@@ -37,6 +51,29 @@ def silent_boxes(
     """As `sounding_boxes`, of the objects that are seen but not heard."""
     silent = [thing for thing in objects(truth) if thing["visible"] and not thing["sounding"]]
     return mean_boxes(silent, float(truth["fps"]), start_seconds, seconds)
+
+
+def trials(
+    source: Source, indices: Int[np.ndarray, "n"]
+) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Bool[np.ndarray, "pairs"]]:
+    """The pairs of a trial list (VoxCeleb) among these records: places in `indices`, and same person or not.
+
+    A pair of which one record is not among them is left out.
+    """
+    place = {source.key(index): row for row, index in enumerate(indices.tolist())}
+    found = [
+        (row, place[other], same)
+        for row, index in enumerate(indices.tolist())
+        for other, same in truth_of(source, index).get("trials", ())
+        if other in place
+    ]
+    if not found:
+        raise UsageError(
+            f"{source.spec} names no pairs of persons to verify; a trial list does, as "
+            "'voxceleb:PATH@veri_test2'"
+        )
+    first, second, same = (np.array(column) for column in zip(*found, strict=True))
+    return first, second, same.astype(bool)
 
 
 def is_faulty(truth: Mapping[str, Any]) -> bool:
@@ -75,5 +112,5 @@ def mean_boxes(
 
 def _no_world(what: str) -> UsageError:
     return UsageError(
-        f"only a generated world says {what}; this source does not: evaluate on 'world:NAME@test'"
+        f"this source does not say {what}; a generated world does: evaluate on 'world:NAME@test'"
     )

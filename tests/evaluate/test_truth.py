@@ -94,7 +94,7 @@ def test_a_faulty_clip_is_called_so(fault):
 
 
 def test_a_source_that_is_no_world_is_refused():
-    with pytest.raises(UsageError, match="only a generated world says where each object is"):
+    with pytest.raises(UsageError, match="does not say where each object is"):
         sounding_boxes({"caption": "a dog"}, 0, 1)
     with pytest.raises(UsageError, match="world:NAME@test"):
         is_faulty({})

@@ -4,10 +4,12 @@ import bisect
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source
+from avssl.data.record import Record, Source, truth_of
 
 
 class MixedSource:
@@ -55,6 +57,10 @@ class MixedSource:
     def key(self, index: int) -> str:
         part, inside = self._place(index)
         return self.parts[part][0].key(inside)
+
+    def truth(self, index: int) -> Mapping[str, Any]:
+        part, inside = self._place(index)
+        return truth_of(self.parts[part][0], inside)
 
     def labels(self) -> np.ndarray:
         return np.concatenate(
