@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from avssl.world.timbre import band_noise
+from avssl.world.timbre import band_noise, fast_length
 
 TABLE = 2048  # samples of one period of a tone
 
@@ -44,13 +44,23 @@ def engine(timbre: str, pitch: float, seconds: float, rate: int, seed: int) -> n
     knots = np.arange(0, seconds + 0.4, 0.2)
     wander = np.interp(time, knots, rng.normal(0, 0.012, len(knots)))
     turns = np.cumsum(pitch * (1 + wander)) / rate
-    tone = _period(kind, pitch, rate, rng)[(turns * kind.hertz % 1 * TABLE).astype(np.intp)]
-    size = 1 << (num_samples - 1).bit_length()
-    noise = band_noise(size, *kind.noise_hertz, rate, rng)[:num_samples].astype(np.float32)
+    tone = around(_period(kind, pitch, rate, rng), kind.hertz * turns)
+    noise = band_noise(fast_length(num_samples), *kind.noise_hertz, rate, rng)
+    noise = noise[:num_samples].astype(np.float32)
     noise *= np.float32(np.sqrt(kind.noise)) / np.sqrt(np.square(noise).mean())
-    beat = ((1 + np.cos(2 * np.pi * kind.beat_hertz * turns)) / 2) ** (1 + 4 * kind.beat_depth)
-    wave = (tone + noise) * (1 - kind.beat_depth * (1 - beat)).astype(np.float32)
+    wave = (tone + noise) * around(_beat(kind), kind.beat_hertz * turns)
     return wave / np.sqrt(np.square(wave).mean())
+
+
+def around(period: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """A table that holds one turn, read after so many of them."""
+    return period.take((turns * TABLE).astype(np.int32) % TABLE)
+
+
+def _beat(kind: Engine) -> np.ndarray:
+    swell = (1 + np.cos(2 * np.pi * np.arange(TABLE) / TABLE)) / 2
+    swell **= 1 + 4 * kind.beat_depth
+    return (1 - kind.beat_depth * (1 - swell)).astype(np.float32)
 
 
 def _period(kind: Engine, pitch: float, rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -34,16 +34,15 @@ def with_senses(sprite: np.ndarray, thing: Thing) -> np.ndarray:
     return np.concatenate([sprite[..., :3], senses, sprite[..., 3:]], axis=-1)
 
 
-def seen(layers: np.ndarray, world: World) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(metres [n, h, w, 1], uint8 pictures by the name of the eye) from layers [n, h, w, 5]."""
-    depth, warmth = layers[..., 3:4], layers[..., 4:5]
+def seen(layers: np.ndarray, world: World) -> dict[str, np.ndarray]:
+    """uint8 pictures [n, h, w, 3] by the name of the eye, from layers [n, h, w, 5]."""
     span = math.log(FARTHEST_METRES / NEAREST_METRES)
-    grey = {
-        "depth": (math.log(FARTHEST_METRES) - depth) * np.float32(255 / span),
-        "thermal": warmth * np.float32(255),
-    }
-    pictures = {
-        eye: np.repeat(np.clip(grey[eye], 0, 255).astype(np.uint8), 3, axis=-1)
-        for eye in world.eyes
-    }
-    return np.exp(depth), pictures
+    pictures = {}
+    for eye in world.eyes:
+        if eye == "depth":
+            grey = (math.log(FARTHEST_METRES) - layers[..., 3]) * np.float32(255 / span)
+        else:
+            grey = layers[..., 4] * np.float32(255)
+        grey = np.clip(grey, 0, 255).astype(np.uint8)
+        pictures[eye] = np.repeat(grey[..., None], 3, axis=-1)
+    return pictures

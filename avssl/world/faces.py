@@ -1,42 +1,57 @@
 """Drawing a person: head, hair and features, turned and lit as the clip's pose says."""
 
+import dataclasses
+import functools
+
 import numpy as np
 
 from avssl.world.eyes import senses_of
-from avssl.world.persons import Person
+from avssl.world.persons import Look, Person
 
-SHOULDERS = 1.05  # half widths and rows below are in half heights of the head
+INK = np.array([25, 25, 30])
+SHOULDERS = 1.35  # half width, in half heights of the head
+# How far the front of the face stands out of the axis it turns about: in half widths of the head
+# when it turns aside, in half heights when it nods.
+FRONT, NOD = 0.75, 0.35
 
 
 def paint_person(layers: np.ndarray, person: Person, frame_seconds: np.ndarray) -> np.ndarray:
     """Draws into float32 layers [n, h, w, c], in place; gives the boxes [n, 4] of head and hair."""
-    size, path, look = layers.shape[1], person.path(frame_seconds), person.identity.look
+    size, path = layers.shape[1], person.path(frame_seconds)
     half = person.size * size / 2
     x, y = path.x * size, path.y * size
-    reach = 1.45 * half
-    left, right = _span(x, reach, size)
-    top = _span(y, reach, size)[0]
-    rows = np.arange(top, size, dtype=np.float32) + 0.5
-    columns = np.arange(left, right, dtype=np.float32) + 0.5
-    face = _Face(
-        person,
-        (columns[None, None, :] - x[:, None, None].astype(np.float32)) / np.float32(half),
-        (rows[None, :, None] - y[:, None, None].astype(np.float32)) / np.float32(half),
-        path.angle.astype(np.float32)[:, None, None],
-        frame_seconds,
-        np.float32(half),
+    left, right = span(x, 1.45 * half, size)
+    top = span(y, 1.45 * half, size)[0]
+    canvas = Canvas(
+        layers=layers[:, top:, left:right],
+        right=((np.arange(left, right) + 0.5 - x[:, None]) / half)[:, None].astype(np.float32),
+        down=((np.arange(top, size) + 0.5 - y[:, None]) / half)[..., None].astype(np.float32),
+        angle=path.angle.astype(np.float32)[:, None, None],
+        half_pixels=half,
+        light=person.pose.light.astype(np.float32),
+        side_light=person.pose.side_light,
     )
-    covered = face.draw(layers[:, top:, left:right], look)
-    return _boxes(covered, left, top, size)
+    swing = person.pose.sway * np.sin(2 * np.pi * frame_seconds / person.drift_seconds)
+    face = Face(
+        canvas,
+        person.identity.look,
+        aside=np.sin(person.pose.yaw + swing).astype(np.float32),
+        narrow=np.cos(person.pose.yaw + swing).astype(np.float32),
+        nod=np.sin(person.pose.pitch + swing[::-1] / 2).astype(np.float32),
+        opening=person.openness(frame_seconds).astype(np.float32)[:, None, None],
+    )
+    covered = face.draw(person)
+    return boxes_of(covered, left, top, size)
 
 
-def _span(middle: np.ndarray, reach: float, size: int) -> tuple[int, int]:
+def span(middle: np.ndarray, reach: float, size: int) -> tuple[int, int]:
+    """First and last pixel of what is never farther than `reach` from its middle."""
     low, high = np.floor(middle.min() - reach), np.ceil(middle.max() + reach)
-    return max(0, int(low)), min(size, int(high))
+    return max(0, min(int(low), size - 1)), min(size, max(int(high), 1))
 
 
-def _boxes(covered: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
-    """From opacity [n, h, w]: what is at least half covered."""
+def boxes_of(covered: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
+    """float [n, 4], of what is at least half covered in opacity [n, h, w]."""
     opaque = covered >= 0.5
     ends = []
     for axis, first in ((1, left), (2, top)):
@@ -46,121 +61,186 @@ def _boxes(covered: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
     return np.stack([ends[0], ends[2], ends[1], ends[3]], axis=1) / size
 
 
-class _Face:
-    """The fields over the pixels [n, h, w] that all features are drawn from."""
+@dataclasses.dataclass
+class Canvas:
+    """A window of all frames, and where its pixels lie from the head's middle, in half heights.
 
-    def __init__(self, person: Person, right, down, angle, seconds: np.ndarray, half: np.float32):
-        pose = person.pose
-        self.person, self.half = person, half
-        self.right, self.down = right, down
-        self.u = np.cos(angle) * right + np.sin(angle) * down
-        self.v = np.cos(angle) * down - np.sin(angle) * right
-        swing = pose.sway * np.sin(2 * np.pi * seconds / person.drift_seconds)
-        yaw = np.float32(pose.yaw) + swing.astype(np.float32)
-        pitch = np.float32(pose.pitch) + 0.5 * swing[::-1].astype(np.float32)
-        # Features lie on a head that turns: they move aside, and the more the farther they stand
-        # out of it.
-        self.aside = np.sin(yaw)[:, None, None]
-        self.nod = np.sin(pitch)[:, None, None]
-        self.narrow = np.cos(yaw)[:, None, None]
-        self.opening = person.openness(seconds).astype(np.float32)[:, None, None]
-        shade = 1 + np.float32(pose.side_light) * np.clip(self.u, -1, 1)
-        self.light = shade[..., None] * pose.light.astype(np.float32)
+    `right` is [n, 1, w] and `down` [n, h, 1]; u and v are the same for a head turned by `angle`.
+    """
 
-    def at(self, u: float, v: float, out: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels as seen from the feature at (u, v) of the face; `out` of the turning axis."""
-        width = self.person.identity.look.head_width
-        middle = u * self.narrow + out * width * 0.75 * self.aside
-        return (self.u - middle) / self.narrow, self.v - v - out * 0.35 * self.nod
+    layers: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+    angle: np.ndarray
+    half_pixels: float
+    light: np.ndarray
+    side_light: float
+
+    @functools.cached_property
+    def u(self) -> np.ndarray:
+        return np.cos(self.angle) * self.right + np.sin(self.angle) * self.down
+
+    @functools.cached_property
+    def v(self) -> np.ndarray:
+        return np.cos(self.angle) * self.down - np.sin(self.angle) * self.right
+
+    @functools.cached_property
+    def shade(self) -> np.ndarray:
+        return 1 + np.float32(self.side_light) * np.clip(self.u, -1, 1)
+
+    def around(self, u: np.ndarray, v: np.ndarray, reach: float) -> "Canvas":
+        """The part of the canvas that lies within `reach` of a point that moves, u and v [n]."""
+        cos, sin = np.cos(self.angle[:, 0, 0]), np.sin(self.angle[:, 0, 0])
+        columns, rows = self.right[:, 0], self.down[:, :, 0]
+        windows = []
+        for place, line in ((cos * u - sin * v, columns), (sin * u + cos * v, rows)):
+            near = (np.abs(line - place[:, None]) <= reach).any(axis=0)
+            ends = np.flatnonzero(near)
+            windows.append(slice(ends[0], ends[-1] + 1) if len(ends) else slice(0, 1))
+        across, along = windows
+        return dataclasses.replace(
+            self,
+            layers=self.layers[:, along, across],
+            right=self.right[:, :, across],
+            down=self.down[:, along],
+        )
 
     def soft(self, inside: np.ndarray) -> np.ndarray:
-        """Opacity of what is positive inside, with an edge of one pixel."""
-        return np.clip(0.5 + inside * self.half, 0, 1)
+        """Opacity of what is positive inside (in half heights), with an edge of one pixel."""
+        return np.clip(0.5 + inside * np.float32(self.half_pixels), 0, 1)
 
-    def ellipse(self, u, v, across: float, down: float) -> np.ndarray:
-        return self.soft((1 - np.hypot(u / across, v / down)) * min(across, down))
+    def add(self, colour, opacity: np.ndarray) -> None:
+        for channel in range(3):
+            lit = np.minimum(np.float32(colour[channel]) * self.light[channel] * self.shade, 255)
+            plane = self.layers[..., channel]
+            plane += (lit - plane) * opacity
 
-    def draw(self, picture: np.ndarray, look) -> np.ndarray:
-        """Into [n, h, w, c]; gives the opacity [n, h, w] of head and hair."""
-        whole = self._silhouette(look)
-        body = self._body()
-        skin, hair = look.skin.astype(np.float32), look.hair.astype(np.float32)
-        rgb = picture[..., :3]
 
-        def add(colour, opacity: np.ndarray) -> None:
-            lit = np.clip(np.asarray(colour, np.float32) * self.light, 0, 255)
-            rgb[...] += (lit - rgb) * opacity[..., None]
+def ellipse(u: np.ndarray, v: np.ndarray, across: float, down: float) -> np.ndarray:
+    """How far inside: exact at the ends of the axes."""
+    return (1 - np.hypot(u / np.float32(across), v / np.float32(down))) * min(across, down)
 
-        add(self.person.pose.clothes, body)
-        add(hair, whole["hair"])
-        add(0.8 * skin, whole["neck"])
-        add(skin, whole["head"])
-        for mole in look.moles:
-            add(0.4 * skin, self.ellipse(*self.at(*mole.tolist()), 0.04, 0.04) * whole["head"])
+
+@dataclasses.dataclass
+class Face:
+    """A look on a canvas. `aside`, `narrow` and `nod` [n] say how the head is turned."""
+
+    canvas: Canvas
+    look: Look
+    aside: np.ndarray
+    narrow: np.ndarray
+    nod: np.ndarray
+    opening: np.ndarray
+
+    def feature(
+        self, u: float, v: float, reach: float, out: float = 1.0
+    ) -> tuple[Canvas, np.ndarray, np.ndarray]:
+        """A canvas around the feature at (u, v) of the face, and its pixels as seen from there.
+
+        Features lie on the front of a head that turns: they move aside, and the more so the
+        farther they stand `out`.
+        """
+        middle = u * self.narrow + out * FRONT * self.look.head_width * self.aside
+        row = v + out * NOD * self.nod
+        part = self.canvas.around(middle, row, reach)
+        narrow = self.narrow[:, None, None]
+        return part, (part.u - middle[:, None, None]) / narrow, part.v - row[:, None, None]
+
+    def draw(self, person: Person) -> np.ndarray:
+        """Gives the opacity [n, h, w] of head and hair."""
+        canvas, look = self.canvas, self.look
+        u, v = canvas.u, canvas.v
+        head, hair, fringe = self.silhouettes(u, v)
+        throat = np.minimum(0.45 * look.head_width - np.abs(u), np.minimum(v - 0.6, 1.25 - v))
+        # Upright whatever the head does.
+        slope = canvas.down - 1.12 - 0.25 * np.square(canvas.right)
+        body = canvas.soft(np.minimum(slope, SHOULDERS - np.abs(canvas.right)))
+        neck = canvas.soft(throat)
+        canvas.add(person.pose.clothes, body)
+        canvas.add(look.hair, hair)
+        canvas.add(0.8 * look.skin, neck)
+        canvas.add(look.skin, head)
         if look.beard:
-            u, v = self.at(0, look.mouth_row + 0.12)
-            ring = self.ellipse(u, v, 0.95 * look.head_width, 0.5)
-            add(hair, ring * whole["head"] * self.soft(v + 0.16 - 0.3 * np.abs(u)))
-        self._eyes(add, look, whole["head"])
-        self._nose_and_mouth(add, look)
-        add(hair, whole["fringe"])
-        covered = np.maximum(np.maximum(whole["head"], whole["hair"]), whole["fringe"])
-        if picture.shape[-1] > 3:
-            depth, warmth = senses_of(self.person)
-            skin_warmth = warmth * (0.55 + 0.45 * whole["head"] * (1 - 0.7 * whole["fringe"]))
-            opacity = np.maximum(covered, np.maximum(body, whole["neck"]))
-            picture[..., 3] += (np.float32(depth) - picture[..., 3]) * opacity
-            picture[..., 4] += (skin_warmth.astype(np.float32) - picture[..., 4]) * opacity
+            self.draw_beard(u, v)
+        for mole in look.moles.tolist():
+            part, a, b = self.feature(*mole, reach=0.08)
+            part.add(0.4 * look.skin, part.soft(ellipse(a, b, 0.04, 0.04)) * self.on_head(part))
+        self.draw_eyes()
+        self.draw_nose()
+        self.draw_mouth()
+        canvas.add(look.hair, fringe)
+        covered = np.maximum(np.maximum(head, hair), fringe)
+        if canvas.layers.shape[-1] > 3:
+            depth, warmth = senses_of(person)
+            bare = np.maximum(head, neck) * (1 - fringe)
+            opacity = np.maximum(covered, np.maximum(body, neck))
+            for plane, value in ((3, np.float32(depth)), (4, warmth * (0.55 + 0.45 * bare))):
+                layer = canvas.layers[..., plane]
+                layer += (value - layer) * opacity
         return covered
 
-    def _silhouette(self, look) -> dict[str, np.ndarray]:
-        u, v = self.u, self.v
-        across = np.abs(u) / np.float32(look.head_width)
-        power = np.where(v > 0, np.float32(look.head_power), np.float32(2.0))
-        radius = (across**power + np.abs(v) ** power) ** (1 / power)
-        head = self.soft((1 - radius) * look.head_width)
+    def head_inside(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """A half ellipse above; below, a curve whose power makes the jaw square."""
+        across = np.abs(u) / np.float32(self.look.head_width)
+        power = np.float32(self.look.head_power)
+        skull = 1 - np.hypot(across, v)
+        jaw = (1 - across**power - np.abs(v) ** power) / power
+        return np.where(v > 0, jaw, skull) * np.float32(self.look.head_width)
+
+    def on_head(self, part: Canvas) -> np.ndarray:
+        return part.soft(self.head_inside(part.u, part.v))
+
+    def silhouettes(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Opacities of the head, of the hair behind it and of the hair over the forehead."""
+        look, soft = self.look, self.canvas.soft
         volume = np.float32(look.hair_volume)
-        around = 1 - np.hypot(u / (look.head_width * volume), np.minimum(v, 0) / volume)
-        hair = self.soft(np.minimum(around * look.head_width, look.hair_length - v))
-        _, below = self.at(0, look.hair_line)
-        arch = below + 0.5 * (u - look.parting * look.head_width - 0.3 * self.aside) ** 2 - 0.12
-        fringe = self.soft(-arch) * np.maximum(head, hair)
-        neck = self.soft(np.minimum(0.45 * look.head_width - np.abs(u), v - 0.6))
-        neck = neck * self.soft(1.25 - v)
-        return {"head": head, "hair": hair, "fringe": fringe, "neck": neck}
+        around = ellipse(u, np.minimum(v, 0), look.head_width * volume, volume)
+        head, hair = soft(self.head_inside(u, v)), soft(np.minimum(around, look.hair_length - v))
+        line = look.hair_line + NOD * self.nod[:, None, None]
+        parting = look.parting * look.head_width + 0.3 * self.aside[:, None, None]
+        arch = line + 0.12 - 0.5 * np.square(u - parting)
+        return head, hair, soft(arch - v) * np.maximum(head, hair)
 
-    def _body(self) -> np.ndarray:
-        """Upright whatever the head does."""
-        slope = self.down - 1.12 - 0.25 * np.abs(self.right) ** 2
-        return self.soft(np.minimum(slope, 1.3 * SHOULDERS - np.abs(self.right)))
+    def draw_beard(self, u: np.ndarray, v: np.ndarray) -> None:
+        row = self.look.mouth_row + NOD * self.nod[:, None, None]
+        middle = FRONT * self.look.head_width * self.aside[:, None, None]
+        below = v - row + 0.04 - 0.3 * np.abs(u - middle)
+        covered = np.minimum(below, self.head_inside(u, v))
+        self.canvas.add(self.look.hair, self.canvas.soft(covered))
 
-    def _eyes(self, add, look, head: np.ndarray) -> None:
+    def draw_eyes(self) -> None:
+        look = self.look
+        eye = look.eye_size
         for side in (-1, 1):
-            u, v = self.at(side * look.eye_gap, look.eye_row)
-            white = self.ellipse(u, v, look.eye_size * 1.35, look.eye_size * 0.75) * head
-            add((235, 235, 235), white)
-            add(look.iris, self.ellipse(u, v, look.eye_size * 0.6, look.eye_size * 0.65) * white)
-            brow = v + 1.9 * look.eye_size - look.brow_tilt * side * u
-            bar = np.minimum(look.brow_thickness - np.abs(brow), 1.5 * look.eye_size - np.abs(u))
-            add(look.hair * 0.7, self.soft(bar) * head)
+            part, u, v = self.feature(side * look.eye_gap, look.eye_row, reach=3 * eye)
+            on_head = self.on_head(part)
+            white = part.soft(ellipse(u, v, 1.35 * eye, 0.75 * eye)) * on_head
+            part.add((235, 235, 235), white)
+            part.add(look.iris, part.soft(ellipse(u, v, 0.6 * eye, 0.65 * eye)) * white)
+            brow = np.abs(v + 1.9 * eye - look.brow_tilt * side * u)
+            bar = np.minimum(look.brow_thickness - brow, 1.5 * eye - np.abs(u))
+            part.add(0.7 * look.hair, part.soft(bar) * on_head)
             if look.glasses:
-                ring = np.abs(np.hypot(u, v) - 1.9 * look.eye_size)
-                add((25, 25, 30), self.soft(0.025 - ring))
+                part.add(INK, part.soft(0.025 - np.abs(np.hypot(u, v) - 1.9 * eye)))
         if look.glasses:
-            u, v = self.at(0, look.eye_row)
-            bridge = np.minimum(look.eye_gap - 1.85 * look.eye_size - np.abs(u), 0.025 - np.abs(v))
-            add((25, 25, 30), self.soft(bridge))
+            part, u, v = self.feature(0, look.eye_row, reach=look.eye_gap)
+            between = look.eye_gap - 1.85 * eye - np.abs(u)
+            part.add(INK, part.soft(np.minimum(between, 0.025 - np.abs(v))))
 
-    def _nose_and_mouth(self, add, look) -> None:
-        u, v = self.at(0, look.eye_row + look.nose_length, out=1.25)
-        slope = look.nose_width * (0.35 + 0.65 * (v + look.nose_length) / look.nose_length)
-        nose = np.minimum(slope - np.abs(u), np.minimum(v + look.nose_length, 0.05 - v))
-        add(0.78 * look.skin, self.soft(nose) * 0.8)
-        u, v = self.at(0, look.mouth_row, out=1.1)
+    def draw_nose(self) -> None:
+        look = self.look
+        length = look.nose_length
+        part, u, v = self.feature(0, look.eye_row + length, reach=length + 0.15, out=1.25)
+        slope = look.nose_width * (0.35 + 0.65 * (v + length) / length)
+        nose = np.minimum(slope - np.abs(u), np.minimum(v + length, 0.05 - v))
+        part.add(0.78 * look.skin, 0.8 * part.soft(nose))
+
+    def draw_mouth(self) -> None:
+        look = self.look
+        part, u, v = self.feature(0, look.mouth_row, reach=0.45, out=1.1)
         open_by = 0.02 + 0.16 * self.opening
-        lips = look.skin * np.array([0.85, 0.5, 0.5])
         width = look.mouth_width * (1 - 0.15 * self.opening)
-        outer = np.hypot(u / width, v / (open_by + look.lips))
-        inner = np.hypot(u / (0.85 * width), v / open_by)
-        add(lips, self.soft((1 - outer) * 0.1))
-        add((50, 15, 20), self.soft((1 - inner) * np.minimum(open_by, 0.1)))
+        outer = 1 - np.hypot(u / width, v / (open_by + look.lips))
+        inner = 1 - np.hypot(u / (0.85 * width), v / open_by)
+        part.add(look.skin * (0.85, 0.5, 0.5), part.soft(0.1 * outer))
+        part.add((50, 15, 20), part.soft(np.minimum(open_by, 0.1) * inner))

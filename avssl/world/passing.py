@@ -16,7 +16,7 @@ from avssl.world.registry import World
 from avssl.world.setting import EYE_ROW, Setting
 from avssl.world.things import FIELD_OF_VIEW, Thing, draw_colours
 
-LANE_METRES = (4.0, 9.0)
+LANE_METRES = (3.5, 8.0)
 # Length, and height as a share of it.
 MEASURES = {
     "car": (4.0, 0.36),

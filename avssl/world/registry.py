@@ -173,13 +173,13 @@ VEHICLES = World(
     num_silent=(1, 2),
     silent_rate=0.6,
     fps=8,
+    audio_rate=16000,
     eyes=EYES,
     night_rate=0.25,
     fog_rate=0.15,
 )
 TINY_VEHICLES = dataclasses.replace(
-    VEHICLES, name="tiny_vehicles", num_train=32, num_test=16, seconds=1.5, size=64,
-    audio_rate=16000,
+    VEHICLES, name="tiny_vehicles", num_train=32, num_test=16, seconds=1.5, size=64
 )  # fmt: skip
 
 WORLDS: dict[str, World] = {

@@ -185,13 +185,8 @@ def render_eyes(scene: Scene) -> tuple[dict[str, np.ndarray], list[np.ndarray | 
         if thing.visible:
             draw = paint_person if isinstance(thing, Person) else paint
             boxes[place] = draw(layers, thing, times)
-    pictures, metres = {"": layers[..., :3]}, None
-    if scene.setting is not None:
-        metres, others = seen(layers, scene.world)
-        pictures |= others
-    if weather is not None:
-        pictures[""] = under(weather, pictures[""], metres)
-    pictures = {eye: frames.astype(np.uint8, copy=False) for eye, frames in pictures.items()}
+    rgb = layers[..., :3] if weather is None else under(weather, layers)
+    pictures = {"": rgb.astype(np.uint8), **seen(layers, scene.world)}
     return pictures, [boxes.get(place) for place in range(len(scene.things))]
 
 

@@ -140,6 +140,7 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
     label = draw_label(world, split, index)
     setting = None
     if world.eyes or world.fog_rate or world.cast == "vehicles":
+        # Fog needs to know how far away everything is.
         setting = draw_setting(stream(world, split, index, SETTING), world.cast)
     rng = stream(world, split, index, SCENE)
     background = draw_background(rng)

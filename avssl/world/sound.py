@@ -15,7 +15,7 @@ from avssl.world.passing import Vehicle
 from avssl.world.persons import Person
 from avssl.world.scene import SOUND, Scene, draw_clean_scene, stream
 from avssl.world.things import Thing
-from avssl.world.timbre import note
+from avssl.world.timbre import fast_length, note
 from avssl.world.voices import syllables
 
 HEAD_RADIUS_METRES = 0.0875
@@ -150,12 +150,6 @@ def reverberate(send: np.ndarray, scene: Scene, rng: np.random.Generator) -> np.
     total = fast_length(len(send) + length)
     wet = np.fft.irfft(np.fft.rfft(send, total) * np.fft.rfft(echo, total), total)
     return np.pad(wet, ((0, 0), (gap, 0)))[:, : len(send)]
-
-
-def fast_length(length: int) -> int:
-    """The next size of which the Fourier transform is fast: 2^k or 3 * 2^k."""
-    power = 1 << (length - 1).bit_length()
-    return power * 3 // 4 if power * 3 // 4 >= length else power
 
 
 def mix(scene: Scene) -> tuple[np.ndarray, list[Thing]]:

@@ -41,10 +41,11 @@ def draw_weather(world: World, rng: np.random.Generator) -> Weather | None:
     )
 
 
-def under(weather: Weather, frames: np.ndarray, metres: np.ndarray) -> np.ndarray:
-    """RGB frames float32 [n, h, w, 3] as the weather leaves them; `metres` [n, h, w, 1]."""
+def under(weather: Weather, layers: np.ndarray) -> np.ndarray:
+    """RGB frames float32 [n, h, w, 3] as the weather leaves them, of layers as `eyes` has them."""
+    frames = layers[..., :3]
     if weather.kind == "fog":
-        clear = np.exp(metres * np.float32(-1 / weather.amount))
+        clear = np.exp(np.exp(layers[..., 3:4]) * np.float32(-1 / weather.amount))
         return weather.grey + (frames - weather.grey) * clear
     rng = np.random.default_rng(weather.seed)
     noise = rng.standard_normal((*frames.shape[:3], 1), dtype=np.float32)
