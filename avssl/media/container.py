@@ -135,8 +135,11 @@ class OpenMedia:
     @property
     def video_stream_names(self) -> tuple[str, ...]:
         """By which the video tracks beside the chosen one can be asked for."""
-        others = (s for s in self.container.streams.video if s is not self.video)
-        return tuple(names[0] for s in others if (names := names_of(s)))
+        # What names the default track, too, as "VideoHandler" does, tells nothing apart.
+        taken = set() if self.video is None else {*names_of(self.video)}
+        others = (s for s in self.container.streams.video if s is not self.video and is_usable(s))
+        names = (name for s in others for name in names_of(s)[:1] if name not in taken)
+        return tuple(dict.fromkeys(names))
 
     @property
     def tracks(self) -> list[av.VideoStream | av.AudioStream]:
@@ -248,11 +251,16 @@ def names_of(stream: av.stream.Stream) -> list[str]:
 
 
 def _choose(streams: tuple[Track, ...]) -> Track | None:
-    """The default track among those that can be decoded; cover pictures are no video."""
-    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    usable = [s for s in streams if s.codec_context is not None and not s.disposition & pictures]
+    """The default track among those that can be decoded."""
+    usable = [s for s in streams if is_usable(s)]
     default = [s for s in usable if s.disposition & av.stream.Disposition.default]
     return next(iter(default or usable), None)
+
+
+def is_usable(stream: av.VideoStream | av.AudioStream) -> bool:
+    """Whether it can be decoded; cover pictures are no video."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return stream.codec_context is not None and not stream.disposition & pictures
 
 
 def _is_determined(track: av.AudioStream) -> bool:

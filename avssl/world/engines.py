@@ -7,6 +7,7 @@ import numpy as np
 from avssl.world.timbre import band_noise, fast_length
 
 TABLE = 2048  # samples of one period of a tone
+HIGHEST_HERTZ = 6000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ ENGINES = {
     "petrol": Engine(92, 1.3, 300, 0.5, (500, 1900), 23, 0.15),
     "diesel": Engine(58, 0.7, 1300, 0.25, (900, 2600), 29, 0.6),
     "rumble": Engine(36, 1.0, 110, 0.35, (60, 420), 12, 0.3),
-    "rasp": Engine(128, 0.35, 2200, 0.1, (2500, 5000), 64, 0.4),
+    "rasp": Engine(128, 0.5, 1900, 0.1, (2000, 4000), 64, 0.4),
     "putter": Engine(44, 0.9, 180, 0.45, (150, 900), 9, 0.95),
 }
 
@@ -44,7 +45,7 @@ def engine(timbre: str, pitch: float, seconds: float, rate: int, seed: int) -> n
     knots = np.arange(0, seconds + 0.4, 0.2)
     wander = np.interp(time, knots, rng.normal(0, 0.012, len(knots)))
     turns = np.cumsum(pitch * (1 + wander)) / rate
-    tone = around(_period(kind, pitch, rate, rng), kind.hertz * turns)
+    tone = around(_period(kind, pitch, rng), kind.hertz * turns)
     noise = band_noise(fast_length(num_samples), *kind.noise_hertz, rate, rng)
     noise = noise[:num_samples].astype(np.float32)
     noise *= np.float32(np.sqrt(kind.noise)) / np.sqrt(np.square(noise).mean())
@@ -63,11 +64,11 @@ def _beat(kind: Engine) -> np.ndarray:
     return (1 - kind.beat_depth * (1 - swell)).astype(np.float32)
 
 
-def _period(kind: Engine, pitch: float, rate: int, rng: np.random.Generator) -> np.ndarray:
+def _period(kind: Engine, pitch: float, rng: np.random.Generator) -> np.ndarray:
     number = np.arange(1, 41)
     hertz = kind.hertz * pitch * number
     near = np.exp(-(np.log2(hertz / kind.peak_hertz) ** 2) * 2)
-    level = number**-kind.tilt * (1 + near) * (hertz < 0.4 * rate)
+    level = number**-kind.tilt * (1 + near) * (hertz < HIGHEST_HERTZ)
     place = np.arange(TABLE) / TABLE
     waves = np.sin(2 * np.pi * (number[:, None] * place + rng.uniform(size=(len(number), 1))))
     period = (level[:, None] * waves).sum(axis=0)

@@ -159,9 +159,7 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
     else:
         identity = draw_identity(stream(world, ANY_SPLIT, label, IDENTITY), label)
         things = [draw_person(rng, world, identity)]
-    return Scene(
-        world, split, index, label, tuple(things), background, room, setting=setting
-    )
+    return Scene(world, split, index, label, tuple(things), background, room, setting=setting)
 
 
 def draw_objects(rng: np.random.Generator, world: World, label: int) -> list[Thing]:

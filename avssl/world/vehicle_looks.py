@@ -14,7 +14,9 @@ def _block(u, v, left, right, top, foot):
 
 
 def _wheel(u, v, at, half_width, half_height, foot=0.95):
-    return half_width * (1 - np.hypot((u - at) / half_width, (v - foot + half_height) / half_height))
+    return half_width * (
+        1 - np.hypot((u - at) / half_width, (v - foot + half_height) / half_height)
+    )
 
 
 def _slanted(u, v, left, right, top, foot, slant):
@@ -53,9 +55,7 @@ def motorcycle(u, v):
 
 
 def tractor(u, v):
-    wheels = np.maximum(
-        _wheel(u, v, -0.45, 0.5, 0.66), _wheel(u, v, 0.66, 0.29, 0.38)
-    )
+    wheels = np.maximum(_wheel(u, v, -0.45, 0.5, 0.66), _wheel(u, v, 0.66, 0.29, 0.38))
     bonnet = _block(u, v, -0.2, 0.9, -0.15, 0.5)
     cabin = _block(u, v, -0.6, 0.1, -0.95, 0.3)
     chimney = _block(u, v, 0.55, 0.66, -0.7, 0.0)

@@ -11,7 +11,8 @@ from avssl.media.probe import probe
 from avssl.world.generate import generate, generate_clip
 from avssl.world.registry import EYES, WORLDS, World
 from avssl.world.render import render_eyes
-from avssl.world.scene import draw_scene
+from avssl.world.scene import WEATHER, draw_scene, stream
+from avssl.world.weather import draw_weather
 
 TINY = WORLDS["tiny_eyes"]
 ALONE = dataclasses.replace(
@@ -88,11 +89,11 @@ def test_weather_hurts_rgb_alone(kind: str) -> None:
 
 def test_weather_comes_at_its_rates() -> None:
     world = WORLDS["eyes"]
-    scenes = [draw_scene(world, "train", index) for index in range(400)]
-    counts = collections.Counter(None if s.weather is None else s.weather.kind for s in scenes)
+    drawn = [draw_weather(world, stream(world, "train", index, WEATHER)) for index in range(800)]
+    counts = collections.Counter("" if weather is None else weather.kind for weather in drawn)
     for kind in ("night", "fog"):
         rate = getattr(world, f"{kind}_rate")
-        assert counts[kind] / 400 == pytest.approx(rate, abs=4 * (rate * (1 - rate) / 400) ** 0.5)
+        assert counts[kind] / 800 == pytest.approx(rate, abs=4 * (rate * (1 - rate) / 800) ** 0.5)
 
 
 def test_what_no_eye_can_see_is_refused() -> None:

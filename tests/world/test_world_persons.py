@@ -15,8 +15,8 @@ from avssl.world.scene import draw_label, draw_scene
 from avssl.world.sound import record
 
 PERSONS, TINY = WORLDS["persons"], WORLDS["tiny_persons"]
-# Scenes do not depend on the frame rate.
-SLOW = dataclasses.replace(PERSONS, fps=1, seconds=1.5)
+# The same persons in quicker clips.
+SLOW = dataclasses.replace(PERSONS, fps=1, seconds=1.0, size=48)
 
 
 def person_in(index: int, split: str = "train") -> Person:
@@ -83,12 +83,12 @@ def test_the_box_holds_the_head() -> None:
 def clips() -> dict:
     """Of ten persons of the test split, ten clips each: a frame, the sound and who it is."""
     labels = np.array([draw_label(PERSONS, "test", index) for index in range(400)])
-    chosen = np.flatnonzero(labels < 92)
+    chosen = np.flatnonzero(labels < 90)
     frames, sounds = [], []
     for index in chosen.tolist():
-        clip, _ = render(draw_scene(SLOW, "test", index))
-        frames.append(clip[index % len(clip)])
-        sounds.append(record(draw_scene(SLOW, "test", index))[0][:, 0].astype(float))
+        scene = draw_scene(SLOW, "test", index)
+        frames.append(render(scene)[0][0])
+        sounds.append(record(scene)[0][:, 0].astype(float))
     return {"frames": np.array(frames) / 255, "sounds": np.array(sounds), "who": labels[chosen]}
 
 
@@ -105,7 +105,7 @@ def mean_colour(clips: dict) -> np.ndarray:
 
 
 def grey_thumbnail(clips: dict) -> np.ndarray:
-    block = SLOW.size // 8
+    block = clips["frames"].shape[1] // 8
     return clips["frames"].mean(-1).reshape(-1, 8, block, 8, block).mean((2, 4)).reshape(-1, 64)
 
 
@@ -116,21 +116,25 @@ def loudness(clips: dict) -> np.ndarray:
 
 @pytest.mark.parametrize("features", [mean_colour, grey_thumbnail, loudness])
 def test_means_identify_nobody(clips: dict, features) -> None:
-    assert error_rate(features(clips), clips["who"]) > 0.4
+    assert error_rate(features(clips), clips["who"]) > 0.42
 
 
 def test_the_error_rate_would_notice_a_leak(clips: dict) -> None:
-    brightness = 0.03 * (clips["who"] - 80)
-    tinted = clips | {"frames": clips["frames"] * (1 - brightness[:, None, None, None])}
-    assert error_rate(mean_colour(tinted), clips["who"]) < 0.4
+    darkness = 0.07 * (clips["who"] - 80)
+    darkened = clips | {"frames": clips["frames"] * (1 - darkness[:, None, None, None])}
+    assert error_rate(mean_colour(darkened), clips["who"]) < 0.38
+    louder = clips | {"sounds": clips["sounds"] * 1.5 ** (clips["who"] - 80)[:, None]}
+    assert error_rate(loudness(louder), clips["who"]) < 0.38
 
 
 def test_voices_can_be_told_apart(clips: dict) -> None:
     """By the shape of the mean spectrum, whatever the loudness: a weak cue, but one."""
     sounds = clips["sounds"]
-    frames = np.lib.stride_tricks.sliding_window_view(sounds, 512, axis=1)[:, ::256] * np.hanning(512)
+    frames = np.lib.stride_tricks.sliding_window_view(sounds, 512, axis=1)[:, ::256] * np.hanning(
+        512
+    )
     power = np.square(np.abs(np.fft.rfft(frames, axis=2)))[:, :, 2:194]
     loud = power.sum(axis=2, keepdims=True)
     power = np.where(loud > np.median(loud, axis=1, keepdims=True), power, 0).mean(axis=1)
     bands = np.log(power.reshape(len(power), 24, 8).mean(axis=2))
-    assert error_rate(bands - bands.mean(axis=1, keepdims=True), clips["who"]) < 0.36
+    assert error_rate(bands - bands.mean(axis=1, keepdims=True), clips["who"]) < 0.39

@@ -85,8 +85,7 @@ def test_boxes_fit_what_is_seen() -> None:
 
 def test_the_mono_twin_shows_the_same_and_hears_no_directions() -> None:
     stereo, mono = (
-        generate_clip(WORLDS[name], "test", 5)
-        for name in ("tiny_vehicles", "tiny_vehicles_mono")
+        generate_clip(WORLDS[name], "test", 5) for name in ("tiny_vehicles", "tiny_vehicles_mono")
     )
     for eye in stereo.pictures:
         np.testing.assert_array_equal(stereo.pictures[eye], mono.pictures[eye])
