@@ -55,7 +55,7 @@ def boxes_of(covered: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
     opaque = covered >= 0.5
     ends = []
     for axis, first in ((1, left), (2, top)):
-        line = opaque.any(axis=axis)
+        line = opaque.max(axis=axis)
         ends.append(first + line.argmax(axis=1))
         ends.append(first + line.shape[1] - line[:, ::-1].argmax(axis=1))
     return np.stack([ends[0], ends[2], ends[1], ends[3]], axis=1) / size
@@ -193,7 +193,7 @@ class Face:
     def silhouettes(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         """Opacities of the head, of the hair behind it and of the hair over the forehead."""
         look, soft = self.look, self.canvas.soft
-        volume = np.float32(look.hair_volume)
+        volume = look.hair_volume
         around = ellipse(u, np.minimum(v, 0), look.head_width * volume, volume)
         head, hair = soft(self.head_inside(u, v)), soft(np.minimum(around, look.hair_length - v))
         line = look.hair_line + NOD * self.nod[:, None, None]

@@ -114,7 +114,7 @@ class Person(Thing):
 
     def said(self, seconds: float) -> np.ndarray:
         """The numbers of the syllables that `hits` are of."""
-        return np.flatnonzero(np.isin(self.event_seconds, self.hits(seconds)[0]))
+        return np.flatnonzero(np.isin(np.asarray(self.event_seconds), self.hits(seconds)[0]))
 
     def openness(self, frame_seconds: np.ndarray) -> np.ndarray:
         """[n]: how far the mouth is open, from 0 to 1."""

@@ -183,8 +183,10 @@ def render_eyes(scene: Scene) -> tuple[dict[str, np.ndarray], list[np.ndarray | 
     for place in far_to_near(scene.things):
         thing = scene.things[place]
         if thing.visible:
-            draw = paint_person if isinstance(thing, Person) else paint
-            boxes[place] = draw(layers, thing, times)
+            if isinstance(thing, Person):
+                boxes[place] = paint_person(layers, thing, times)
+            else:
+                boxes[place] = paint(layers, thing, times)
     rgb = layers[..., :3] if weather is None else under(weather, layers)
     pictures = {"": rgb.astype(np.uint8), **seen(layers, scene.world)}
     return pictures, [boxes.get(place) for place in range(len(scene.things))]
