@@ -93,12 +93,10 @@ def quicktest(config: ConfigDict) -> None:
     config.batch_size = 8
     config.log_every_steps = 1
     config.optimizer.warmup_steps = 0
-    config.data.source = "world:tiny@train"
+    world = smallest_world(config.data.source)
     config.data.workers = 0
     config.data.cache = "none"
     config.checkpoint.every_steps = 2
-    config.eval.data = "world:tiny@train"
-    config.eval.test_data = "world:tiny@test"
     from avssl.models.registry import ENCODERS, encoder_fields
 
     for encoder in config.encoders.values():
@@ -113,14 +111,25 @@ def quicktest(config: ConfigDict) -> None:
             view.seconds = min(view.get("seconds", 2.0), 0.5)
         if any(view.get("shift_seconds", ())):
             view.shift_seconds = (0.5, 1.0)
+        if view.get("stream") and world == "tiny":
+            world = "tiny_eyes"
         if view.get("projection") == "sphere":
-            config.data.source = config.eval.data = "world:tiny_sphere@train"
-            config.eval.test_data = "world:tiny_sphere@test"
+            world = "tiny_sphere"
+    config.data.source = config.eval.data = f"world:{world}@train"
+    config.eval.test_data = f"world:{world}@test"
     # Curricula, warm-ups and refreshes happen within the two steps.
     for objective in config.objectives.values():
         for key, value in objective.items():
             if key.endswith(("_from_step", "warmup_steps", "_every_steps")) and value > 1:
                 objective[key] = 1
+
+
+def smallest_world(spec: str) -> str:
+    """The small sister of the world that a config asks for, where it has one."""
+    from avssl.world.registry import WORLDS
+
+    name = f"tiny_{spec.removeprefix('world:').partition('@')[0]}"
+    return name if spec.startswith("world:") and name in WORLDS else "tiny"
 
 
 def variant_of(

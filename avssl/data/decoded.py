@@ -7,7 +7,9 @@ Sound is therefore decoded in segments that begin at fixed times of the record, 
 decoder; but for files that were written here, whose sound is known to be free of that.
 """
 
+import contextlib
 import math
+import zlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -19,7 +21,7 @@ from avssl.data.placement import Crop, sample_window
 from avssl.data.views import AudioView, VideoView, View
 from avssl.media.container import COUNTED_FORMATS
 from avssl.media.decode import Frames, audio_window, frames_between, select_frames, video_window
-from avssl.media.errors import MediaError
+from avssl.media.errors import MediaError, MissingTrackError
 
 # Long segments decode more sound than a window needs, short ones start more decoders.
 AUDIO_SEGMENT_SECONDS = 4
@@ -31,10 +33,11 @@ GUESSED_FPS = 30
 GUESSED_ASPECT = 16 / 9
 
 
-def whole_frames(handle: Handle, short_side: int) -> Frames:
+def whole_frames(handle: Handle, view: VideoView) -> Frames:
     """All frames of a record at their native rate; times count from the start of the file."""
     end = handle.start_seconds + handle.duration_seconds
-    return frames_between(handle.opened, handle.start_seconds, end, short_side)
+    opened = handle.opened_stream(view.stream)
+    return frames_between(opened, handle.start_seconds, end, view.decode_size)
 
 
 def wanted_times(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:
@@ -46,14 +49,14 @@ def window_frames(handle: Handle, view: VideoView, start_seconds: float) -> np.n
     """uint8 [n, height, width, 3]: `whole_frames` at the times of the view, without the others."""
     if view.seconds <= handle.duration_seconds:
         return video_window(
-            handle.opened,
+            handle.opened_stream(view.stream),
             handle.start_seconds + start_seconds,
             view.frames,
             view.fps,
             view.decode_size,
         )
     # Past the end of the record its last frame stays, even where the file goes on.
-    frames = whole_frames(handle, view.decode_size)
+    frames = whole_frames(handle, view)
     return frames.pixels[select_frames(frames.times, wanted_times(handle, view, start_seconds))]
 
 
@@ -110,12 +113,15 @@ class Decoder:
         size = view.decode_size
 
         def decode(whole: Handle) -> Arrays | None:
-            frames = whole_frames(whole, size)
+            frames = whole_frames(whole, view)
             # A window would be scaled like its own first frame, and lack what its damage hides.
-            return None if whole.opened.is_irregular else (frames.pixels, frames.times)
+            irregular = whole.opened_stream(view.stream).is_irregular
+            return None if irregular else (frames.pixels, frames.times)
 
         guess = GUESSED_FPS * size * size * GUESSED_ASPECT * 3
-        kept = self._kept(handle, f"frames-{size}", 2, guess, decode)
+        # A digest, as anything may stand in a name, and this one becomes a folder's.
+        stream = f"-{zlib.crc32(view.stream.encode()):08x}" if view.stream else ""
+        kept = self._kept(handle, f"frames-{size}{stream}", 2, guess, decode)
         if kept is None:
             return window_frames(handle, view, start_seconds), np.arange(view.frames)
         pixels, times = kept
@@ -147,10 +153,12 @@ class Decoder:
             last = max(0.0, handle.duration_seconds - view.seconds)
             for start in np.arange(0.0, last + view.seconds, view.seconds).clip(max=last):
                 handle.clock.restart()
-                if isinstance(view, VideoView) and handle.has["video"]:
-                    window_frames(handle, view, start)
-                elif isinstance(view, AudioView) and handle.has["audio"]:
-                    self.audio(handle, view, start)
+                # A track that is not there is no damage: its view is blank.
+                with contextlib.suppress(MissingTrackError):
+                    if isinstance(view, VideoView) and handle.has["video"]:
+                        window_frames(handle, view, start)
+                    elif isinstance(view, AudioView) and handle.has["audio"]:
+                        self.audio(handle, view, start)
 
     def _kept(
         self,

@@ -21,7 +21,7 @@ WHOLE_RECORD_SHARE = 0.5
 
 
 class Handle:
-    """One record for the time of one read: its file is opened once, if at all, for all views."""
+    """One record for the time of one read: its file is opened once, if at all, for all views of a track."""
 
     def __init__(self, facts: "Facts", index: int, clock: Clock | None = None):
         self.index = index
@@ -30,7 +30,7 @@ class Handle:
         self.clock = clock or Clock(facts.limits.max_decode_seconds)
         self._clock_of_wholes: Clock | None = None
         self._record: Record | None = None
-        self._opened: OpenMedia | None = None
+        self._opened: dict[str, OpenMedia] = {}
         self._stack = contextlib.ExitStack()
         self._heard = False
         if not facts.known(index):
@@ -47,16 +47,20 @@ class Handle:
 
     @property
     def opened(self) -> OpenMedia:
-        if self._opened is None:
-            media = open_media(self.record.media, self._facts.limits, self.clock)
-            self._opened = self._stack.enter_context(media)
-        return self._opened
+        return self.opened_stream("")
+
+    def opened_stream(self, name: str) -> OpenMedia:
+        """The file, open for one of its video tracks (empty: the default one)."""
+        if name not in self._opened:
+            media = open_media(self.record.media, self._facts.limits, self.clock, name)
+            self._opened[name] = self._stack.enter_context(media)
+        return self._opened[name]
 
     def opened_for_sound(self) -> OpenMedia:
         """The open file with an audio decoder that has decoded nothing yet."""
         if self._heard:
             self._stack.close()
-            self._opened = None
+            self._opened = {}
         self._heard = True
         return self.opened
 

@@ -36,7 +36,7 @@ class Glimpse:
 
     facts: Probe
     seconds: float
-    frames: np.ndarray | None  # uint8 [n, h, w, 3]
+    frames: dict[str, np.ndarray]  # uint8 [n, h, w, 3] by the video stream ("": the default one)
     samples: np.ndarray | None  # int16 [n]
 
 
@@ -61,16 +61,17 @@ class Looker:
         start, end = span_in_file(record, facts.duration_seconds)
         seconds = end - start
         shown = min(seconds, MAX_SECONDS)
-        frames = samples = None
-        if facts.has_video:
+        frames, samples = {}, None
+        for stream in ("", *facts.video_streams) if facts.has_video else ():
             decoded = decode_frames(
                 record.media,
                 start_seconds=start,
                 end_seconds=start + shown,
                 short_side=SHORT_SIDE,
+                stream=stream,
             )
             wanted = start + (np.arange(FRAMES_PER_CLIP) + 0.5) * shown / FRAMES_PER_CLIP
-            frames = decoded.pixels[select_frames(decoded.times, wanted)]
+            frames[stream] = decoded.pixels[select_frames(decoded.times, wanted)]
         if facts.has_audio:
             samples = decode_audio(
                 record.media,
@@ -101,10 +102,15 @@ def inspect(spec: str, out: str, num: int = 16, *, allow_outside: bool = False) 
     paths = folder / "contact_sheet.png", folder / "spectrogram.png"
     captions = [_caption(source, index, outcome) for index, outcome in outcomes]
     glimpses = [None if isinstance(outcome, Failure) else outcome for _, outcome in outcomes]
-    frames = [None if glimpse is None else glimpse.frames for glimpse in glimpses]
+    strips = [
+        (f"{caption} {stream}".rstrip(), frames)
+        for caption, glimpse in zip(captions, glimpses, strict=True)
+        for stream, frames in ((glimpse and glimpse.frames) or {"": None}).items()
+    ]
+    num_streams = max(len(glimpse.frames) if glimpse else 1 for glimpse in glimpses)
     sound = [None if glimpse is None else glimpse.samples for glimpse in glimpses]
     pictures = (
-        contact_sheet(list(zip(captions, frames, strict=True))),
+        contact_sheet(strips, columns=max(2, num_streams)),
         spectrogram_sheet(list(zip(captions, sound, strict=True)), AUDIO_RATE),
     )
     with told_plainly(out, lambda: 2**20):
@@ -143,6 +149,7 @@ def _table(source: Source, outcomes: Sequence[tuple[int, Glimpse | Failure]]) ->
         ("seconds", _spread([glimpse.seconds for glimpse in glimpses])),
         ("width x height", _common(f"{fact.width}x{fact.height}" for fact in videos)),
         ("frames a second", _spread([fact.fps for fact in videos])),
+        ("video streams", _common(name for fact in videos for name in fact.video_streams)),
         ("audio", _common(f"{fact.audio_rate} Hz x {fact.audio_channels}" for fact in sounds)),
         ("codecs", _common(codecs)),
     ]

@@ -32,6 +32,10 @@ def needs_of(view: View) -> list[Need]:
             "360-degree video (equirectangular, twice as wide as high)", "sphere",
             lambda found: low <= found.width / max(found.height, 1) <= high,
         ))  # fmt: skip
+    if isinstance(view, VideoView) and (stream := view.stream):
+        needs.append(
+            (f"video stream '{stream}'", "eyes", lambda found: stream in found.video_streams)
+        )
     if any(view.shift_seconds):
         seconds = view.seconds + view.shift_seconds[0]
         needs.append((

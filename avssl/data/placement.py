@@ -82,7 +82,7 @@ def place_in_time(
         return share * room
 
     def view_start(view: View, number: int) -> float:
-        draws = generator(seed, position, numbered(f"time {view!r}", number))
+        draws = generator(seed, position, numbered(f"time {view.placed_as}", number))
         seconds = windows[view.anchor][1]
         return _view_start(view, anchor_start(view, number), seconds, duration_seconds, draws)
 
@@ -152,7 +152,7 @@ def place_in_space(
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
     pixels in the middle, which needs no resizing.
     """
-    draws = generator(seed, position, numbered(f"space {view!r}", number))
+    draws = generator(seed, position, numbered(f"space {view.placed_as}", number))
     flip = bool(draws.random() < 0.5) and view.flip
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
@@ -177,7 +177,7 @@ def place_in_space(
 
 def place_on_sphere(view: VideoView, *, seed: int, position: int) -> list[Viewpoint]:
     """The viewing directions of a clip."""
-    return draw_viewpoints(generator(seed, position, f"space {view!r}"), view.windows)
+    return draw_viewpoints(generator(seed, position, f"space {view.placed_as}"), view.windows)
 
 
 def sample_window(view: AudioView, start_seconds: float) -> slice:

@@ -50,12 +50,13 @@ class Verifier:
                 self._decode(record.media, found, start, min(start + PIECE_SECONDS, last))
 
     def _decode(self, media: bytes | str, found: Probe, start: float, end: float) -> None:
-        if found.has_video:
+        for stream in ("", *found.video_streams) if found.has_video else ():
             decode_frames(
                 media,
                 start_seconds=start,
                 end_seconds=end,
                 short_side=SHORT_SIDE,
+                stream=stream,
                 limits=self.limits,
             )
         if found.has_audio:

@@ -39,6 +39,11 @@ class ViewBase:
         ]
         return f"{type(self).__name__}({', '.join(named)})"
 
+    @property
+    def placed_as(self) -> str:
+        """The name of the view's draws in time and space."""
+        return repr(self)
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class VideoView(ViewBase):
@@ -53,6 +58,9 @@ class VideoView(ViewBase):
     `windows` of more than one gives the array an axis of its own after the batch's: so many draws of the
     window in time or, of an equirectangular video (`projection="sphere"`), so many viewing directions at
     one time, drawn as `media/sphere.py` says.
+
+    `stream` names another video track of the same file (depth, thermal; empty: the default one). Views
+    that differ in nothing else show the same times and are cropped and flipped alike.
     """
 
     frames: int = 8
@@ -73,8 +81,13 @@ class VideoView(ViewBase):
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    stream: str = ""
 
     modality = "video"
+
+    @property
+    def placed_as(self) -> str:
+        return repr(dataclasses.replace(self, stream="")) if self.stream else repr(self)
 
     @property
     def seconds(self) -> float:
@@ -198,6 +211,8 @@ def check_numbers(name: str, view: View) -> None:
         raise UsageError(
             f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
         )
+    if not isinstance(getattr(view, "stream", ""), str):
+        raise UsageError(f"stream of view '{name}' must be the name of a video track")
     if view.jitter_seconds < 0:
         raise UsageError(f"jitter_seconds of view '{name}' must not be negative")
     for key, highest in (("crop_area", 1.0), ("crop_aspect", math.inf)):

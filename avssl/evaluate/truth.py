@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
+from avssl.evaluate.boxes import Objects
 
 # Times that lie on the grid of frames must not slip to the frame before or after by rounding.
 ROUNDING_FRAMES = 1e-3
@@ -23,9 +24,10 @@ def sounding_boxes(
 
     Each is the mean of the object's boxes over the frames on display from `start_seconds` on for
     `seconds`, counted from the start of the record; past the clip's end its last frame stays.
-    Sources beside the picture have no box, and an object whose sound was swapped or silenced does
-    not sound: such clips give an array of no boxes. Under music the objects are heard as well.
-    Annotations that people made of one frame (Flickr-SoundNet, VGG-SS) are given as they are.
+    Sources beside the picture have no box, nor have vehicles that are outside of it in all of these
+    frames; an object whose sound was swapped or silenced does not sound: such clips give an array
+    of no boxes. Under music the objects are heard as well. Annotations that people made of one frame
+    (Flickr-SoundNet, VGG-SS) are given as they are.
     """
     if ANNOTATED in truth:
         return np.array(truth[ANNOTATED], np.float64).reshape(-1, 4)
@@ -40,9 +42,39 @@ def box_consensus(truth: Mapping[str, Any]) -> int:
     return int(truth.get("consensus", 1))
 
 
-def sounding_classes(truth: Mapping[str, Any]) -> Int[np.ndarray, "n"]:
+def sounding_classes(
+    truth: Mapping[str, Any], start_seconds: float = 0.0, seconds: float = math.inf
+) -> Int[np.ndarray, "n"]:
     """The class of each object of `sounding_boxes`, in the same order."""
-    return np.array([thing["class"] for thing in seen_and_heard(truth)], np.int64)
+    things = seen_and_heard(truth)
+    seen = seen_boxes(things, float(truth["fps"]), start_seconds, seconds)
+    pairs = zip(things, seen, strict=True)
+    return np.array([thing["class"] for thing, box in pairs if box is not None], np.int64)
+
+
+def objects_at(
+    truth: Mapping[str, Any], seconds: float, *, sounding: bool | None = None
+) -> Objects:
+    """What the frame on display at that time shows: boxes and classes, in the order of the truth.
+
+    `sounding`: those alone that are heard in the clip, or (False) those that are not.
+    """
+    things = [
+        thing
+        for thing in objects(truth)
+        if thing["visible"] and sounding in (None, thing["sounding"])
+    ]
+    boxes = seen_boxes(things, float(truth["fps"]), seconds, 0.0)
+    seen = [place for place, box in enumerate(boxes) if box is not None]
+    return Objects(
+        np.array([boxes[place] for place in seen], np.float64).reshape(-1, 4),
+        np.array([things[place]["class"] for place in seen], np.int64),
+    )
+
+
+def weather(truth: Mapping[str, Any]) -> str:
+    """What hurts the RGB picture: "night", "fog", or nothing."""
+    return truth.get("weather", "")
 
 
 def silent_boxes(
@@ -96,18 +128,28 @@ def objects(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def mean_boxes(
     things: list[Mapping[str, Any]], fps: float, start_seconds: float, seconds: float
 ) -> Float[np.ndarray, "n 4"]:
-    if not things:
-        return np.zeros((0, 4))
+    boxes = seen_boxes(things, fps, start_seconds, seconds)
+    return np.array([box for box in boxes if box is not None], np.float64).reshape(-1, 4)
+
+
+def seen_boxes(
+    things: list[Mapping[str, Any]], fps: float, start_seconds: float, seconds: float
+) -> list[Float[np.ndarray, "4"] | None]:
+    """The mean box of each over the frames in which it is; None if it is in none of them."""
     if any("direction_radians" in thing for thing in things):
         raise UsageError(
             "boxes on a sphere go round its edge and have no mean; evaluate localisation on a flat "
             "world, such as 'world:crowd@test'"
         )
-    boxes = np.array([thing["boxes"] for thing in things], np.float64)
-    last = boxes.shape[1] - 1
-    first = min(max(math.floor(start_seconds * fps + ROUNDING_FRAMES), 0), last)
-    end = math.ceil((start_seconds + seconds) * fps - ROUNDING_FRAMES)
-    return boxes[:, first : max(end, first + 1)].mean(axis=1)
+    means: list[np.ndarray | None] = []
+    for thing in things:
+        last = len(thing["boxes"]) - 1
+        first = min(max(math.floor(start_seconds * fps + ROUNDING_FRAMES), 0), last)
+        end = min((start_seconds + seconds) * fps - ROUNDING_FRAMES, last + 1.0)
+        shown = thing["boxes"][first : max(math.ceil(end), first + 1)]
+        seen = np.array([box for box in shown if box is not None], np.float64)
+        means.append(seen.mean(axis=0) if len(seen) else None)
+    return means
 
 
 def _no_world(what: str) -> UsageError:

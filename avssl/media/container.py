@@ -19,7 +19,7 @@ import av.error
 import av.stream
 
 from avssl.media.clock import Clock
-from avssl.media.errors import MediaError
+from avssl.media.errors import MediaError, MissingTrackError
 from avssl.media.limits import Limits
 from avssl.media.mp4_header import claims
 
@@ -51,8 +51,9 @@ class OpenMedia:
     video: av.VideoStream | None
     audio: av.AudioStream | None
 
-    def __init__(self, file: BinaryIO, limits: Limits, clock: Clock):
+    def __init__(self, file: BinaryIO, limits: Limits, clock: Clock, stream: str = ""):
         self.limits = limits
+        self._stream = stream
         # NaN and infinity among the decoded samples; they became zeros.
         self.num_nonfinite_samples = 0
         # Frames changed their size, or damage was tolerated: what comes out of a window may depend
@@ -81,7 +82,7 @@ class OpenMedia:
         self._untouched, self._has_sought = True, False
         try:
             self.format = self.container.format.name
-            self.video = _choose(self.container.streams.video)
+            self.video = _choose(self._video_streams())
             self.audio = _choose(tuple(filter(_is_determined, self.container.streams.audio)))
             self._check()
             self.origin = self._time_zero()
@@ -103,6 +104,8 @@ class OpenMedia:
 
     def _check(self) -> None:
         limits = self.limits
+        if self._stream and self.video is None:
+            raise MissingTrackError(f"has no video stream '{self._stream}'")
         if self.video is None and self.audio is None:
             raise MediaError("holds neither video nor audio that can be decoded")
         seconds = max(self.promised_seconds(None) or 0.0, *map(self._track_seconds, self.tracks))
@@ -124,6 +127,19 @@ class OpenMedia:
                 raise MediaError(f"audio at {rate} Hz is not plausible")
             if not 1 <= channels <= MAX_CHANNELS:
                 raise MediaError(f"audio with {channels} channels is not supported")
+
+    def _video_streams(self) -> tuple[av.VideoStream, ...]:
+        streams = self.container.streams.video
+        return tuple(s for s in streams if not self._stream or self._stream in names_of(s))
+
+    @property
+    def video_stream_names(self) -> tuple[str, ...]:
+        """By which the video tracks beside the chosen one can be asked for."""
+        # What names the default track, too, as "VideoHandler" does, tells nothing apart.
+        taken = set() if self.video is None else {*names_of(self.video)}
+        others = (s for s in self.container.streams.video if s is not self.video and is_usable(s))
+        names = (name for s in others for name in names_of(s)[:1] if name not in taken)
+        return tuple(dict.fromkeys(names))
 
     @property
     def tracks(self) -> list[av.VideoStream | av.AudioStream]:
@@ -228,12 +244,23 @@ class OpenMedia:
             )
 
 
+def names_of(stream: av.stream.Stream) -> list[str]:
+    """What a track calls itself: Matroska has titles, MP4 names of handlers."""
+    named = (stream.metadata.get(key, "") for key in ("title", "handler_name"))
+    return [name for name in named if name]
+
+
 def _choose(streams: tuple[Track, ...]) -> Track | None:
-    """The default track among those that can be decoded; cover pictures are no video."""
-    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    usable = [s for s in streams if s.codec_context is not None and not s.disposition & pictures]
+    """The default track among those that can be decoded."""
+    usable = [s for s in streams if is_usable(s)]
     default = [s for s in usable if s.disposition & av.stream.Disposition.default]
     return next(iter(default or usable), None)
+
+
+def is_usable(stream: av.VideoStream | av.AudioStream) -> bool:
+    """Whether it can be decoded; cover pictures are no video."""
+    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return stream.codec_context is not None and not stream.disposition & pictures
 
 
 def _is_determined(track: av.AudioStream) -> bool:
@@ -272,15 +299,17 @@ def _opened_file(media: bytes | str, limits: Limits) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def open_media(
-    media: bytes | str, limits: Limits, clock: Clock | None = None
+    media: bytes | str, limits: Limits, clock: Clock | None = None, stream: str = ""
 ) -> Iterator[OpenMedia]:
     """The bytes of a file, or the path of one. FFmpeg's errors inside become `MediaError`.
 
-    `clock`: one that runs already, where several openings are to share their time.
+    `clock`: one that runs already, where several openings are to share their time. `stream`: the
+    name of the video track to read instead of the default one.
     """
     with _opened_file(media, limits) as file:
         try:
-            opened = OpenMedia(file, limits, clock or Clock(limits.max_decode_seconds))
+            clock = clock or Clock(limits.max_decode_seconds)
+            opened = OpenMedia(file, limits, clock, stream)
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise MediaError(f"is not media that can be read ({reason})") from error

@@ -41,15 +41,17 @@ def decode_frames(
     start_seconds: float,
     end_seconds: float,
     short_side: int | None = None,
+    stream: str = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Frames:
     """The frames on display in [start, end), at their own rate; at least one.
 
     That is the last frame with time <= start up to the last with time < end. A track that starts
     later gives its first frame, one that has ended its last. Frames come upright, with square
-    pixels, their short side exactly `short_side` (None: as large as they are).
+    pixels, their short side exactly `short_side` (None: as large as they are). `stream` names a
+    video track other than the default one.
     """
-    with open_media(media, limits) as opened:
+    with open_media(media, limits, stream=stream) as opened:
         return frames_between(opened, start_seconds, end_seconds, short_side)
 
 
@@ -68,6 +70,7 @@ def decode_video(
     num_frames: int,
     fps: float,
     short_side: int | None = None,
+    stream: str = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> UInt8[np.ndarray, "num_frames height width 3"]:
     """What is on display at start + k / fps.
@@ -75,7 +78,7 @@ def decode_video(
     The same pixels as `decode_frames` and `select_frames` give, without scaling frames that go
     unused.
     """
-    with open_media(media, limits) as opened:
+    with open_media(media, limits, stream=stream) as opened:
         return video_window(opened, start_seconds, num_frames, fps, short_side)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 
 import av
@@ -30,14 +31,22 @@ class Mp4Writer:
         self._buffer = io.BytesIO()
         # Neither dates nor library versions in the file.
         self._container = av.open(self._buffer, "w", format="mp4", options={"fflags": "+bitexact"})
-        self._video: av.VideoStream | None = None
+        self._videos: dict[str, tuple[av.VideoStream, Fraction]] = {}
         self._audio: av.AudioStream | None = None
-        self._time_base = Fraction(1)
         self._num_samples = 0
 
     def add_video(
-        self, height: int, width: int, fps: Fraction, time_base: Fraction, *, gop: int, crf: int
+        self,
+        height: int,
+        width: int,
+        fps: Fraction,
+        time_base: Fraction,
+        *,
+        gop: int,
+        crf: int,
+        name: str = "",
     ) -> None:
+        """The first video track is the default one; others are found by their name."""
         if height % 2 or width % 2:
             raise UsageError(f"frames of {height}x{width}: H.264 needs even sides")
         options = {
@@ -61,7 +70,9 @@ class Mp4Writer:
         context.flags |= av.codec.context.Flags.bitexact.value
         context.colorspace = Colorspace.ITU601.value
         context.color_range = ColorRange.MPEG.value
-        self._video, self._time_base = stream, time_base
+        if name:
+            stream.metadata["handler_name"] = name
+        self._videos[name] = stream, time_base
 
     def add_audio(self, rate: int, channels: int) -> None:
         if rate not in AAC_RATES:
@@ -82,15 +93,15 @@ class Mp4Writer:
         context.flags |= av.codec.context.Flags.bitexact.value
         self._audio = stream
 
-    def write_frame(self, pixels: np.ndarray, timestamp: int) -> None:
+    def write_frame(self, pixels: np.ndarray, timestamp: int, name: str = "") -> None:
         """uint8 [height, width, 3] at `timestamp` * time_base."""
-        assert self._video is not None
+        stream, time_base = self._videos[name]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG,
             interpolation=INTERPOLATION, threads=1,
         )  # fmt: skip
-        frame.pts, frame.time_base = timestamp, self._time_base
-        self._container.mux(self._video.encode(frame))
+        frame.pts, frame.time_base = timestamp, time_base
+        self._container.mux(stream.encode(frame))
 
     def write_samples(self, samples: np.ndarray) -> None:
         """int16 [n, channels], following what was written before."""
@@ -103,9 +114,10 @@ class Mp4Writer:
         self._container.mux(self._audio.encode(frame))
 
     def finish(self) -> bytes:
-        for stream in (self._video, self._audio):
-            if stream is not None:
-                self._container.mux(stream.encode(None))
+        for stream, _ in self._videos.values():
+            self._container.mux(stream.encode(None))
+        if self._audio is not None:
+            self._container.mux(self._audio.encode(None))
         self._container.close()
         return self._buffer.getvalue()
 
@@ -122,8 +134,11 @@ def encode_clip(
     gop: int = 16,
     crf: int = 23,
     path: str | os.PathLike | None = None,
+    streams: Mapping[str, UInt8[np.ndarray, "n height width 3"]] | None = None,
 ) -> bytes:
     """An MP4 of frames and sound, or of one of them.
+
+    `streams` are further video tracks by name, frame for frame beside `frames`.
 
     Both begin at time 0: the encoder's priming is hidden by an edit list, which `decode_audio`
     honours. One, two or four channels (ambisonics); with `path` the bytes are written there too.
@@ -134,16 +149,20 @@ def encode_clip(
         audio = None
     if frames is None and audio is None:
         raise UsageError("a clip needs frames or sound")
+    tracks = {} if frames is None else {"": frames, **(streams or {})}
+    if any(len(track) != len(tracks[""]) for track in tracks.values()):
+        raise UsageError(f"video tracks of one clip have {[*map(len, tracks.values())]} frames")
     writer = Mp4Writer()
     try:
-        if frames is not None:
-            rate = Fraction(fps).limit_denominator(1001)
-            height, width = frames.shape[1:3]
-            writer.add_video(height, width, rate, 1 / rate, gop=gop, crf=crf)
+        rate = Fraction(fps).limit_denominator(1001)
+        for name, track in tracks.items():
+            height, width = track.shape[1:3]
+            writer.add_video(height, width, rate, 1 / rate, gop=gop, crf=crf, name=name)
         if audio is not None:
             writer.add_audio(audio_rate, audio.shape[1])
-        for timestamp, pixels in enumerate(() if frames is None else frames):
-            writer.write_frame(pixels, timestamp)
+        for timestamp in range(len(tracks.get("", ()))):
+            for name, track in tracks.items():
+                writer.write_frame(track[timestamp], timestamp, name)
         if audio is not None:
             writer.write_samples(audio)
         encoded = writer.finish()

@@ -13,7 +13,7 @@ class Probe:
     """Width and height are those of upright frames with square pixels.
 
     `rotation` is in degrees clockwise, `fps` the mean rate. What a missing track would say is 0
-    or "".
+    or "". `video_streams` are the names of further video tracks.
     """
 
     duration_seconds: float
@@ -28,12 +28,13 @@ class Probe:
     video_codec: str
     audio_codec: str
     container: str
+    video_streams: tuple[str, ...] = ()
 
 
 def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS, clock: Clock | None = None) -> Probe:
     """Raises `MediaError` for no media, beyond a limit, or a video track without a frame."""
     with open_media(media, limits, clock) as opened:
-        video, audio = opened.video, opened.audio
+        video, audio, names = opened.video, opened.audio, opened.video_stream_names
         width = height = rotation = audio_rate = audio_channels = 0
         fps, video_codec, audio_codec = 0.0, "", ""
         if video is not None:
@@ -65,6 +66,7 @@ def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS, clock: Clock | No
             video_codec=video_codec,
             audio_codec=audio_codec,
             container=opened.format.split(",")[0],
+            video_streams=names,
         )
 
 

@@ -1,9 +1,11 @@
 """Any file, or a part of one, as a small MP4 that is quick to seek in."""
 
 import collections
+import contextlib
+import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -44,21 +46,27 @@ def transcode(
 
     Every frame keeps its own time, so variable rates stay variable; frames come upright with square
     pixels, the short side exactly `short_side` (None: as it is), sides rounded to even, a keyframe
-    every `gop`. Audio keeps 1, 2 or 4 channels, other counts become stereo; it begins with silence
-    where the track starts later. All of the window is decoded, so this is also the test of a file:
-    damage and truncation raise `MediaError`.
+    every `gop`. Further video tracks are kept, each by its name. Audio keeps 1, 2 or 4 channels,
+    other counts become stereo; it begins with silence where the track starts later. All of the
+    window is decoded, so this is also the test of a file: damage and truncation raise `MediaError`.
     """
-    # Opened once per track, so that both are read and written side by side.
-    with open_media(media, limits) as for_video, open_media(media, limits) as for_audio:
+    # Opened once per track, so that all are read and written side by side.
+    with contextlib.ExitStack() as stack:
+        for_video, for_audio = (stack.enter_context(open_media(media, limits)) for _ in range(2))
         writer = Mp4Writer()
         try:
-            frames = samples = iter(())
-            if for_video.video is not None:
-                frames = _declare_video(for_video, writer, start_seconds, short_side, gop, crf)
+            samples, pictures = iter(()), {}
+            for name in ("", *for_video.video_stream_names) if for_video.video else ():
+                opened = for_video
+                if name:
+                    opened = stack.enter_context(open_media(media, limits, stream=name))
+                pictures[name] = _declare_video(
+                    opened, writer, start_seconds, short_side, gop, crf, name
+                )
             if for_audio.audio is not None:
                 samples = _declare_audio(for_audio, writer, start_seconds, audio_rate)
             end = math.inf if end_seconds is None else end_seconds
-            _write(writer, frames, samples, start_seconds, end, audio_rate)
+            _write(writer, pictures, samples, start_seconds, end, audio_rate)
             if end_seconds is None:
                 _check_length(for_video, for_audio)
             return writer.finish()
@@ -76,7 +84,13 @@ def check_whole(media: bytes | str, limits: Limits = DEFAULT_LIMITS) -> None:
 
 
 def _declare_video(
-    opened: OpenMedia, writer: Mp4Writer, start: float, short_side: int | None, gop: int, crf: int
+    opened: OpenMedia,
+    writer: Mp4Writer,
+    start: float,
+    short_side: int | None,
+    gop: int,
+    crf: int,
+    name: str,
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     """(time, time of the next frame, pixels)"""
     assert opened.video is not None
@@ -85,7 +99,7 @@ def _declare_video(
     first = next(scaled)
     fps = nominal_fps(opened.video) or DEFAULT_FPS
     height, width = first[2].shape[:2]
-    writer.add_video(height, width, fps, TICK, gop=gop, crf=crf)
+    writer.add_video(height, width, fps, TICK, gop=gop, crf=crf, name=name)
     return itertools.chain([first], scaled)
 
 
@@ -132,14 +146,15 @@ def _without_tail(
 
 def _write(
     writer: Mp4Writer,
-    frames: Iterator[tuple[float, float, np.ndarray]],
+    pictures: Mapping[str, Iterator[tuple[float, float, np.ndarray]]],
     samples: Iterator[np.ndarray],
     start: float,
     end: float,
     rate: int,
 ) -> None:
     missing = math.inf if end == math.inf else round((end - start) * rate)
-    num_written, last = 0, -1
+    num_written = 0
+    last, unfinished = dict.fromkeys(pictures, -1), set(pictures)
 
     def write_samples(until_seconds: float) -> None:
         nonlocal num_written
@@ -151,18 +166,33 @@ def _write(
             writer.write_samples(block)
             num_written += len(block)
 
-    for time, until, pixels in frames:
+    for name, time, until, pixels in _in_order(pictures):
+        if name not in unfinished:
+            continue
         # The first frame is on display from the start on, whenever it began.
-        timestamp = round((time - start) / TICK) if last >= 0 else 0
-        if timestamp > last:
-            writer.write_frame(pixels, timestamp)
-            last = timestamp
+        timestamp = round((time - start) / TICK) if last[name] >= 0 else 0
+        if timestamp > last[name]:
+            writer.write_frame(pixels, timestamp, name)
+            last[name] = timestamp
         write_samples(time - start)
         if until >= end - DISPLAY_TOLERANCE_SECONDS:
-            break
+            unfinished.remove(name)
+            if not unfinished:
+                break
     write_samples(math.inf)
-    if last < 0 and num_written == 0:
+    if not pictures and num_written == 0:
         raise MediaError("holds neither frames nor sound in the part that was asked for")
+
+
+def _in_order(
+    pictures: Mapping[str, Iterator[tuple[float, float, np.ndarray]]],
+) -> Iterator[tuple[str, float, float, np.ndarray]]:
+    """Frames of all tracks by their time: what lies side by side in a file is read quickly."""
+
+    def named(name: str) -> Iterator[tuple[str, float, float, np.ndarray]]:
+        return ((name, *frame) for frame in pictures[name])
+
+    return heapq.merge(*map(named, pictures), key=lambda frame: frame[1])
 
 
 def _check_length(for_video: OpenMedia, for_audio: OpenMedia) -> None:

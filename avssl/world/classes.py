@@ -31,3 +31,15 @@ KINDS = (
     Kind("mouth", "lens", "rings", "swell", "vowel"),
     Kind("gear", "gear", "spiral", "tick", "hiss"),
 )
+
+# Seen from the side, on wheels; `passing` says how fast and how large they are.
+VEHICLES = (
+    Kind("car", "car", "saloon", "pass", "petrol"),
+    Kind("van", "van", "cab", "pass", "diesel"),
+    Kind("bus", "bus", "windows", "pass", "rumble"),
+    Kind("motorcycle", "motorcycle", "saddle", "pass", "rasp"),
+    Kind("tractor", "tractor", "cabin", "pass", "putter"),
+)
+
+# Persons differ in their identity, not by kind: see `persons`.
+KINDS_OF = {"objects": KINDS, "vehicles": VEHICLES}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from avssl.errors import unknown
-from avssl.world.classes import KINDS
+from avssl.world.classes import KINDS_OF
 
 SPLITS = ("train", "test")
 
@@ -14,6 +14,8 @@ SPLITS = ("train", "test")
 GENERATOR_VERSION = 4
 
 PROJECTIONS = ("flat", "sphere")
+CASTS = ("objects", "vehicles", "persons")
+EYES = ("depth", "thermal")
 RHYTHMS = ("beat", "aperiodic")
 
 
@@ -37,6 +39,12 @@ class World:
     class with equal chance. `side_by_side` gives each of two sounding objects one half of the
     picture. The events of an object follow a beat or, `aperiodic`, come after waits that know
     nothing of each other. `squash` is the share by which a hit flattens what is hit.
+
+    `eyes` are further pictures of the same scene, each a video track of that name. It is night or
+    there is fog in shares `night_rate` and `fog_rate` of the clips, which hurts the RGB picture
+    alone. `cast` is who plays: objects that are struck, `vehicles` that pass (sounding ones) or are
+    parked, or `persons` who talk, `num_identities` of them, the last `num_test_identities` in the
+    test split and nowhere else. `ears` of 1 is one microphone, that hears no directions.
     """
 
     name: str
@@ -61,10 +69,36 @@ class World:
     side_by_side: bool = later(False)
     rhythm: str = later("beat")
     squash: float = later(0.22)
+    cast: str = later("objects")
+    eyes: tuple[str, ...] = later(())
+    night_rate: float = later(0.0)
+    fog_rate: float = later(0.0)
+    ears: int = later(2)
+    num_identities: int = later(0)
+    num_test_identities: int = later(0)
 
     def __post_init__(self) -> None:
-        if not 2 <= self.num_classes <= len(KINDS):
-            raise ValueError(f"world '{self.name}': num_classes must lie in 2..{len(KINDS)}")
+        kinds = KINDS_OF.get(self.cast, ())
+        if self.cast not in CASTS:
+            raise ValueError(f"world '{self.name}': cast must be one of {CASTS}")
+        if self.cast == "persons":
+            if not 2 <= self.num_test_identities <= self.num_identities - 2:
+                raise ValueError(f"world '{self.name}': each split needs two identities or more")
+        elif not 2 <= self.num_classes <= len(kinds):
+            raise ValueError(f"world '{self.name}': num_classes must lie in 2..{len(kinds)}")
+        if not set(self.eyes) <= set(EYES):
+            raise ValueError(f"world '{self.name}': eyes must be among {EYES}")
+        if self.night_rate + self.fog_rate > 1:
+            raise ValueError(f"world '{self.name}': night_rate and fog_rate add up to more than 1")
+        if self.ears not in (1, 2) or (self.ears == 1 and self.music_rate):
+            raise ValueError(f"world '{self.name}': ears must be 1 or 2, and music needs 2")
+        plain = not (self.off_screen_rate or self.side_by_side or self.projection == "sphere")
+        if self.cast != "objects" and not plain:
+            raise ValueError(f"world '{self.name}': a cast of {self.cast} plays in a flat picture")
+        if self.projection == "sphere" and (
+            self.eyes or self.night_rate or self.fog_rate or self.ears == 1
+        ):
+            raise ValueError(f"world '{self.name}': a sphere has one eye, by day, and ambisonics")
         if self.size % 2:
             raise ValueError(f"world '{self.name}': size must be even (H.264 with 4:2:0 colour)")
         if self.projection not in PROJECTIONS:
@@ -95,8 +129,19 @@ class World:
         return round(self.seconds * self.audio_rate)
 
     @property
+    def num_channels(self) -> int:
+        return 4 if self.projection == "sphere" else self.ears
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(kind.name for kind in KINDS[: self.num_classes])
+        if self.cast == "persons":
+            return tuple(f"person{number:03d}" for number in range(self.num_identities))
+        return tuple(kind.name for kind in KINDS_OF[self.cast][: self.num_classes])
+
+    def identities(self, split: str) -> range:
+        """The persons of a split; nobody is in two."""
+        border = self.num_identities - self.num_test_identities
+        return range(border) if split == "train" else range(border, self.num_identities)
 
     @property
     def class_frequencies(self) -> tuple[float, ...]:
@@ -119,6 +164,23 @@ class World:
                 del fields[field.name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
+
+VEHICLES = World(
+    "vehicles",
+    cast="vehicles",
+    num_classes=5,
+    num_sounding=(1, 3),
+    num_silent=(1, 2),
+    silent_rate=0.6,
+    fps=8,
+    audio_rate=16000,
+    eyes=EYES,
+    night_rate=0.25,
+    fog_rate=0.15,
+)
+TINY_VEHICLES = dataclasses.replace(
+    VEHICLES, name="tiny_vehicles", num_train=32, num_test=16, seconds=1.5, size=64
+)  # fmt: skip
 
 WORLDS: dict[str, World] = {
     world.name: world
@@ -172,6 +234,53 @@ WORLDS: dict[str, World] = {
             side_by_side=True,
         ),
         World("long", seconds=6.0, size=80, rhythm="aperiodic", squash=0.35),
+        World(
+            "eyes",
+            num_sounding=(1, 2),
+            num_silent=(1, 2),
+            silent_rate=0.7,
+            object_size=(0.24, 0.4),
+            seconds=2.0,
+            eyes=EYES,
+            night_rate=0.25,
+            fog_rate=0.15,
+        ),
+        World(
+            "tiny_eyes",
+            num_classes=4,
+            num_train=32,
+            num_test=16,
+            seconds=1.5,
+            size=48,
+            audio_rate=16000,
+            eyes=EYES,
+            night_rate=0.25,
+            fog_rate=0.25,
+        ),
+        VEHICLES,
+        dataclasses.replace(VEHICLES, name="vehicles_mono", ears=1),
+        TINY_VEHICLES,
+        dataclasses.replace(TINY_VEHICLES, name="tiny_vehicles_mono", ears=1),
+        World(
+            "persons",
+            cast="persons",
+            num_identities=120,
+            num_test_identities=40,
+            num_train=1600,
+            seconds=2.0,
+            audio_rate=16000,
+        ),
+        World(
+            "tiny_persons",
+            cast="persons",
+            num_identities=12,
+            num_test_identities=4,
+            num_train=32,
+            num_test=16,
+            seconds=1.5,
+            size=48,
+            audio_rate=16000,
+        ),
     )
 }
 

@@ -5,11 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avssl.world.eyes import seen, with_senses
+from avssl.world.faces import paint_person
 from avssl.world.motion import Path
+from avssl.world.passing import Vehicle, where_seen
+from avssl.world.persons import Person
 from avssl.world.scene import Background, Scene
+from avssl.world.setting import depth_of_rows
 from avssl.world.shapes import SHAPES
 from avssl.world.textures import TEXTURES
 from avssl.world.things import Thing
+from avssl.world.weather import under
 
 # A sprite is drawn once per object, this many times finer than the frame, and read without
 # interpolation: its own edges are already as soft as a frame's pixel.
@@ -60,7 +66,7 @@ def draw_sprite(thing: Thing, size: int) -> np.ndarray:
 def read_sprite(
     sprite: np.ndarray, right: np.ndarray, down: np.ndarray, angle: float
 ) -> np.ndarray:
-    """float32 [..., 4] at points of the frame in half sides, of a sprite turned by `angle`."""
+    """float32 [..., c] at points of the frame in half sides, of a sprite turned by `angle`."""
     side = len(sprite)
     centre, unit = (side - 1) / 2, (side - 1) / 2 / REACH
     cos, sin = math.cos(angle) * unit, math.sin(angle) * unit
@@ -70,7 +76,7 @@ def read_sprite(
     np.clip(row, 0, side - 1, out=row)
     row *= side
     row += column
-    return sprite.reshape(-1, 4).take(row, axis=0)
+    return sprite.reshape(-1, sprite.shape[-1]).take(row, axis=0)
 
 
 def paste(
@@ -81,7 +87,10 @@ def paste(
     half_pixels: tuple[float, float],
     angle: float,
 ) -> None:
-    """Blends the sprite into `frame` (float32, changed in place), inside its box (in shares)."""
+    """Blends the sprite into `frame` (float32, changed in place), inside its box (in shares).
+
+    The last channel of the sprite is its opacity, the others are those of the frame.
+    """
     size = len(frame)
     x0, y0 = (max(0, math.floor(low * size) - SOFT_EDGE_PIXELS) for low in box[:2])
     x1, y1 = (min(size, math.ceil(high * size) + SOFT_EDGE_PIXELS) for high in box[2:])
@@ -90,7 +99,7 @@ def paste(
     down = ((np.arange(y0, y1, dtype=np.float32) + 0.5 - y) / half[1])[:, None]
     pixels = read_sprite(sprite, right, down, angle)
     patch = frame[y0:y1, x0:x1]
-    patch += (pixels[..., :3] - patch) * pixels[..., 3:]
+    patch += (pixels[..., :-1] - patch) * pixels[..., -1:]
 
 
 def half_sides(thing: Thing, path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +110,7 @@ def half_sides(thing: Thing, path: Path, size: int) -> tuple[np.ndarray, np.ndar
 
 def outline(sprite: np.ndarray) -> np.ndarray:
     """[2, k]: first and last opaque point of each row of the sprite, in half sides."""
-    opaque = sprite[..., 3] >= 0.5
+    opaque = sprite[..., -1] >= 0.5
     rows = np.flatnonzero(opaque.any(axis=1))
     first = opaque[rows].argmax(axis=1)
     last = opaque.shape[1] - 1 - opaque[rows, ::-1].argmax(axis=1)
@@ -132,20 +141,58 @@ def far_to_near(things: Sequence[Thing]) -> list[int]:
     return sorted(range(len(things)), key=lambda place: -things[place].distance_metres)
 
 
-def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """uint8 frames [n, h, w, 3] and, per object, its boxes (None: beside the picture)."""
-    size, times = scene.world.size, scene.frame_seconds
-    frames = np.repeat(draw_background(scene.background, size)[None], len(times), axis=0)
+def draw_surroundings(scene: Scene) -> np.ndarray:
+    """float32 [size, size, c]: red, green, blue and, for other eyes, depth and warmth."""
+    size, background, setting = scene.world.size, scene.background, scene.setting
+    picture = draw_background(background, size)
+    if setting is None:
+        return picture
+    metres = depth_of_rows(setting, background.horizon, size)[..., None]
+    depth = np.broadcast_to(np.log(metres), (size, size, 1))
+    layers = [picture, depth, stretch(setting.warmth, size)]
+    return np.concatenate(layers, axis=-1).astype(np.float32)
+
+
+def paint(layers: np.ndarray, thing: Thing, frame_seconds: np.ndarray) -> np.ndarray:
+    """Draws an object into float32 layers [n, h, w, c], in place; gives its boxes."""
+    size = layers.shape[1]
+    path, sprite = thing.path(frame_seconds), draw_sprite(thing, size)
+    if layers.shape[-1] > 3:
+        sprite = with_senses(sprite, thing)
+    half_width, half_height = half_sides(thing, path, size)
+    boxes = boxes_of(sprite, thing, path, size)
+    for i, frame in enumerate(layers):
+        centre = (float(path.x[i] * size), float(path.y[i] * size))
+        half = (float(half_width[i]), float(half_height[i]))
+        paste(frame, sprite, boxes[i], centre, half, float(path.angle[i]))
+    if isinstance(thing, Vehicle):
+        x, y = outlines(sprite, thing, path, size)
+        boxes[~where_seen(boxes * size, x, y)] = np.nan
+    return boxes
+
+
+def render_eyes(scene: Scene) -> tuple[dict[str, np.ndarray], list[np.ndarray | None]]:
+    """uint8 frames [n, h, w, 3] by the eye that sees them, and the boxes of each object.
+
+    The RGB picture has the name "". Boxes are None for an object beside the picture, and NaN in the
+    frames that a vehicle is not in.
+    """
+    times, weather = scene.frame_seconds, scene.weather
+    layers = np.repeat(draw_surroundings(scene)[None], len(times), axis=0)
     boxes: dict[int, np.ndarray] = {}
     for place in far_to_near(scene.things):
         thing = scene.things[place]
-        if not thing.visible:
-            continue
-        path, sprite = thing.path(times), draw_sprite(thing, size)
-        half_width, half_height = half_sides(thing, path, size)
-        boxes[place] = boxes_of(sprite, thing, path, size)
-        for i, frame in enumerate(frames):
-            centre = (float(path.x[i] * size), float(path.y[i] * size))
-            half = (float(half_width[i]), float(half_height[i]))
-            paste(frame, sprite, boxes[place][i], centre, half, float(path.angle[i]))
-    return frames.astype(np.uint8), [boxes.get(place) for place in range(len(scene.things))]
+        if thing.visible:
+            if isinstance(thing, Person):
+                boxes[place] = paint_person(layers, thing, times)
+            else:
+                boxes[place] = paint(layers, thing, times)
+    rgb = layers[..., :3] if weather is None else under(weather, layers)
+    pictures = {"": rgb.astype(np.uint8), **seen(layers, scene.world)}
+    return pictures, [boxes.get(place) for place in range(len(scene.things))]
+
+
+def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """uint8 RGB frames [n, h, w, 3] and, per object, its boxes (None: beside the picture)."""
+    pictures, boxes = render_eyes(scene)
+    return pictures[""], boxes

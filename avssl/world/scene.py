@@ -10,19 +10,27 @@ import math
 import numpy as np
 
 from avssl.world.arrange import in_halves, on_sphere
+from avssl.world.passing import draw_traffic
+from avssl.world.persons import draw_identity, draw_person
 from avssl.world.registry import SPLITS, World
+from avssl.world.setting import Setting, draw_setting
 from avssl.world.things import Thing, draw_thing
+from avssl.world.weather import Weather, draw_weather
 
+# What is drawn for a whole world, and not for a clip of a split.
+ANY_SPLIT = "any"
+OUTDOORS = 0.3  # as much echo as in a room
 FAULTS = ("swapped", "music", "silence", "off_screen")
 
 # Purposes of the streams: a number here must never be given to another purpose.
-LABELS, SCENE, FAULT, SOURCE, SOUND = range(5)
+LABELS, SCENE, FAULT, SOURCE, SOUND, SETTING, WEATHER, IDENTITY = range(8)
 
 
 def stream(world: World, split: str, index: int, purpose: int) -> np.random.Generator:
     """Independent draws. The split is part of the seed: no train clip has a test clip's seed."""
-    world.num_clips(split)  # refuses an unknown split
-    key = (SPLITS.index(split), index, purpose)
+    if split != ANY_SPLIT:
+        world.num_clips(split)  # refuses an unknown split
+    key = ((*SPLITS, ANY_SPLIT).index(split), index, purpose)
     return np.random.default_rng(np.random.SeedSequence(world.seed, spawn_key=key))
 
 
@@ -45,7 +53,10 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """`fault` is one of FAULTS or None; `swapped_index` the clip whose audio is heard instead."""
+    """`fault` is one of FAULTS or None; `swapped_index` the clip whose audio is heard instead.
+
+    A world with one eye and no weather has no `setting`; without `weather` the day is clear.
+    """
 
     world: World
     split: str
@@ -56,6 +67,8 @@ class Scene:
     room: Room
     fault: str | None = None
     swapped_index: int | None = None
+    setting: Setting | None = None
+    weather: Weather | None = None
 
     @property
     def frame_seconds(self) -> np.ndarray:
@@ -66,8 +79,14 @@ def draw_label(world: World, split: str, index: int) -> int:
     """Every run of `num_classes` clips holds each class once, in its own order.
 
     Where classes are unequal, each clip of a ten times longer run draws from its own equal part of
-    the distribution: a split keeps the frequencies, nearly to the clip.
+    the distribution: a split keeps the frequencies, nearly to the clip. Of persons it is the
+    identity, out of those of the split.
     """
+    if world.cast == "persons":
+        identities = world.identities(split)
+        block, place = divmod(index, len(identities))
+        order = stream(world, split, block, LABELS).permutation(len(identities))
+        return identities[int(order[place])]
     if world.class_ratio == 1:
         block, place = divmod(index, world.num_classes)
         return int(stream(world, split, block, LABELS).permutation(world.num_classes)[place])
@@ -119,6 +138,10 @@ def off_screen_thing(rng: np.random.Generator, world: World, seen: tuple[Thing, 
 def draw_clean_scene(world: World, split: str, index: int) -> Scene:
     """The scene before any fault. `things[0]` is the object that the label names."""
     label = draw_label(world, split, index)
+    setting = None
+    if world.eyes or world.fog_rate or world.cast == "vehicles":
+        # Fog needs to know how far away everything is.
+        setting = draw_setting(stream(world, split, index, SETTING), world.cast)
     rng = stream(world, split, index, SCENE)
     background = draw_background(rng)
     room = Room(
@@ -126,6 +149,20 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
         reverb_level=float(rng.uniform(0.05, 0.5)),
         noise_level=10 ** float(rng.uniform(-3.3, -1.7)),
     )
+    if world.cast == "objects":
+        things = draw_objects(rng, world, label)
+    elif world.cast == "vehicles":
+        assert setting is not None
+        background = dataclasses.replace(background, horizon=setting.floor_row)
+        room = dataclasses.replace(room, reverb_level=OUTDOORS * room.reverb_level)
+        things = draw_traffic(rng, world, label, setting)
+    else:
+        identity = draw_identity(stream(world, ANY_SPLIT, label, IDENTITY), label)
+        things = [draw_person(rng, world, identity)]
+    return Scene(world, split, index, label, tuple(things), background, room, setting=setting)
+
+
+def draw_objects(rng: np.random.Generator, world: World, label: int) -> list[Thing]:
     num_sounding = int(rng.integers(world.num_sounding[0], world.num_sounding[1] + 1))
     num_silent = int(rng.integers(world.num_silent[0], world.num_silent[1] + 1))
     if rng.uniform() >= world.silent_rate:
@@ -139,7 +176,7 @@ def draw_clean_scene(world: World, split: str, index: int) -> Scene:
         things = on_sphere(rng, things)
     elif world.side_by_side:
         things = in_halves(rng, things)
-    return Scene(world, split, index, label, tuple(things), background, room)
+    return things
 
 
 def draw_scene(world: World, split: str, index: int) -> Scene:
@@ -150,4 +187,7 @@ def draw_scene(world: World, split: str, index: int) -> Scene:
     if fault == "off_screen":
         source = off_screen_thing(stream(world, split, index, SOURCE), world, things)
         things = (*(dataclasses.replace(thing, event_seconds=None) for thing in things), source)
-    return dataclasses.replace(scene, things=things, fault=fault, swapped_index=swapped_index)
+    weather = draw_weather(world, stream(world, split, index, WEATHER))
+    return dataclasses.replace(
+        scene, things=things, fault=fault, swapped_index=swapped_index, weather=weather
+    )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from avssl.world.vehicle_looks import VEHICLE_SHAPES
+
 Inside = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -76,4 +78,5 @@ SHAPES: dict[str, Inside] = {
     "lens": lens,
     "star": star,
     "gear": gear,
+    **VEHICLE_SHAPES,
 }

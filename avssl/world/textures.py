@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from avssl.world.vehicle_looks import VEHICLE_TEXTURES
+
 Pattern = Callable[[np.ndarray, np.ndarray, np.ndarray, float, float], np.ndarray]
 
 TURN = 2 * np.pi
@@ -78,4 +80,5 @@ TEXTURES: dict[str, Pattern] = {
     "zigzag": zigzag,
     "blotches": blotches,
     "spiral": spiral,
+    **VEHICLE_TEXTURES,
 }

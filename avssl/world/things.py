@@ -49,6 +49,10 @@ class Thing:
     heading: tuple[float, float] | None = None
 
     @property
+    def sounds(self) -> bool:
+        return self.event_seconds is not None
+
+    @property
     def kind(self) -> Kind:
         return KINDS[self.class_index]
 

@@ -25,6 +25,12 @@ def partials(
     return (level * np.sin(np.float32(TURN) * hertz * time) * np.exp(-decay * time)).sum(0)
 
 
+def fast_length(length: int) -> int:
+    """The next size of which the Fourier transform is fast: 2^k or 3 * 2^k."""
+    power = 1 << (length - 1).bit_length()
+    return power * 3 // 4 if power * 3 // 4 >= length else power
+
+
 def band_noise(
     num_samples: int, low_hertz: float, high_hertz: float, rate: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_clips_and_splits_differ() -> None:
     assert not np.array_equal(clips[0], clips[2])
 
 
-@pytest.mark.parametrize("name", sorted(WORLDS))
+@pytest.mark.parametrize("name", sorted(n for n in WORLDS if f"tiny_{n}" not in WORLDS))
 def test_truth_is_json_and_agrees_with_itself(name: str) -> None:
     world = WORLDS[name]
     for index in range(6):
@@ -70,21 +70,46 @@ def test_truth_is_json_and_agrees_with_itself(name: str) -> None:
         assert json.loads(json.dumps(truth)) == truth
         objects = truth["objects"]
         assert objects[0]["class"] == truth["label"]
-        assert truth["labels"] == sorted(o["class"] for o in objects if o["visible"])
+        assert truth["labels"] == sorted({o["class"] for o in objects if o["visible"]})
         for thing in objects:
             assert (thing["boxes"] is not None) == thing["visible"]
             assert len(thing["azimuth_degrees"]) == world.num_frames
             if thing["visible"]:
-                assert np.shape(thing["boxes"]) == (world.num_frames, 4)
+                assert len(thing["boxes"]) == world.num_frames
+                boxes = [box for box in thing["boxes"] if box is not None]
+                assert np.shape(boxes) == (len(boxes), 4)
+                assert boxes
+                assert len(boxes) == world.num_frames or world.cast == "vehicles"
             if world.projection == "sphere":
                 assert np.shape(thing["direction_radians"]) == (world.num_frames, 2)
             assert all(0 <= t < world.seconds for t in thing["onsets_seconds"])
         if not truth["faults"]["swapped"]:
             heard = [o for o in objects if o["sounding"]]
-            assert truth["heard_labels"] == sorted(o["class"] for o in heard)
+            assert truth["heard_labels"] == sorted({o["class"] for o in heard})
             onsets = sorted(t for o in heard for t in o["onsets_seconds"])
             assert truth["onsets_seconds"] == onsets
         assert sum(truth["faults"].values()) <= 1
+
+
+# Of train clip 3, before other eyes, vehicles and persons came: truth, mean and spread of the pixels,
+# mean size of the samples. The last three to rounding, which differs between processors.
+OLD_CLIPS = {
+    "tiny": ("b067ce7ecb21cb87", 102.1460, 78.5135, 1186.3722),
+    "faulty": ("ded19d5383cee6e6", 103.7520, 80.7865, 2684.3462),
+    "crowd": ("fa3e5d265cfcc90d", 108.0454, 79.8892, 3065.0336),
+    "tiny_sphere": ("8b4e0c4a65897723", 103.1705, 78.1429, 742.2006),
+    "pairs": ("c133ba93431d1f6a", 103.9129, 80.0428, 791.4900),
+    "long": ("3983f2b71efba5f2", 102.4679, 79.4127, 1376.7781),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OLD_CLIPS))
+def test_what_older_worlds_generate_stays_as_it_was(name: str) -> None:
+    frames, audio, truth = generate_arrays(WORLDS[name], "train", 3)
+    digest = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()[:16]
+    numbers = (frames.mean(), frames.std(), np.abs(audio.astype(float)).mean())
+    assert digest == OLD_CLIPS[name][0]
+    assert numbers == pytest.approx(OLD_CLIPS[name][1:], abs=2e-3)
 
 
 def test_clean_worlds_sound_as_they_look() -> None:
