@@ -1,7 +1,7 @@
 """Cross-modal deep clustering (XDC) on the embedded world, with small encoders.
 
-16 clusters of each modality, made anew from the features of all clips after half of the steps. 32 clusters made
-anew every 100 steps, with classifiers that begin anew each time, were not learnt: 3 to 10 % right after 640 steps.
+16 clusters of each modality, made anew from the features of all clips after half of the steps. Of 32 clusters
+that were made anew every 100 steps, and their classifiers with them, video learnt nothing in 640 steps.
 
   avssl pretrain --config configs/world/xdc.py --workdir runs/world-xdc
 
