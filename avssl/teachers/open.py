@@ -101,7 +101,7 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
             shapes, classes = seeing.shapes(spec.targets), seeing.teacher.classes
             hashed = seeing.teacher.hash
             say(f"teacher '{name}': {spec.encoder} of {seeing.teacher.where}, {hashed[:12]}")
-        if any(target.classes for target in asked[name]):
+        if "logits" in shapes and any(target.classes for target in asked[name]):
             check_classes(name, shapes["logits"][-1], classes, source)
         config.teachers[name].update(hash=hashed, shapes=shapes)
     return config, Teachers(online, stores, config.precision)
