@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,7 +161,9 @@ def add_config(parser: Parser) -> None:
 def add_teach(teach: Parser) -> None:
     teach.add_argument("--teacher", required=True, metavar="RUN", help="run folder of the teacher")
     teach.add_argument("--encoder", default="", help="its encoder (default: the only one)")
-    teach.add_argument("--data", required=True, metavar="SPEC", help="source of the students' clips")
+    teach.add_argument(
+        "--data", required=True, metavar="SPEC", help="source of the students' clips"
+    )
     teach.add_argument("--out", required=True, metavar="STORE", help="folder, made if absent")
     teach.add_argument(
         "--targets", default="embedding", help="comma-separated: embedding,map,logits"
@@ -347,14 +350,19 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
     from avssl.data.bench import bench_data
     from avssl.data.views import build_view
 
+    joins = None
     if arguments.config:
         config = load_config(arguments.config)
         override(config, arguments.overrides)
-        views = resolve(config).views
+        views = (config := resolve(config)).views
+        if any(teacher.store for teacher in config.teachers.values()):
+            from avssl.train.stream import joins_of
+
+            joins = partial(joins_of, config)
     else:
         views = base().views
     built = {name: build_view(name, view.to_dict()) for name, view in views.items()}
-    for line in bench_data(arguments.spec, built, num_clips=arguments.clips):
+    for line in bench_data(arguments.spec, built, num_clips=arguments.clips, joins=joins):
         print(line)
     return 0
 

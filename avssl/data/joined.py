@@ -103,7 +103,10 @@ def empty_targets(joins: Mapping[str, Join], num_rows: int) -> dict[str, Any]:
         return {}
     return {
         "targets": {
-            name: {kind: np.zeros((num_rows, *shape), np.float32) for kind, shape in join.shapes.items()}
+            name: {
+                kind: np.zeros((num_rows, *shape), np.float32)
+                for kind, shape in join.shapes.items()
+            }
             for name, join in joins.items()
         },
         "taught": {name: np.zeros(num_rows, bool) for name in joins},

@@ -47,7 +47,9 @@ class Teachers:
             shardings,
         )
 
-    def teach(self, taught: Mapping[str, Taught], frozen: Any, rows: Batch, key: Array) -> dict[str, Any]:
+    def teach(
+        self, taught: Mapping[str, Taught], frozen: Any, rows: Batch, key: Array
+    ) -> dict[str, Any]:
         """`targets`, `taught` and `untaught` of some rows of the batch, for a model that is so `taught`.
 
         Rows without targets are zeros. Of an online teacher, `untaught` names records whose targets are not
@@ -174,7 +176,9 @@ def check_classes(
             f"teacher '{name}' has logits of {num_logits} classes and {source.spec} has {len(ours)}: {remedy}"
         )
     if classes is None:
-        say(f"teacher '{name}': the names of its classes are not known, and taken to be those of the data")
+        say(
+            f"teacher '{name}': the names of its classes are not known, and taken to be those of the data"
+        )
         return
     for number, (theirs, own) in enumerate(zip(classes, ours, strict=False)):
         if theirs != own:

@@ -76,7 +76,9 @@ def build_spec(name: str, keys: Mapping[str, Any]) -> TeacherSpec:
 
 def build_specs(config: Mapping[str, Any]) -> dict[str, TeacherSpec]:
     """The teachers of a config; those of runs from before there were any have none."""
-    return {name: build_spec(name, keys.to_dict()) for name, keys in config.get("teachers", {}).items()}
+    return {
+        name: build_spec(name, keys.to_dict()) for name, keys in config.get("teachers", {}).items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)

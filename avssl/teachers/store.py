@@ -52,7 +52,9 @@ class TargetStore:
         self._shards = SplitShards(
             str(self.root), SPLIT, tuple(names), tuple(self.meta["shard_lengths"])
         )
-        check_shards(self._shards, [np.frombuffer(bytes.fromhex(m), np.uint8) for m in self.meta["marks"]])
+        check_shards(
+            self._shards, [np.frombuffer(bytes.fromhex(m), np.uint8) for m in self.meta["marks"]]
+        )
         self._first_entries = np.array(self._shards.first_rows)
         if len(self._table[0]) != self.meta["num_records"]:
             raise UsageError(f"{self.root / TABLE} belongs to another store; write this one again")
@@ -64,12 +66,16 @@ class TargetStore:
                 raise UsageError(
                     f"'{shown}' is half-written; give the same `avssl teach` again to finish it"
                 )
-            raise UsageError(f"'{shown}' is no store of targets: it has no {META}; see `avssl teach --help`")
+            raise UsageError(
+                f"'{shown}' is no store of targets: it has no {META}; see `avssl teach --help`"
+            )
         try:
             meta = json.loads((self.root / META).read_text())
             meta["encoding"], meta["shard_lengths"], meta["marks"]
         except (ValueError, KeyError) as error:
-            raise UsageError(f"'{shown}/{META}' is damaged ({error}); write the store again") from error
+            raise UsageError(
+                f"'{shown}/{META}' is damaged ({error}); write the store again"
+            ) from error
         return meta
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,10 +87,15 @@ class TargetStore:
         """(windows, what became of it, first entry) of each record."""
         if self._loaded is None:
             try:
-                with (self.root / TABLE).open("rb") as file, np.load(file, allow_pickle=False) as table:
+                with (
+                    (self.root / TABLE).open("rb") as file,
+                    np.load(file, allow_pickle=False) as table,
+                ):
                     num_windows, state = table["num_windows"], table["state"]
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-                raise UsageError(f"{self.root / TABLE} is damaged; write the store again") from error
+                raise UsageError(
+                    f"{self.root / TABLE} is damaged; write the store again"
+                ) from error
             ends = np.cumsum(num_windows, dtype=np.int64)
             self._loaded = num_windows, state, ends - num_windows
         return self._loaded

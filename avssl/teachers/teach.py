@@ -134,7 +134,9 @@ def check_top_k(encoding: Encoding) -> None:
     if "logits" not in encoding.shapes:
         raise UsageError("--top-k is of logits: add them to --targets")
     if encoding.top_k >= (num_classes := encoding.shapes["logits"][-1]):
-        raise UsageError(f"--top-k {encoding.top_k} keeps all of {num_classes} classes: leave it out")
+        raise UsageError(
+            f"--top-k {encoding.top_k} keeps all of {num_classes} classes: leave it out"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -122,7 +122,9 @@ class SeeingTeacher:
             )  # fmt: skip
         for kind in kinds:
             if found.get(kind) is None:
-                raise UsageError(f"{self.teacher.where}: encoder '{self.teacher.encoder}' has no {kind}")
+                raise UsageError(
+                    f"{self.teacher.where}: encoder '{self.teacher.encoder}' has no {kind}"
+                )
         dtype = float_type(self.model.precision)
         return {kind: jax.lax.stop_gradient(found[kind]).astype(dtype) for kind in kinds}
 
@@ -190,7 +192,9 @@ def random_teacher(
         }
 
     variables = jax.device_get(make())
-    return dataclasses.replace(bare, variables=variables, objective=objective, classes=classes or None)
+    return dataclasses.replace(
+        bare, variables=variables, objective=objective, classes=classes or None
+    )
 
 
 def only_encoder(config: ConfigDict, folder: str) -> str:
@@ -211,7 +215,9 @@ def views_of(model: Model, encoder: str, where: str) -> tuple[View, ...]:
         if read.encoder == encoder and not read.toward
     )
     if not views:
-        raise UsageError(f"{where}: no objective reads its encoder '{encoder}', so nothing trained it")
+        raise UsageError(
+            f"{where}: no objective reads its encoder '{encoder}', so nothing trained it"
+        )
     return tuple(views)
 
 

@@ -35,7 +35,9 @@ def bench_step(config: ConfigDict, *, num_steps: int = 20) -> Iterator[str]:
     """Lines for a person; the time is the median of `num_steps` steps after two of warm-up."""
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
     teachers = NO_TEACHERS
-    if config.teachers:  # which alone need the data: a store is of it, a random network has its classes
+    if (
+        config.teachers
+    ):  # which alone need the data: a store is of it, a random network has its classes
         config, teachers = open_teachers(config, open_source(config.data.source))
     model = build_model(config)
     setup = build_setup(config, model, teachers=teachers)

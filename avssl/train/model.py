@@ -335,7 +335,10 @@ class Model:
             return {}
         return {
             "targets": {
-                name: {kind: jnp.zeros((size, *shape), jnp.float32) for kind, shape in one.shapes.items()}
+                name: {
+                    kind: jnp.zeros((size, *shape), jnp.float32)
+                    for kind, shape in one.shapes.items()
+                }
                 for name, one in stored.items()
             },
             "taught": {name: jnp.ones((size,), bool) for name in stored},
@@ -419,7 +422,11 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
                 f"objective '{name}' reads averaged parameters: set --config.ema.decay"
             )
     taught = {
-        name: Taught(specs[name].view, specs[name].is_stored, {kind: specs[name].shapes[kind] for kind in asked_for})
+        name: Taught(
+            specs[name].view,
+            specs[name].is_stored,
+            {kind: specs[name].shapes[kind] for kind in asked_for},
+        )
         for name, asked_for in kinds.items()
     }
     for name, one in taught.items():

@@ -67,5 +67,5 @@ def initial_state(model: Model, optimizer: Any, seed: int, ema_decay: float) -> 
         ema=jax.tree.map(jnp.copy, params) if ema_decay else {},
         seen=zero,
         bad=zero,
-        untaught={name: zero for name in model.taught},
+        untaught=dict.fromkeys(model.taught, zero),
     )

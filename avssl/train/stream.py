@@ -12,8 +12,8 @@ from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
 from avssl.data.views import build_view
 from avssl.errors import UsageError
-from avssl.teachers.open import Teachers
-from avssl.train.model import Model
+from avssl.teachers.open import Teachers, open_teachers
+from avssl.train.model import Model, build_model
 
 
 def training_indices(config: ConfigDict, source: Source, model: Model) -> np.ndarray:
@@ -50,6 +50,12 @@ def training_pipeline(
         indices=indices,
         joins=joins(config, model, teachers) if teachers else {},
     )
+
+
+def joins_of(config: ConfigDict, source: Source) -> dict[str, Join]:
+    """The stores of a config, checked against a source."""
+    config, teachers = open_teachers(config, source)
+    return joins(config, build_model(config), teachers)
 
 
 def joins(config: ConfigDict, model: Model, teachers: Teachers) -> dict[str, Join]:

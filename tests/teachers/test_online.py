@@ -71,7 +71,9 @@ def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function
         total, _ = model.loss(variables, outputs, without_views(batch), key, train=True)
         student = model.features(variables, batch, key, train=False)[0][model.reads[0]].map
         if loss == "hint":
-            own = {kind: variables[kind]["objectives"]["distill"] for kind in ("params", "batch_stats")}
+            own = {
+                kind: variables[kind]["objectives"]["distill"] for kind in ("params", "batch_stats")
+            }
             student = model.objectives["distill"].apply(
                 own, student, method=lambda self, answer: self.regressor(answer, train=False)
             )  # fmt: skip
