@@ -123,7 +123,8 @@ def quicktest(config: ConfigDict) -> None:
             config.eval.test_data = "world:tiny_sphere@test"
     # No earlier run: what teaches is a random network.
     for teacher in config.teachers.values():
-        teacher.update(run="", store="", shapes={})
+        teacher.update(run="", store="")
+        teacher.shapes = ConfigDict()
     # Curricula, warm-ups and refreshes happen within the two steps.
     for objective in config.objectives.values():
         for key, value in objective.items():

@@ -105,7 +105,8 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
             say(f"teacher '{name}': {spec.encoder} of {seeing.teacher.where}, {hashed[:12]}")
         if "logits" in shapes and any(target.classes for target in asked[name]):
             check_classes(name, shapes["logits"][-1], classes, source)
-        config.teachers[name].update(hash=hashed, shapes=shapes)
+        config.teachers[name].hash = hashed
+        config.teachers[name].shapes = ConfigDict(shapes)
     return config, Teachers(online, stores, config.precision)
 
 

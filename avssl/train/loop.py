@@ -88,8 +88,8 @@ class Gaps:
                 )
             if missing > self.max_fraction * max(seen, MIN_SEEN_CLIPS):
                 raise AvsslError(
-                    f"step {step}: the store of teacher '{name}' has nothing of {missing} of {seen} clips, more "
-                    f"than data.max_bad_fraction={self.max_fraction:g} allows: "
+                    f"step {step}: the store of teacher '{name}' has nothing of {missing} of {seen} clips, "
+                    f"more than data.max_bad_fraction={self.max_fraction:g} allows: "
                     f"{keys or 'none of them since this start'}; write it again with `avssl teach`, or raise "
                     "the limit (with --allow-config-change)"
                 )

@@ -25,7 +25,7 @@ class TrainState:
     ema: Any
     seen: jax.Array
     bad: jax.Array
-    untaught: dict[str, jax.Array]
+    untaught: dict[str, jax.Array] = struct.field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         return {

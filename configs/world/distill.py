@@ -1,11 +1,11 @@
-"""A sound teacher and a picture student on the embedded world: logits of the one, labels or none for the other.
+"""A sound teacher and a picture student on the embedded world: logits of the one, labels of both.
 
-The teacher is a finished run of `supervised.py`, whose audio encoder is right more often than its video encoder.
+The teacher is a finished run of `supervised.py`: its sounds are right more often than its pictures.
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill
 
-Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, cc). From a store, with nothing to compute:
+Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, cc). From a store:
 
   avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train \
       --out runs/audio-targets --targets embedding,logits

@@ -1,4 +1,4 @@
-"""Teachers that compute in the step: the same everywhere, frozen, of their own precision, and refused when wrong."""
+"""Teachers that compute in the step: the same everywhere, of their own precision, refused when wrong."""
 
 import functools
 

@@ -263,7 +263,7 @@ def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
     assert batch["untaught"]["a"].tolist() == [-1, -1, 2, 3]
     assert not batch["targets"]["a"]["logits"][1:].any()
     assert batch["targets"]["b"]["logits"].tolist()[0] == [0.0, 0.0]
-    with pytest.raises(UsageError, match="every 0.5 s and every 0.25 s of one anchor"):
+    with pytest.raises(UsageError, match=r"every 0.5 s and every 0.25 s of one anchor"):
         check_joins({**joins, "c": Join(Fake(every_seconds=0.25), {}, view)})
 
 
