@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,6 +105,12 @@ def build_parser() -> Parser:
         "--dry-run", action="store_true", help="say what is there and what would run"
     )
 
+    add_teach(verb(
+        verbs, "teach", "write what a trained encoder says of a source, for students", run_teach,
+        "avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train "
+        "--out runs/audio-targets --targets embedding,logits",
+    ))  # fmt: skip
+
     add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
                         "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
 
@@ -149,6 +156,31 @@ def add_config(parser: Parser) -> None:
         "--config", required=True, metavar="FILE[:VARIANT]",
         help="a config file; any value of it is changed by --config.a.b=value",
     )  # fmt: skip
+
+
+def add_teach(teach: Parser) -> None:
+    teach.add_argument("--teacher", required=True, metavar="RUN", help="run folder of the teacher")
+    teach.add_argument("--encoder", default="", help="its encoder (default: the only one)")
+    teach.add_argument(
+        "--data", required=True, metavar="SPEC", help="source of the students' clips"
+    )
+    teach.add_argument("--out", required=True, metavar="STORE", help="folder, made if absent")
+    teach.add_argument(
+        "--targets", default="embedding", help="comma-separated: embedding,map,logits"
+    )
+    teach.add_argument(
+        "--every-seconds", type=float, default=0.0, metavar="S",
+        help="windows that begin every so often (default: the middle of each record)",
+    )  # fmt: skip
+    teach.add_argument("--dtype", default="float16", help="of the numbers: float16 or float32")
+    teach.add_argument(
+        "--top-k", type=at_least(1), default=0, metavar="K", help="keep the K largest logits alone"
+    )
+    teach.add_argument("--precision", default="float32", help="of the arithmetic: float32 or bf16")
+    teach.add_argument("--batch-size", type=at_least(1), default=64, help="windows at a time")
+    teach.add_argument("--workers", type=at_least(0), default=0, help="processes that decode")
+    teach.add_argument("--host", type=at_least(0), default=0, help="of several, which one this is")
+    teach.add_argument("--num-hosts", type=at_least(1), default=1, help="that share the shards")
 
 
 def add_data_verbs(data: Parser) -> None:
@@ -220,7 +252,8 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
-    from avssl.evaluate.run import evaluate_folder, run_config
+    from avssl.config import run_config
+    from avssl.evaluate.run import evaluate_folder
 
     set_up_jax(run_config(arguments.workdir).precision)
     rows = evaluate_folder(
@@ -234,6 +267,22 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")
+    return 0
+
+
+def run_teach(arguments: argparse.Namespace) -> int:
+    from avssl.config import run_config
+    from avssl.teachers.teach import teach
+
+    set_up_jax(run_config(Path(arguments.teacher)).precision)
+    report = teach(
+        arguments.teacher, arguments.data, arguments.out, encoder=arguments.encoder,
+        targets=tuple(name for name in arguments.targets.split(",") if name),
+        every_seconds=arguments.every_seconds, dtype=arguments.dtype, top_k=arguments.top_k,
+        precision=arguments.precision, batch_size=arguments.batch_size, workers=arguments.workers,
+        host=arguments.host, num_hosts=arguments.num_hosts,
+    )  # fmt: skip
+    print(report.summary())
     return 0
 
 
@@ -301,14 +350,19 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
     from avssl.data.bench import bench_data
     from avssl.data.views import build_view
 
+    joins = None
     if arguments.config:
         config = load_config(arguments.config)
         override(config, arguments.overrides)
-        views = resolve(config).views
+        views = (config := resolve(config)).views
+        if any(teacher.store for teacher in config.teachers.values()):
+            from avssl.train.stream import joins_of
+
+            joins = partial(joins_of, config)
     else:
         views = base().views
     built = {name: build_view(name, view.to_dict()) for name, view in views.items()}
-    for line in bench_data(arguments.spec, built, num_clips=arguments.clips):
+    for line in bench_data(arguments.spec, built, num_clips=arguments.clips, joins=joins):
         print(line)
     return 0
 

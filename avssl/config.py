@@ -8,7 +8,9 @@ returns is what `config.json` in the run folder holds.
 import ast
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avssl.errors import UsageError, unknown
@@ -31,8 +33,10 @@ else:
 FREE_KEYS = (
     "parallel.", "data.workers", "data.cache", "data.num_records", "log_every_steps", "checkpoint.", "eval.",
 )  # fmt: skip
+# Where a teacher lies: its hash says what it is.
+FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store)$")
 # Sub-dicts whose keys are names the user chooses.
-OPEN_SECTIONS = ("views", "encoders", "objectives")
+OPEN_SECTIONS = ("views", "encoders", "objectives", "teachers")
 
 
 def base() -> ConfigDict:
@@ -60,6 +64,7 @@ def base() -> ConfigDict:
             },
             "encoders": {},
             "objectives": {},
+            "teachers": {},  # frozen encoders whose targets objectives ask for
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 1e-3,
@@ -117,6 +122,10 @@ def quicktest(config: ConfigDict) -> None:
             world = "tiny_sphere"
     config.data.source = config.eval.data = f"world:{world}@train"
     config.eval.test_data = f"world:{world}@test"
+    # No earlier run: what teaches is a random network.
+    for teacher in config.teachers.values():
+        teacher.update(run="", store="")
+        teacher.shapes = ConfigDict()
     # Curricula, warm-ups and refreshes happen within the two steps.
     for objective in config.objectives.values():
         for key, value in objective.items():
@@ -170,6 +179,7 @@ def parse_value(key: str, text: str, like: Any) -> Any:
 def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
     """Applies `--config.a.b=value` flags in order. A key that does not exist is an error with the nearest."""
     from avssl.objectives import OBJECTIVES, objective_defaults
+    from avssl.teachers.spec import teacher_defaults
 
     for dotted, text in overrides:
         parts = dotted.split(".")
@@ -183,6 +193,9 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
             config.encoders[parts[1]] = ConfigDict(keys)
         if parts[0] == "views" and len(parts) > 1 and parts[1] in config.views:
             config.views[parts[1]] = view_keys(parts[1], config.views[parts[1]])
+        if parts[0] == "teachers" and len(parts) > 1 and parts[1] in config.teachers:
+            keys = {**teacher_defaults(), **config.teachers[parts[1]].to_dict()}
+            config.teachers[parts[1]] = ConfigDict(keys)
         if parts[0] == "objectives" and len(parts) > 1:
             name = parts[1]
             if name not in OBJECTIVES:
@@ -239,6 +252,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """The complete, checked config: every default of every view, encoder and objective written in."""
     from avssl.config_check import check
     from avssl.objectives import OBJECTIVES, objective_defaults
+    from avssl.teachers.spec import build_specs
 
     known = flatten(base())
     for key in flatten(config):
@@ -260,6 +274,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
             if key not in defaults:
                 raise unknown(f"key of objective '{name}'", key, defaults)
         config.objectives[name] = ConfigDict({**defaults, **keys.to_dict()})
+    for name, spec in build_specs(config).items():
+        config.teachers[name] = ConfigDict(dataclasses.asdict(spec))
     check(config)
     return config
 
@@ -313,13 +329,29 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
     return ConfigDict(values)
 
 
+def run_config(workdir: Path) -> ConfigDict:
+    """The config of a run folder."""
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise UsageError(
+            f"{workdir} is no run folder: it has no config.json; see `avssl pretrain --help`"
+        )
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from error
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What moves the numbers between two resolved configs, one line each: `key: old -> new`."""
     flat_old, flat_new = flatten(old), flatten(new)
     lines = []
     for key in sorted(set(flat_old) | set(flat_new)):
         before, after = flat_old.get(key, "absent"), flat_new.get(key, "absent")
-        if before == after or key.startswith(FREE_KEYS):
+        if before == after or key.startswith(FREE_KEYS) or FREE_PATHS.match(key):
+            continue
+        # A section that runs of before did not know of, and that says nothing.
+        if {} in (before, after) and "absent" in (before, after):
             continue
         longer = key == "steps" and before != "absent" and after != "absent" and after > before
         if longer and flat_new["optimizer.schedule"] == "constant":

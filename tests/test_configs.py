@@ -30,7 +30,7 @@ def compiled_in_a_hurry(monkeypatch):
 
 def is_large(config: str) -> bool:
     """Deep encoders take long to compile, at any width."""
-    return Path(config).parent.name == "pretrain"
+    return Path(config).parent.name in ("pretrain", "distill")
 
 
 @pytest.mark.parametrize(

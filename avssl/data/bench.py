@@ -13,10 +13,12 @@ from typing import Any
 import av
 import numpy as np
 
+from avssl.data.joined import Join
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.placement import place_in_time
 from avssl.data.reader import BatchReader
+from avssl.data.record import Source
 from avssl.data.views import AudioView, VideoView, View
 from avssl.errors import UsageError
 
@@ -32,9 +34,15 @@ class Window:
     starts: tuple[tuple[View, float], ...]
 
 
-def bench_data(spec: str, views: Mapping[str, View], *, num_clips: int = 256) -> list[str]:
-    """What `avssl bench data` prints."""
-    measured = measure(spec, views, num_clips=num_clips)
+def bench_data(
+    spec: str,
+    views: Mapping[str, View],
+    *,
+    num_clips: int = 256,
+    joins: Callable[[Source], Mapping[str, Join]] | None = None,
+) -> list[str]:
+    """What `avssl bench data` prints; `joins` gives the stores of targets for an opened source."""
+    measured = measure(spec, views, num_clips=num_clips, joins=joins)
     return [
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in measured.items()
@@ -48,8 +56,12 @@ def measure(
     num_clips: int = 256,
     batch_size: int = 32,
     seed: int = 0,
+    joins: Callable[[Source], Mapping[str, Join]] | None = None,
 ) -> dict[str, Any]:
-    """Times the pipeline without workers and cache, its decoding alone, and the bare loop."""
+    """Times the pipeline without workers and cache, its decoding alone, and the bare loop.
+
+    With stores of targets also the pipeline that joins them.
+    """
     source = open_source(spec)
     batch_size = min(batch_size, len(source))
     num_batches = max(1, num_clips // batch_size)
@@ -61,18 +73,28 @@ def measure(
     if not windows:
         raise UsageError(f"'{spec}': none of its records has what the views show")
     reader = pipeline.reader
-    best = _best_seconds(
-        {
-            "pipeline": lambda: _drain(pipeline, num_batches),
-            "decode": lambda: _decode(reader, windows),
-            "bare": lambda: [bare_clip(source[w.index].media, w.starts) for w in windows],
-        }
-    )
+    work: dict[str, Callable[[], Any]] = {
+        "pipeline": lambda: _drain(pipeline, num_batches),
+        "decode": lambda: _decode(reader, windows),
+        "bare": lambda: [bare_clip(source[w.index].media, w.starts) for w in windows],
+    }
+    if joins is not None:
+        joined = Pipeline(
+            source, views, batch_size=batch_size, seed=seed, read_threads=1, joins=joins(source)
+        )  # fmt: skip
+        work["joined"] = lambda: _drain(joined, num_batches)
+    best = _best_seconds(work)
     milliseconds = {name: 1e3 * seconds / num_clips for name, seconds in best.items()}
+    with_targets = (
+        {"clips_per_second_per_core_with_targets": 1e3 / milliseconds["joined"]}
+        if "joined" in milliseconds
+        else {}
+    )
     return {
         "data": spec,
         "clips": num_clips,
         "clips_per_second_per_core": 1e3 / milliseconds["pipeline"],
+        **with_targets,
         "ms_decode": milliseconds["decode"],
         "ms_other": milliseconds["pipeline"] - milliseconds["decode"],
         "bare_clips_per_second_per_core": 1e3 / milliseconds["bare"],

@@ -12,8 +12,9 @@ from avssl.data.keys import printable
 from avssl.data.open import open_source
 from avssl.data.record import Record, Source
 from avssl.data.records import StoredRecord
+from avssl.data.shard_writer import default_num_shards
 from avssl.data.span import span_in_file
-from avssl.data.store import REPORT, Dropped, StoreWriter, default_num_shards
+from avssl.data.store import REPORT, Dropped, StoreWriter
 from avssl.errors import UsageError, unknown
 from avssl.media.encode import AAC_RATES
 from avssl.media.errors import MediaError

@@ -17,7 +17,7 @@ from absl import flags
 from avssl.data.handle import WHOLE_RECORD_SHARE
 from avssl.data.keys import printable
 from avssl.data.readahead import ReadAhead
-from avssl.data.reader import Batch, BatchReader, batch_bytes
+from avssl.data.reader import Batch, BatchReader
 from avssl.data.views import View
 from avssl.data.workers import (
     READ_THREADS_PER_WORKER,
@@ -64,7 +64,7 @@ class BatchIterator(Iterator[Batch]):
         self._workers = workers
         if workers:
             num_batches = SHARED_BATCHES_PER_WORKER * workers + 1
-            check_shared_memory(num_batches * batch_bytes(reader.views, reader.num_rows))
+            check_shared_memory(num_batches * reader.batch_bytes)
         num_readers = workers * READ_THREADS_PER_WORKER or read_threads
         self._watch = Watch(num_readers, shared=workers > 0)
         read_one = functools.partial(read, reader.for_iterator(self._watch))

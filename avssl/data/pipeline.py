@@ -10,11 +10,13 @@ import math
 import sys
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import grain
 import numpy as np
 
 from avssl.data.iterator import READ_THREADS, BatchIterator
+from avssl.data.joined import Join
 from avssl.data.reader import BatchReader, CacheOptions
 from avssl.data.record import Source
 from avssl.data.views import View
@@ -28,6 +30,8 @@ class Pipeline:
     `indices`: the records to use (all by default). A memory cache belongs to one process and the
     worker processes share its budget, each for the records that it meets: with workers, prefer the
     disk cache.
+
+    `joins`: what teachers said of the records, by teacher.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Pipeline:
         indices: np.ndarray | None = None,
         limits: Limits | None = None,
         read_threads: int = READ_THREADS,
+        joins: Mapping[str, Join] = MappingProxyType({}),
     ):
         if batch_size % num_hosts:
             raise UsageError(
@@ -76,6 +81,7 @@ class Pipeline:
             limits=limits or Limits(),
             rows=slice(host * rows, (host + 1) * rows),
             batch_size=batch_size,
+            joins=joins,
         )
 
     def batches(self, start_step: int = 0, stop_step: int | None = None) -> BatchIterator:
@@ -104,10 +110,12 @@ def evaluation_batches(
     host: int = 0,
     num_hosts: int = 1,
     reader: BatchReader | None = None,
+    starts: np.ndarray | None = None,
 ) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
 
     `reader`: another reader of this source, such as a training pipeline's, whose cache to share.
+    `starts`: where the views of each of `indices` begin; an index of -1 is a blank row.
 
     The last batch is filled up with blank rows (index -1). An unreadable record is not substituted:
     its row is blank and out of `mask`, its index in `fault`.
@@ -123,6 +131,7 @@ def evaluation_batches(
         limits=limits or Limits(),
         rows=slice(host * rows, (host + 1) * rows),
         batch_size=batch_size,
+        starts=starts,
     )
     if reader is not None:
         in_order.share_cache(reader)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -66,27 +67,40 @@ def place_in_time(
     duration_seconds: float,
     seed: int,
     position: int,
+    fixed: Mapping[View, float] = MappingProxyType({}),
 ) -> dict[View, list[float]]:
     """Starts of each view's windows in seconds from the start of the record, such that they stay inside.
 
     A view longer than the record starts at 0; what it asks for past the end is for the decoder to
     fill. NaN where the record has no room for a view's shift.
+
+    fixed: views whose start is given; the window that others share with one lies around it, as far
+    as the record allows. Such a view need not be among `views`.
     """
+    middles = {view.anchor: start + view.seconds / 2 for view, start in fixed.items()}
 
     def anchor_start(view: View, number: int) -> float:
         window, seconds = windows[view.anchor]
         room = max(0.0, duration_seconds - seconds)
-        share = 0.5
-        if window == "random":
-            share = generator(seed, position, numbered(f"window {view.anchor!r}", number)).random()
-        return share * room
+        if view.anchor in middles:
+            return min(max(middles[view.anchor] - seconds / 2, 0.0), room)
+        return share_of_room(window, view.anchor, seed, position, number) * room
 
     def view_start(view: View, number: int) -> float:
+        if view in fixed:
+            return fixed[view]
         draws = generator(seed, position, numbered(f"time {view.placed_as}", number))
         seconds = windows[view.anchor][1]
         return _view_start(view, anchor_start(view, number), seconds, duration_seconds, draws)
 
     return {view: [view_start(view, number) for number in range(num_times(view))] for view in views}
+
+
+def share_of_room(window: str, anchor: str, seed: int, position: int, number: int = 0) -> float:
+    """Where in [0, 1] of the room that it has the window of an anchor lies."""
+    if window != "random":
+        return 0.5
+    return generator(seed, position, numbered(f"window {anchor!r}", number)).random()
 
 
 def numbered(purpose: str, number: int) -> str:

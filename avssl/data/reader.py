@@ -8,13 +8,15 @@ import copy
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from avssl.data.decoded import Decoder, crop_frames
 from avssl.data.handle import Facts, Handle
+from avssl.data.joined import Join, check_joins, draw_windows, empty_targets, fill_targets
 from avssl.data.kept import make_cache
 from avssl.data.keys import printable
 from avssl.data.placement import (
@@ -49,7 +51,9 @@ class CacheOptions:
     num_processes: int = 1
 
 
-def empty_batch(views: Sequence[View], num_rows: int) -> Batch:
+def empty_batch(
+    views: Sequence[View], num_rows: int, joins: Mapping[str, Join] = MappingProxyType({})
+) -> Batch:
     """The arrays of a batch; views, geometry and presence are lists over the distinct views."""
 
     def rows_of(shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -66,13 +70,8 @@ def empty_batch(views: Sequence[View], num_rows: int) -> Batch:
         "valid": np.zeros(num_rows, bool),
         "fault": np.full(num_rows, NONE, np.int32),
         "row": np.arange(num_rows, dtype=np.int32),
+        **empty_targets(joins, num_rows),
     }
-
-
-def batch_bytes(views: Sequence[View], num_rows: int) -> int:
-    """What the arrays of a batch take, but for a few kilobytes."""
-    row = empty_batch(views, 1)
-    return num_rows * sum(array.nbytes for array in row["views"])
 
 
 def blank(batch: Batch, number: int, row: int) -> None:
@@ -124,8 +123,12 @@ class BatchReader:
         limits: Limits,
         rows: slice,
         batch_size: int,
+        joins: Mapping[str, Join] = MappingProxyType({}),
+        starts: np.ndarray | None = None,
     ):
         self.batch_size = batch_size
+        self.joins = dict(joins)
+        self.starts = starts  # of every view, by position, where it is not drawn
         self.source = source
         self.views = tuple(views)
         self.parts = tuple(parts)
@@ -134,7 +137,10 @@ class BatchReader:
         self.limits = limits
         self.watch: Watch | None = None
         self.rows = rows
-        self.windows = anchor_windows(self.views)
+        # A teacher's view has its part in the common window, whether it is decoded or not.
+        on_grid = [join.view for join in self.joins.values() if join.on_grid and join.view]
+        self.windows = anchor_windows((*self.views, *on_grid))
+        check_joins(self.joins)
         # Here and not in each worker: it needs a look at every record.
         self._fingerprint = source.fingerprint if cache.kind == "disk" else ""
         self._opened = OncePerProcess()
@@ -156,10 +162,17 @@ class BatchReader:
     def num_rows(self) -> int:
         return self.rows.stop - self.rows.start
 
+    @property
+    def batch_bytes(self) -> int:
+        """What the arrays of a batch take, but for a few kilobytes."""
+        row = empty_batch(self.views, 1, self.joins)
+        targets = [array for kinds in row.get("targets", {}).values() for array in kinds.values()]
+        return self.num_rows * sum(array.nbytes for array in (*row["views"], *targets))
+
     def batch(self, chosen: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
         """The host's rows, given (position, part, place in the part) of all rows of the batch."""
         positions, parts, places = (column[self.rows] for column in chosen)
-        batch = empty_batch(self.views, len(positions))
+        batch = empty_batch(self.views, len(positions), self.joins)
         batch["row"] += self.rows.start
         for row, (position, part, place) in enumerate(
             zip(positions.tolist(), parts.tolist(), places.tolist(), strict=True)
@@ -173,7 +186,7 @@ class BatchReader:
         Rows past its end stay blank.
         """
         num_rows = self.num_rows
-        batch = empty_batch(self.views, num_rows)
+        batch = empty_batch(self.views, num_rows, self.joins)
         batch["row"] += self.rows.start
         batch["mask"] = np.zeros(num_rows, bool)
         members = self.parts[0]
@@ -233,15 +246,34 @@ class BatchReader:
         return None
 
     def _fill(self, batch: Batch, row: int, position: int, index: int) -> None:
+        windows = draw_windows(
+            self.joins, index, self.windows, seed=self.seed, position=position
+        )  # fmt: skip
         with self.handle(index) as handle:
-            self._fill_views(batch, row, position, handle)
+            self._fill_views(batch, row, position, handle, windows.starts)
+        if self.joins:
+            flips = [places.get("flip") for places in batch["geometry"]]
+            mirrored = [
+                view for view, flip in zip(self.views, flips, strict=True)
+                if view.windows == 1 and flip is not None and flip[row]
+            ]  # fmt: skip
+            fill_targets(batch, row, self.joins, self.source, index, windows, mirrored)
         batch["index"][row] = index
         batch["label"][row] = self._open()[2][index]
 
-    def _fill_views(self, batch: Batch, row: int, position: int, handle: Handle) -> None:
+    def _fill_views(
+        self,
+        batch: Batch,
+        row: int,
+        position: int,
+        handle: Handle,
+        fixed: Mapping[View, float],
+    ) -> None:
+        if self.starts is not None:
+            fixed = dict.fromkeys(self.views, float(self.starts[position]))
         starts = place_in_time(
             self.views, self.windows, duration_seconds=handle.duration_seconds, seed=self.seed,
-            position=position,
+            position=position, fixed=fixed,
         )  # fmt: skip
         # Sound first: its first segment begins where the file was opened, frames are sought anyway.
         for number, view in sorted(enumerate(self.views), key=lambda pair: pair[1].modality):

@@ -49,25 +49,33 @@ def table_name(split: str) -> str:
 
 def encode(record: StoredRecord) -> bytes:
     """The record as a serialized tf.Example; equal records give equal bytes."""
+    return example(
+        {
+            "media": record.media,
+            "key": record.key.encode(),
+            "label": int(record.label),
+            "duration_seconds": float(record.duration_seconds),
+            "has_video": int(record.has_video),
+            "has_audio": int(record.has_audio),
+            "truth": json.dumps(dict(record.truth), separators=(",", ":")).encode(),
+        }
+    )
+
+
+def example(values: Mapping[str, bytes | int | float]) -> bytes:
+    """A serialized tf.Example of single values; equal values give equal bytes."""
     tf = _messages()
 
-    def text(value: bytes):
-        return tf.Feature(bytes_list=tf.BytesList(value=[value]))
+    def feature(value: bytes | int | float):
+        if isinstance(value, bytes):
+            return tf.Feature(bytes_list=tf.BytesList(value=[value]))
+        if isinstance(value, int):
+            return tf.Feature(int64_list=tf.Int64List(value=[value]))
+        return tf.Feature(float_list=tf.FloatList(value=[value]))
 
-    def integer(value: int | bool):
-        return tf.Feature(int64_list=tf.Int64List(value=[int(value)]))
-
-    features = {
-        "media": text(record.media),
-        "key": text(record.key.encode()),
-        "label": integer(record.label),
-        "duration_seconds": tf.Feature(float_list=tf.FloatList(value=[record.duration_seconds])),
-        "has_video": integer(record.has_video),
-        "has_audio": integer(record.has_audio),
-        "truth": text(json.dumps(dict(record.truth), separators=(",", ":")).encode()),
-    }
-    example = tf.Example(features=tf.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
+    features = {name: feature(value) for name, value in values.items()}
+    made = tf.Example(features=tf.Features(feature=features))
+    return made.SerializeToString(deterministic=True)
 
 
 def decode(serialized: bytes) -> dict[str, Any]:
@@ -136,8 +144,8 @@ class ShardWriter:
         self._path = path
         self._writer = array_record_module.ArrayRecordWriter(path, WRITER_OPTIONS)
 
-    def write(self, record: StoredRecord) -> None:
-        self._writer.write(encode(record))
+    def write(self, serialized: bytes) -> None:
+        self._writer.write(serialized)
 
     def close(self) -> None:
         self._writer.close()

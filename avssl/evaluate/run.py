@@ -6,7 +6,6 @@ is held out, by a hash of the keys: the run may have trained on it, and the line
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.config import ConfigDict, from_json
+from avssl.config import ConfigDict, run_config
 from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
@@ -108,7 +107,8 @@ def measured(
     asked_for: bool,
 ) -> list[Row]:
     """The rows of these protocols."""
-    model = build_model(config)
+    # What a teacher looked at is not needed any more.
+    model = build_model(config).without_teachers()
     step, variables = trained_variables(workdir, model)
     train, test = usable(model, *train), usable(model, *test)
     extractor = Extractor(model)
@@ -140,18 +140,6 @@ def measured(
             for ours, theirs in pairs
         ]
     return rows
-
-
-def run_config(workdir: Path) -> ConfigDict:
-    file = workdir / "config.json"
-    if not file.is_file():
-        raise UsageError(
-            f"{workdir} is no run folder: it has no config.json; see `avssl pretrain --help`"
-        )
-    try:
-        return from_json(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UsageError(f"{file} is damaged: {error}") from error
 
 
 def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:

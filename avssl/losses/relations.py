@@ -173,7 +173,9 @@ def square_distances(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:
 def _differences(rows: Float[Array, "b *rest"]) -> Float[Array, "b b d"]:
     """x_j - x_i at [i, j]. From products, as |x|^2 + |y|^2 - 2 xy, near rows would be noise."""
     flat = rows.reshape(rows.shape[0], -1)
-    return flat[None, :] - flat[:, None]
+    # A compiler may compute x twice, in another order: rounding has a direction, and so an angle.
+    itself = jnp.eye(rows.shape[0], dtype=bool)[:, :, None]
+    return jnp.where(itself, 0.0, flat[None, :] - flat[:, None])
 
 
 def _unit_products(rows: Float[Array, "b *rest"]) -> Float[Array, "b b"]:

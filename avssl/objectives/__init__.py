@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flax.core import FrozenDict
+
 from avssl.errors import unknown
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
@@ -12,6 +14,7 @@ from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
 from avssl.objectives.cma import Cma
 from avssl.objectives.desa import Desa
+from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.robust_xid import RobustXid
@@ -28,6 +31,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avts": Avts,
     "cma": Cma,
     "desa": Desa,
+    "distill": Distill,
     "dmc": Dmc,
     "mcn": Mcn,
     "robust_xid": RobustXid,
@@ -46,7 +50,11 @@ def objective_defaults(name: str) -> dict[str, Any]:
 
 
 def build_objective(
-    name: str, config: Mapping[str, Any], num_records: int = 0, step: int | None = None
+    name: str,
+    config: Mapping[str, Any],
+    num_records: int = 0,
+    step: int | None = None,
+    target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict(),
 ) -> Objective:
     """An objective from its config sub-dict; unknown keys fail with the nearest.
 
@@ -59,7 +67,7 @@ def build_objective(
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }
-    objective = OBJECTIVES[name](**values, num_records=num_records)
+    objective = OBJECTIVES[name](**values, num_records=num_records, target_shapes=target_shapes)
     borders = objective.stage_steps()
     if step is None or not borders:
         return objective

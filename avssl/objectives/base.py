@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 from flax import struct
+from flax.core import FrozenDict
 from jax import Array
 
 from avssl.data.views import View
@@ -21,10 +22,13 @@ from avssl.models.features import Features
 
 # What `heads` returns: arrays whose first axis is the example.
 Outputs = dict[str, Array]
-# The small per-example arrays: index, label, row, valid, present[view], geometry[view].
+# The small per-example arrays: index, label, row, valid, present[view], geometry[view]; and what teachers say,
+# targets[teacher][kind], with taught[teacher].
 Batch = Mapping[str, Any]
 
 MODES = ("train", "eval", "ema")
+# What a teacher can say of a clip.
+TARGET_KINDS = ("embedding", "map", "logits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,22 @@ class Read:
     mode: str = "train"
     toward: str = ""
     official_rotation: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a teacher of the config (`teachers.NAME`) says of each clip: `batch["targets"][teacher][kind]`.
+
+    Rows of which it says nothing are zeros, and False in `batch["taught"][teacher]`: the clip lacks what the
+    teacher looks at, its store has a gap, or no teacher is there, as in every evaluation. A `map` stays with
+    its rows: `heads` see it, `__call__` does not.
+
+    classes: the columns of `logits` are the classes of the labels, and other classes are refused.
+    """
+
+    teacher: str
+    kind: str
+    classes: bool = False
 
 
 @struct.dataclass
@@ -66,7 +86,7 @@ class Owned:
 
 
 # Fields that say where an objective is used, and are no keys of its config.
-NOT_KEYS = ("parent", "name", "num_records", "stage")
+NOT_KEYS = ("parent", "name", "num_records", "target_shapes", "stage")
 
 
 class Objective(nn.Module):
@@ -76,6 +96,7 @@ class Objective(nn.Module):
     State that outlives a step (banks, queues) lives in the collection `memory`.
 
     num_records: of the source, for memory with a row per record; `batch["index"]` lies below it.
+    target_shapes: of one clip's targets, by teacher and kind: what heads are built for.
     stage: the part of a curriculum that is trained, from 0; None is all of it at once, which is how an
     objective is initialised and evaluated: then `reads` and `initialise` meet whatever any stage needs.
     """
@@ -86,6 +107,7 @@ class Objective(nn.Module):
     video_encoder: str = "video"
     audio_encoder: str = "audio"
     num_records: int = 0
+    target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict()
     stage: int | None = None
 
     # Objectives of another run (`init_from`) whose heads and memory this one goes on from, the first that
@@ -99,6 +121,10 @@ class Objective(nn.Module):
 
     def reads(self) -> tuple[Read, ...]:
         return (self.video_read, self.audio_read)
+
+    def targets(self) -> tuple[Target, ...]:
+        """What teachers are asked for."""
+        return ()
 
     @property
     def video_read(self) -> Read:
@@ -118,7 +144,7 @@ class Objective(nn.Module):
         return ()
 
     def both_present(self, batch: Batch) -> Array:
-        """bool [batch]: the rows that have both modalities."""
+        """bool [batch]: the rows that have all that the objective reads, by default both modalities."""
         return batch["present"][self.video_view] & batch["present"][self.audio_view]
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
@@ -178,6 +204,14 @@ class Objective(nn.Module):
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         """The cluster of each clip by modality, int [batch], where the objective has labels of its own."""
         return {}
+
+    def classifies(self, encoder: str) -> bool:
+        """Whether `classify` has logits for what that encoder gives: whether it can teach classes."""
+        return False
+
+    def classify(self, embedding: Array, encoder: str) -> Array:
+        """The logits of embeddings, [batch, classes]."""
+        raise TypeError(f"{type(self).__name__} has no classes")
 
     def viewpoint_scores(self, outputs: Outputs) -> dict[str, Array]:
         """How well each viewpoint's picture goes with each one's sound, [batch, v, v], by kind of score."""

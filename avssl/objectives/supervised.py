@@ -30,6 +30,13 @@ class Supervised(Objective):
             "audio_logits": self.audio_classifier(features[self.audio_read].embedding),
         }
 
+    def classifies(self, encoder: str) -> bool:
+        return encoder in (self.video_encoder, self.audio_encoder)
+
+    def classify(self, embedding: Array, encoder: str) -> Array:
+        is_video = encoder == self.video_encoder
+        return (self.video_classifier if is_video else self.audio_classifier)(embedding)
+
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         label = batch["label"]
         known = (label >= 0) & (label < self.num_classes)

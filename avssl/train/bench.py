@@ -9,6 +9,8 @@ import jax
 import numpy as np
 
 from avssl.config import ConfigDict
+from avssl.data.open import open_source
+from avssl.teachers.open import NO_TEACHERS, open_teachers
 from avssl.train.mesh import check_batch_divides
 from avssl.train.model import Model, build_model
 from avssl.train.run import build_setup, fresh_state
@@ -32,20 +34,25 @@ def random_batch(model: Model, batch_size: int) -> Any:
 def bench_step(config: ConfigDict, *, num_steps: int = 20) -> Iterator[str]:
     """Lines for a person; the time is the median of `num_steps` steps after two of warm-up."""
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
+    teachers = NO_TEACHERS
+    if (
+        config.teachers
+    ):  # which alone need the data: a store is of it, a random network has its classes
+        config, teachers = open_teachers(config, open_source(config.data.source))
     model = build_model(config)
-    setup = build_setup(config, model)
-    state = fresh_state(setup)
+    setup = build_setup(config, model, teachers=teachers)
+    state, frozen = fresh_state(setup), teachers.place(setup.frozen_shardings)
     batch = setup.step.place(random_batch(model, config.batch_size))
 
     started = time.perf_counter()
-    compiled = setup.step.compile(state, model.example_batch, config.batch_size)
+    compiled = setup.step.compile(state, frozen, model.example_batch, config.batch_size)
     yield f"machine      {jax.device_count()} x {jax.devices()[0].device_kind}"
     yield f"compile      {time.perf_counter() - started:.1f} s"
 
     seconds = []
     for _ in range(WARM_UP_STEPS + num_steps):
         before = time.perf_counter()
-        state, logs = compiled(state, batch)
+        state, logs = compiled(state, frozen, batch)
         jax.block_until_ready(logs)
         seconds.append(time.perf_counter() - before)
     per_step = statistics.median(seconds[WARM_UP_STEPS:])

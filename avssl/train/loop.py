@@ -6,6 +6,7 @@ batch `step` is a function of (seed, step), so a resumed run goes on as if it ha
 
 import collections
 import dataclasses
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -58,6 +59,42 @@ class Faults:
         )
 
 
+@dataclasses.dataclass
+class Gaps:
+    """Watches the clips that a teacher should have said something of and has not.
+
+    A store may have gaps, as data may have bad clips: counted, and bounded alike. A teacher that computes
+    has none: its targets are finite, or the run stops.
+    """
+
+    max_fraction: float
+    key_of: Callable[[int], str]
+    stored: frozenset[str]
+    last: dict[str, collections.deque] = dataclasses.field(default_factory=dict)
+
+    def check(self, step: int, logs: dict[str, np.ndarray]) -> None:
+        names = [key.split("/")[1] for key in logs if re.fullmatch(r"teachers/[^/]+/untaught", key)]
+        for name in names:
+            rows = logs[f"teachers/{name}/untaught"]
+            last = self.last.setdefault(name, collections.deque(maxlen=1000))
+            last.extend(int(index) for index in rows if index >= 0)
+            worst = [index for index, _ in collections.Counter(last).most_common(5)]
+            keys = ", ".join(printable(self.key_of(index)) for index in worst)
+            missing, seen = int(logs[f"teachers/{name}/untaught_clips"]), int(logs["seen_clips"])
+            if name not in self.stored and missing:
+                raise AvsslError(
+                    f"step {step}: teacher '{name}' gives values that are not finite for {keys}; nothing was "
+                    "saved from it: look at these clips with `avssl data verify`, or at the teacher's run"
+                )
+            if missing > self.max_fraction * max(seen, MIN_SEEN_CLIPS):
+                raise AvsslError(
+                    f"step {step}: the store of teacher '{name}' has nothing of {missing} of {seen} clips, "
+                    f"more than data.max_bad_fraction={self.max_fraction:g} allows: "
+                    f"{keys or 'none of them since this start'}; write it again with `avssl teach`, or raise "
+                    "the limit (with --allow-config-change)"
+                )
+
+
 def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:
     """Stops at the first value that is not a number, before anything is saved from it."""
     # The sums last: the metric that broke first is named, not what it was added to.
@@ -107,6 +144,7 @@ class Loop:
     save: Save
     log: Log
     faults: Faults
+    gaps: Gaps
     stop_requested: Any  # step -> bool, the same on every process
     refresh: Callable[[int, TrainState], TrainState]
     completeness: Completeness = dataclasses.field(default_factory=Completeness)
@@ -141,6 +179,8 @@ class Loop:
         while len(pending) > keep:
             step, logs = pending.popleft()
             values = {key: local_value(value) for key, value in logs.items()}
+            # First: what a teacher said is in every loss of it.
+            self.gaps.check(step, values)
             check_finite(step, values)
             self.faults.check(step, values)
             self.completeness.check(step, values, is_last=step == self.steps)

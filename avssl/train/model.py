@@ -13,11 +13,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 from jax import Array
 
 from avssl.config import ConfigDict
 from avssl.data.views import VideoView, View, build_view
-from avssl.errors import UsageError
+from avssl.errors import UsageError, unknown
 from avssl.losses.monitors import cosine_monitors, spread_monitors
 from avssl.models.features import Features
 from avssl.models.registry import build_encoder
@@ -26,6 +27,7 @@ from avssl.objectives.base import Batch, Objective, Outputs, Read, check_names
 from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
 from avssl.signal.frontends import build_frontend
+from avssl.teachers.spec import Taught, asked, build_specs
 from avssl.train.mesh import compute_type, float_type
 
 Variables = dict[str, Any]
@@ -51,10 +53,11 @@ class Model:
     objectives: Mapping[str, Objective]
     reads: tuple[Read, ...]
     precision: str = "float32"
+    taught: Mapping[str, Taught] = dataclasses.field(default_factory=dict)  # by teacher
 
     def init(self, key: Array) -> Variables:
         """Parameters, running statistics and memory, in the type of the precision."""
-        batch = self.example_batch(2)
+        batch = self.complete(self.example_batch(2))
         variables: Variables = {"params": {}, "batch_stats": {}, "memory": {}}
         parameters: dict[str, Any] = {"encoders": {}, "objectives": {}}
         statistics: dict[str, Any] = {"encoders": {}, "objectives": {}}
@@ -78,7 +81,7 @@ class Model:
             own_key = purpose_key(key, name)
             made = objective.init(
                 {"params": own_key, "draw": own_key},
-                self.read_by(objective, features), with_step(batch), method="initialise",
+                self.read_by(objective, features), batch, method="initialise",
             )  # fmt: skip
             parameters["objectives"][name] = made.get("params", {})
             statistics["objectives"][name] = made.get("batch_stats", {})
@@ -109,7 +112,7 @@ class Model:
     ) -> tuple[dict[str, Outputs], Any]:
         """Each objective's per-example modules on the features it reads."""
         outputs, statistics = {}, {}
-        batch = with_step(batch)
+        batch = self.complete(batch)
         memory = variables["memory"] if "memory" in variables else self.blank_memory()
         for name, objective in self.objectives.items():
             outputs[name], updated = objective.apply(
@@ -194,6 +197,10 @@ class Model:
         views = {name: view.evaluation() for name, view in self.views.items()}
         return dataclasses.replace(self, views=views)
 
+    def without_teachers(self) -> "Model":
+        """The model with the views of its own reads: in evaluation no teacher says anything."""
+        return self.only(list(self.objectives))
+
     def only(self, names: Sequence[str]) -> "Model":
         """The model with some of its objectives, and with what they read."""
         objectives = {name: self.objectives[name] for name in names}
@@ -201,6 +208,27 @@ class Model:
         used = {view for read in reads for view in (read.view, read.toward)}
         views = {name: view for name, view in self.views.items() if name in used}
         return dataclasses.replace(self, views=views, objectives=objectives, reads=tuple(reads))
+
+    def complete(self, batch: Batch) -> dict[str, Any]:
+        """The batch with a step, and with silence of every teacher that says nothing in it.
+
+        Outside training nothing has been learnt yet, as far as schedules are concerned.
+        """
+        size = batch["row"].shape[0]
+        targets = {
+            name: {
+                kind: jnp.zeros((size, *shape), float_type(self.precision))
+                for kind, shape in one.shapes.items()
+            }
+            for name, one in self.taught.items()
+        }
+        silent = {name: jnp.zeros((size,), bool) for name in self.taught}
+        return {
+            "step": jnp.zeros((), jnp.int32),
+            **batch,
+            "targets": {**targets, **batch.get("targets", {})},
+            "taught": {**silent, **batch.get("taught", {})},
+        }
 
     def identity(self, read: Read) -> Any:
         """What makes two reads one."""
@@ -233,7 +261,7 @@ class Model:
                     "params": variables["params"]["objectives"][name],
                     "memory": variables["memory"][name],
                 },
-                outputs[name], with_step(batch), train=train,
+                outputs[name], self.complete(batch), train=train,
                 rngs={"draw": purpose_key(key, name)}, mutable=["memory"],
             )  # fmt: skip
             memory[name] = updated.get("memory", {})
@@ -297,6 +325,24 @@ class Model:
             "valid": jnp.ones((size,), bool),
             "fault": rows - size,
             "row": rows,
+            **self.example_targets(size),
+        }
+
+    def example_targets(self, size: int) -> dict[str, Any]:
+        """The part of a batch that comes from stores."""
+        stored = {name: one for name, one in self.taught.items() if one.stored}
+        if not stored:
+            return {}
+        return {
+            "targets": {
+                name: {
+                    kind: jnp.zeros((size, *shape), jnp.float32)
+                    for kind, shape in one.shapes.items()
+                }
+                for name, one in stored.items()
+            },
+            "taught": {name: jnp.ones((size,), bool) for name in stored},
+            "untaught": {name: jnp.full((size,), -1, jnp.int32) for name in stored},
         }
 
 
@@ -311,11 +357,6 @@ def monitors(objective: Objective, outputs: Outputs, batch: Batch) -> dict[str, 
     if (pair := objective.joint(outputs)) is not None:
         found.update(cosine_monitors(*pair, index=batch["index"], present=present))
     return jax.lax.stop_gradient(found)
-
-
-def with_step(batch: Batch) -> dict[str, Any]:
-    """Outside training nothing has been learnt yet, as far as schedules are concerned."""
-    return {"step": jnp.zeros((), jnp.int32), **batch}
 
 
 def merged_windows(array: Array, num_windows: int) -> Array:
@@ -336,7 +377,13 @@ def by_window(features: Features, num_windows: int) -> Features:
 
 def without_views(batch: Batch) -> dict[str, Any]:
     """The small per-example arrays: what crosses the seam beside the outputs."""
-    return {key: value for key, value in batch.items() if key != "views"}
+    small = {key: value for key, value in batch.items() if key != "views"}
+    if "targets" in small:
+        small["targets"] = {
+            name: {kind: array for kind, array in targets.items() if kind != "map"}
+            for name, targets in small["targets"].items()
+        }
+    return small
 
 
 def build_model(config: ConfigDict, step: int | None = None) -> Model:
@@ -345,8 +392,10 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
     step: the part of a curriculum that is trained from there on; None is the whole of it.
     """
     table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    specs = build_specs(config)
+    shapes = FrozenDict({name: dict(spec.shapes) for name, spec in specs.items()})
     objectives = {
-        name: build_objective(name, keys.to_dict(), config.data.num_records, step)
+        name: build_objective(name, keys.to_dict(), config.data.num_records, step, shapes)
         for name, keys in config.objectives.items()
         if keys.weight
     }
@@ -356,6 +405,7 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
     }
     views: dict[str, View] = {}
     reads: dict[Read, None] = {}
+    kinds: dict[str, dict[str, None]] = {}
     for name, objective in objectives.items():
         for view_name, view in asked_views(name, objective, table).items():
             if views.setdefault(view_name, view) != view:
@@ -363,12 +413,27 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
                     f"objective '{name}' asks for view '{view_name}' as {view}, another one as "
                     f"{views[view_name]}: give one of them another name"
                 )
+        for target in asked(name, objective, specs):
+            kinds.setdefault(target.teacher, {})[target.kind] = None
         check_names(name, objective, views, encoders)
         reads.update(dict.fromkeys(objective.reads()))
         if config.ema.decay == 0 and any(read.mode == "ema" for read in objective.reads()):
             raise UsageError(
                 f"objective '{name}' reads averaged parameters: set --config.ema.decay"
             )
+    taught = {
+        name: Taught(
+            specs[name].view,
+            specs[name].is_stored,
+            {kind: specs[name].shapes[kind] for kind in asked_for},
+        )
+        for name, asked_for in kinds.items()
+    }
+    for name, one in taught.items():
+        if not one.stored:
+            if one.view not in table:
+                raise unknown(f"view in teachers.{name}.view", one.view, table)
+            views.setdefault(one.view, table[one.view])
     used = {read.encoder for read in reads}
     return Model(
         views=views,
@@ -381,6 +446,7 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
         objectives=objectives,
         reads=tuple(reads),
         precision=config.precision,
+        taught=taught,
     )
 
 

@@ -4,6 +4,7 @@ The order never varies: folder, data, model, mesh, state, start policy, compile,
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import time
@@ -21,10 +22,11 @@ from avssl.data.feed import DeviceFeed
 from avssl.data.open import open_source
 from avssl.data.record import Source
 from avssl.errors import AvsslError, UsageError
+from avssl.teachers.open import NO_TEACHERS, Teachers, open_teachers
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.finite import check_state
-from avssl.train.loop import Faults, Loop, sync_processes
+from avssl.train.loop import Faults, Gaps, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
 from avssl.train.model import Model, build_model
 from avssl.train.optim import build_optimizer
@@ -47,6 +49,7 @@ class Setup:
     mesh: Mesh
     abstract: TrainState
     shardings: Any
+    frozen_shardings: Any  # of the teachers' variables
     initialise: Callable[[], TrainState]
     step: PlacedStep
 
@@ -56,12 +59,13 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     is_main = jax.process_index() == 0
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
     source = open_source(config.data.source)
-    config = with_num_records(config, source)
+    config, teachers = open_teachers(with_num_records(config, source), source)
     check_folder(config, workdir, allow_config_change)
     model = build_model(config)
     indices = training_indices(config, source, model)
     check_needs(source, indices, model)
-    training_pipeline(config, source, model, indices)  # refuses a batch larger than the data
+    # Refuses a batch larger than the data.
+    training_pipeline(config, source, model, indices, teachers)
     for spec in (config.eval.data, config.eval.test_data):
         # Opened here only to refuse a wrong one now and not after days of training.
         if config.eval.protocols and spec:
@@ -73,7 +77,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
         # Only the owner of the checkpoints writes here: not a second start, nor one that was refused.
         write_config(workdir, to_json(config))
         if last is None or last < config.steps:
-            train(config, workdir, model, source, indices, checkpoints, last)
+            train(config, workdir, model, source, indices, checkpoints, last, teachers)
         else:
             say(f"finished already: {workdir} holds step {last} of {config.steps}")
     sync_processes("trained")
@@ -96,10 +100,11 @@ def train(
     indices: np.ndarray,
     checkpoints: Checkpoints,
     last: int | None,
+    teachers: Teachers,
 ) -> None:
     """The part between the start policy and the last checkpoint, stage by stage of a curriculum."""
     start = last or 0
-    state = None
+    state = frozen = None
     with (
         Preemption() as preemption,
         RunLog(workdir, resume_step=start) as log,
@@ -116,13 +121,15 @@ def train(
 
         for begin, end in stages(model, start, config.steps):
             stage = build_model(config, begin)
-            setup = build_setup(config, model, stage=stage)
-            pipeline = training_pipeline(config, source, stage, indices)
+            setup = build_setup(config, model, stage=stage, teachers=teachers)
+            pipeline = training_pipeline(config, source, stage, indices, teachers)
+            if frozen is None:
+                frozen = teachers.place(setup.frozen_shardings)
             with DeviceFeed(pipeline.batches(begin), setup.step.place) as feed:
                 if state is None:
                     state = start_state(setup, checkpoints, last, source.fingerprint)
                 loop = Loop(
-                    step_function=compiled(setup, stage, state),
+                    step_function=compiled(setup, stage, state, frozen),
                     feed=feed,
                     start=begin,
                     steps=end,
@@ -132,6 +139,7 @@ def train(
                     save=save,
                     log=write,
                     faults=Faults(config.data.max_bad_fraction, pipeline.names_of),
+                    gaps=Gaps(config.data.max_bad_fraction, source.key, frozenset(teachers.stores)),
                     stop_requested=preemption.requested,
                     refresh=Refresher(
                         stage, config, source, indices, setup.mesh, setup.shardings, pipeline.reader
@@ -184,6 +192,7 @@ def build_setup(
     model: Model,
     devices: Sequence[Any] | None = None,
     stage: Model | None = None,
+    teachers: Teachers = NO_TEACHERS,
 ) -> Setup:
     """Optimiser, mesh, shardings and the placed step; on some of the devices, or on all.
 
@@ -197,17 +206,21 @@ def build_setup(
 
     abstract = abstract_state(initialise)
     shardings = state_shardings(abstract, mesh, config.parallel.rules)
+    frozen_shardings = state_shardings(teachers.variables, mesh, config.parallel.rules)
+    taught = (stage or model).taught
     step = place_step(
         stage or model,
         optimizer,
         mesh,
         shardings,
+        frozen_shardings,
         mode=config.parallel.mode,
         seed=config.seed,
         accumulate=config.optimizer.accumulate,
         ema_decay=config.ema.decay,
+        teach=functools.partial(teachers.teach, taught) if taught else None,
     )
-    return Setup(config, model, mesh, abstract, shardings, initialise, step)
+    return Setup(config, model, mesh, abstract, shardings, frozen_shardings, initialise, step)
 
 
 def abstract_state(initialise: Callable[[], TrainState]) -> TrainState:
@@ -260,17 +273,25 @@ def start_state(
     return state
 
 
-def compiled(setup: Setup, stage: Model, state: TrainState) -> Any:
-    """Compiles the step while the first batches are read, so that compile time is not step time."""
+def compiled(setup: Setup, stage: Model, state: TrainState, frozen: Any) -> Any:
+    """The step with its teachers, (state, batch) -> (state, logs).
+
+    Compiled while the first batches are read, so that compile time is not step time.
+    """
     started = time.perf_counter()
-    function = setup.step.compile(state, stage.example_batch, setup.config.batch_size)
+    function = setup.step.compile(state, frozen, stage.example_batch, setup.config.batch_size)
     devices = f"{jax.device_count()} {jax.devices()[0].platform} device(s)"
     say(f"compiled the step in {time.perf_counter() - started:.1f} s for {devices}")
-    return function
+    return lambda state, batch: function(state, frozen, batch)
 
 
 def metadata(config: ConfigDict, source: Source, step: int) -> dict[str, Any]:
-    return {"step": step, "config": to_json(config), "data_fingerprint": source.fingerprint}
+    return {
+        "step": step,
+        "config": to_json(config),
+        "data_fingerprint": source.fingerprint,
+        "label_names": list(source.label_names),
+    }
 
 
 def check_same_data(meta: dict[str, Any], source: Source, config: ConfigDict) -> None:

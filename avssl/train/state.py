@@ -12,7 +12,10 @@ from avssl.train.model import Model, purpose_key
 
 @struct.dataclass
 class TrainState:
-    """`step` counts finished updates; `seen` and `bad` count clips and those that had to be substituted."""
+    """`step` counts finished updates; `seen` and `bad` count clips and those that had to be substituted.
+
+    untaught: by teacher, the clips of which its store should have held something.
+    """
 
     step: jax.Array
     params: Any
@@ -22,6 +25,7 @@ class TrainState:
     ema: Any
     seen: jax.Array
     bad: jax.Array
+    untaught: dict[str, jax.Array] = struct.field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         return {
@@ -40,6 +44,7 @@ class TrainState:
             "memory": self.memory,
             "ema": self.ema,
             "counters": {"step": self.step, "seen": self.seen, "bad": self.bad},
+            "untaught": self.untaught,
         }
 
     def with_items(self, items: dict[str, Any]) -> "TrainState":
@@ -62,4 +67,5 @@ def initial_state(model: Model, optimizer: Any, seed: int, ema_decay: float) -> 
         ema=jax.tree.map(jnp.copy, params) if ema_decay else {},
         seen=zero,
         bad=zero,
+        untaught=dict.fromkeys(model.taught, zero),
     )

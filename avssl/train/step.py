@@ -21,6 +21,8 @@ from avssl.train.model import Model, purpose_key, without_views
 from avssl.train.state import TrainState
 
 Logs = dict[str, Array]
+# (variables of the teachers, rows, key) -> `targets`, `taught` and `untaught` of the rows.
+Teach = Callable[[Any, Any, Array], dict[str, Any]]
 # The name that BatchNorm and the seam look for; bound under pmap alone.
 MAPPED_AXIS = "batch"
 
@@ -109,6 +111,15 @@ def loss_and_gradients(
     return loss, metrics, gradients, statistics, memory
 
 
+def taught(teach: Teach, frozen: Any, batch: Any, key: Array, accumulate: int) -> Any:
+    """The batch with what its teachers say; in micro-batches where the encoders take them."""
+    if accumulate == 1:
+        return {**batch, **teach(frozen, batch, key)}
+    parts = micro_batches(batch, accumulate)
+    said = jax.lax.map(lambda part: teach(frozen, part, key), parts)
+    return {**batch, **whole_batch(said)}
+
+
 def make_step(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -117,11 +128,17 @@ def make_step(
     accumulate: int = 1,
     ema_decay: float = 0.0,
     seam: Seam = MESH_SEAM,
-) -> Callable[[TrainState, Any], tuple[TrainState, Logs]]:
-    """The pure step, to be jitted over a mesh or mapped over devices."""
+    teach: Teach | None = None,
+) -> Callable[[TrainState, Any, Any], tuple[TrainState, Logs]]:
+    """The pure step, to be jitted over a mesh or mapped over devices.
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Logs]:
+    (state, variables of the teachers, batch); `teach` makes of the latter two what the teachers say.
+    """
+
+    def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, Logs]:
         key = jax.random.fold_in(purpose_key(jax.random.key(seed), "step"), state.step)
+        if teach is not None:
+            batch = taught(teach, frozen, batch, key, accumulate)
         loss, metrics, gradients, statistics, memory = loss_and_gradients(
             model, state, batch, key, seam, accumulate
         )
@@ -131,10 +148,18 @@ def make_step(
         ema = state.ema
         if ema_decay:
             ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
-        small = seam.gather({key: batch[key] for key in ("valid", "fault", "present")})
+        small = seam.gather(
+            {key: batch[key] for key in ("valid", "fault", "present", "untaught") if key in batch}
+        )
         whole = jnp.stack(list(small["present"].values())).all(axis=0)
         bad = state.bad + jnp.sum(~small["valid"], dtype=jnp.int32)
         seen = state.seen + small["valid"].shape[0]
+        gaps = small.get("untaught", {})
+        # A teacher that this stage of a curriculum does not ask keeps its count.
+        untaught = {
+            name: count + jnp.sum(gaps[name] >= 0, dtype=jnp.int32) if name in gaps else count
+            for name, count in state.untaught.items()
+        }
         new_state = TrainState(
             step=state.step + 1,
             params=params,
@@ -144,6 +169,7 @@ def make_step(
             ema=ema,
             seen=seen,
             bad=bad,
+            untaught=untaught,
         )
         logs = {
             "loss": loss,
@@ -153,6 +179,8 @@ def make_step(
             "seen_clips": seen,
             "incomplete_clips": jnp.sum(~whole, dtype=jnp.int32),
             "faults": small["fault"],
+            **{f"teachers/{name}/untaught_clips": count for name, count in untaught.items()},
+            **{f"teachers/{name}/untaught": rows for name, rows in gaps.items()},
         }
         return new_state, logs
 
@@ -168,11 +196,11 @@ class PlacedStep:
     example: Callable[[jax.ShapeDtypeStruct], Any]
 
     def compile(
-        self, state: Any, example_batch: Callable[[int], Any], batch_size: int
-    ) -> Callable[[TrainState, Any], tuple[TrainState, Logs]]:
-        """The compiled step, from shapes alone; `state` may be abstract."""
+        self, state: Any, frozen: Any, example_batch: Callable[[int], Any], batch_size: int
+    ) -> Any:
+        """The compiled step, from shapes alone; `state` and, on a mesh, `frozen` may be abstract."""
         shapes = jax.eval_shape(lambda: example_batch(batch_size))
-        return self.run.lower(state, jax.tree.map(self.example, shapes)).compile()
+        return self.run.lower(state, frozen, jax.tree.map(self.example, shapes)).compile()
 
 
 def place_step(
@@ -180,6 +208,7 @@ def place_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     shardings: Any,
+    frozen_shardings: Any,
     *,
     mode: str,
     **settings: Any,
@@ -190,7 +219,7 @@ def place_step(
     sharding = batch_sharding(mesh)
     jitted = jax.jit(
         make_step(model, optimizer, seam=MESH_SEAM, **settings),
-        in_shardings=(shardings, sharding),
+        in_shardings=(shardings, frozen_shardings, sharding),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )
@@ -210,7 +239,7 @@ def mapped_step(step: Callable[..., Any], mesh: Mesh) -> PlacedStep:
     mapped = jax.pmap(
         step,
         axis_name=MAPPED_AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, None, 0),
         out_axes=None,
         donate_argnums=0,
         devices=list(mesh.devices.flat),

@@ -6,17 +6,21 @@ import numpy as np
 from avssl.config import ConfigDict
 from avssl.console import say
 from avssl.data.holdout import split_holdout
+from avssl.data.joined import Join
 from avssl.data.needs import what_is_lacking
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
+from avssl.data.views import build_view
 from avssl.errors import UsageError
-from avssl.train.model import Model
+from avssl.teachers.open import Teachers, open_teachers
+from avssl.train.model import Model, build_model
 
 
 def training_indices(config: ConfigDict, source: Source, model: Model) -> np.ndarray:
     """All records but the held-out ones and those that lack a modality we need."""
     kept, held_out = split_holdout(source, config.data.holdout_fraction)
-    needed = {view.modality for view in model.views.values()}
+    # What only a teacher looks at may be lacking: the clip is then not taught.
+    needed = {view.modality for view in model.without_teachers().views.values()}
     usable, num_left_out = usable_indices(source, needed, kept)
     if len(held_out):
         say(f"data: {len(held_out)} of {len(source)} records held out of training")
@@ -26,8 +30,13 @@ def training_indices(config: ConfigDict, source: Source, model: Model) -> np.nda
 
 
 def training_pipeline(
-    config: ConfigDict, source: Source, model: Model, indices: np.ndarray
+    config: ConfigDict,
+    source: Source,
+    model: Model,
+    indices: np.ndarray,
+    teachers: Teachers | None = None,
 ) -> Pipeline:
+    """teachers: whose stores are joined; none where only the student's own views matter."""
     return Pipeline(
         source,
         dict(model.views),
@@ -39,7 +48,26 @@ def training_pipeline(
         host=jax.process_index(),
         num_hosts=jax.process_count(),
         indices=indices,
+        joins=joins(config, model, teachers) if teachers else {},
     )
+
+
+def joins_of(config: ConfigDict, source: Source) -> dict[str, Join]:
+    """The stores of a config, checked against a source."""
+    config, teachers = open_teachers(config, source)
+    return joins(config, build_model(config), teachers)
+
+
+def joins(config: ConfigDict, model: Model, teachers: Teachers) -> dict[str, Join]:
+    """The stores that the objectives of a model ask."""
+    made = {}
+    for name, one in model.taught.items():
+        if one.stored:
+            view = None
+            if one.view and teachers.stores[name].needs_view(tuple(one.shapes)):
+                view = build_view(one.view, config.views[one.view].to_dict())
+            made[name] = Join(teachers.stores[name], dict(one.shapes), view)
+    return made
 
 
 def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
@@ -48,3 +76,6 @@ def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
         for view_name, view in objective.views(model.views).items():
             if lack := what_is_lacking(source, indices, view):
                 raise UsageError(f"objective '{name}' needs, for its view '{view_name}', {lack}")
+    for name, one in model.taught.items():
+        if not one.stored and (lack := what_is_lacking(source, indices, model.views[one.view])):
+            raise UsageError(f"teacher '{name}' needs, for its view '{one.view}', {lack}")

@@ -33,7 +33,7 @@ RECORD = StoredRecord(
 def write_shard(path, media: list[bytes]) -> str:
     writer = ShardWriter(str(path))
     for index, content in enumerate(media):
-        writer.write(StoredRecord(key=f"k{index}", media=content))
+        writer.write(encode(StoredRecord(key=f"k{index}", media=content)))
     writer.close()
     return str(path)
 

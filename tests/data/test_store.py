@@ -14,7 +14,8 @@ from etils import epath
 from avssl.data.lock import folder_lock
 from avssl.data.open import open_source
 from avssl.data.records import StoredRecord
-from avssl.data.store import Dropped, StoreWriter, default_num_shards
+from avssl.data.shard_writer import default_num_shards
+from avssl.data.store import Dropped, StoreWriter
 from avssl.errors import UsageError
 
 
@@ -236,7 +237,7 @@ def test_read_only_folder(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("avssl.data.store.write_whole", refuse)
+    monkeypatch.setattr("avssl.data.shard_writer.write_whole", refuse)
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
         writer(tmp_path / "out").__enter__()
 

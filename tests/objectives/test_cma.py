@@ -221,7 +221,7 @@ def test_two_million_rows_split_over_the_mesh():
         setup.shardings,
     )
     share = 4 * num_records * (2 * dim + 32) / num_devices
-    compiled = setup.step.compile(abstract, model.example_batch, config.batch_size)
+    compiled = setup.step.compile(abstract, {}, model.example_batch, config.batch_size)
     memory = compiled.memory_analysis()
     assert share < memory.argument_size_in_bytes < share + 16e6
     assert share < memory.alias_size_in_bytes

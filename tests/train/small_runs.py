@@ -1,5 +1,6 @@
 """Runs of a few steps on made-up batches, on any devices: no files, no pipeline."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 
 from avssl.config import ConfigDict, base, resolve
 from avssl.objectives import OBJECTIVES, objective_defaults
+from avssl.teachers.open import Teachers, open_teachers
 from avssl.train.bench import random_batch
 from avssl.train.mesh import batch_sharding
 from avssl.train.model import build_model
@@ -55,6 +57,12 @@ def small_config(
         name="linear_audio", modality="audio", dropout=0.3, batch_norm=batch_norm,
         frontend=dict(name="log_mel", num_mels=8, fft_size=256, mean=-40.0, std=20.0),
     )  # fmt: skip
+    if "distill" in objectives:
+        config.teachers.teacher = dict(
+            encoder="audio_teacher", view="audio", targets=("embedding", "logits"),
+            precision=precision,
+        )  # fmt: skip
+        config.encoders.audio_teacher = config.encoders.audio.to_dict()
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
@@ -64,7 +72,8 @@ def small_config(
         0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
     )
     config.optimizer.schedule = "constant"
-    return resolve(config)
+    config = resolve(config)
+    return opened(config)[0] if config.teachers else config
 
 
 def batches(config: ConfigDict, number: int) -> list[Any]:
@@ -86,15 +95,21 @@ def batches(config: ConfigDict, number: int) -> list[Any]:
     return made
 
 
+def opened(config: ConfigDict) -> tuple[ConfigDict, Teachers]:
+    """The config and its teachers, which are random networks: nothing is read."""
+    return open_teachers(config, cast(Any, SimpleNamespace(label_names=())))
+
+
 def train(config: ConfigDict, data: list[Any], num_devices: int) -> tuple[np.ndarray, Any]:
     """(the loss of each step, the final state on the host) on the first `num_devices` devices."""
+    config, teachers = opened(config)
     model = build_model(config)
-    setup = build_setup(config, model, jax.devices()[:num_devices])
-    state = started(setup)
-    step = setup.step.compile(state, model.example_batch, config.batch_size)
+    setup = build_setup(config, model, jax.devices()[:num_devices], teachers=teachers)
+    state, frozen = started(setup), teachers.place(setup.frozen_shardings)
+    step = setup.step.compile(state, frozen, model.example_batch, config.batch_size)
     losses = []
     for batch in data:
-        state, logs = step(state, setup.step.place(batch))
+        state, logs = step(state, frozen, setup.step.place(batch))
         losses.append(np.asarray(logs["loss"]))
     return np.array(losses), jax.device_get(state)
 

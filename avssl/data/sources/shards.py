@@ -5,7 +5,9 @@ import functools
 import hashlib
 import itertools
 import re
+from collections.abc import Sequence
 
+import numpy as np
 from etils import epath
 from tqdm import tqdm
 
@@ -43,7 +45,7 @@ def stored_table(shards: SplitShards) -> RecordTable | None:
     return RecordTable.read(shards.table_path) if shards.table_path.exists() else None
 
 
-def check_shards(shards: SplitShards, table: RecordTable | None) -> None:
+def check_shards(shards: SplitShards, marks: Sequence[np.ndarray] | np.ndarray) -> None:
     """UsageError, naming the shard, where one is missing, cut, another set's, or one too many."""
     present = {entry.name for entry in epath.Path(shards.root).iterdir()}
     strangers = present - set(shards.names)
@@ -54,7 +56,6 @@ def check_shards(shards: SplitShards, table: RecordTable | None) -> None:
                 f"shard '{extra[0]}' in '{printable(shards.root)}' is not in its metadata; "
                 "take it out, or build the data set again"
             )
-    marks = () if table is None else table.shard_marks
     if len(marks) not in (0, len(shards.names)):
         raise UsageError(
             f"'{shards.table_path}' is about {len(marks)} shards, not {len(shards.names)}: "

@@ -69,7 +69,8 @@ class TfdsSource:
         self._shards = {name: shards[name] for name in {run.split for run in self._runs}}
         stored = {name: stored_table(these) for name, these in self._shards.items()}
         for name, these in self._shards.items():
-            check_shards(these, stored[name])
+            table = stored[name]
+            check_shards(these, () if table is None else table.shard_marks)
         self._table: RecordTable | None = self._joined(stored)
         self._reader: ShardReader | None = None
         self.label_names = self._names(info.features)

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from avssl.data.cache import cache_folder
 from avssl.data.keys import printable
 from avssl.data.records import StoredRecord
+from avssl.data.shard_writer import default_num_shards
 from avssl.data.sources.tfds import TfdsSource
-from avssl.data.store import StoreWriter, default_num_shards
+from avssl.data.store import StoreWriter
 from avssl.errors import AvsslError, UsageError
 from avssl.media.sandbox import ChildPool, Failure
 from avssl.world.generate import generate

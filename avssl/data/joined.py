@@ -1,0 +1,149 @@
+"""What teachers said of the records, joined to the rows of a batch by record index."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from avssl.data.placement import share_of_room
+from avssl.data.record import Source
+from avssl.data.views import View
+from avssl.errors import UsageError
+from avssl.media.errors import MediaError
+
+NONE = -1
+
+
+class Store(Protocol):
+    """Targets by record index; cheap to pickle."""
+
+    every_seconds: float
+
+    def num_windows(self, index: int) -> int: ...
+    def is_gap(self, index: int) -> bool: ...
+    def read(
+        self, index: int, window: int, key: str, kinds: Sequence[str]
+    ) -> dict[str, np.ndarray]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """One teacher's store in a pipeline: the kinds that are read, with their shapes.
+
+    view: what the teacher saw, where its targets are of that window: windows of its anchor are then
+    drawn from the store's grid, and maps are mirrored with it.
+    """
+
+    store: Store
+    shapes: Mapping[str, tuple[int, ...]]
+    view: View | None = None
+
+    @property
+    def on_grid(self) -> bool:
+        return self.view is not None and self.store.every_seconds > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Which window of its store each teacher speaks of, and where views must begin for it."""
+
+    numbers: Mapping[str, int]
+    starts: Mapping[View, float]
+
+
+def check_joins(joins: Mapping[str, Join]) -> None:
+    """Refuses grids that no common window could lie on."""
+    grids: dict[str, tuple[str, float]] = {}
+    for name, join in joins.items():
+        if join.on_grid:
+            assert join.view is not None
+            other, every = grids.setdefault(join.view.anchor, (name, join.store.every_seconds))
+            if every != join.store.every_seconds:
+                raise UsageError(
+                    f"teachers '{other}' and '{name}' speak of windows every {every:g} s and every "
+                    f"{join.store.every_seconds:g} s of one anchor '{join.view.anchor}': give the view of one "
+                    "of them another anchor, or write its store with the other's --every-seconds"
+                )
+
+
+def draw_windows(
+    joins: Mapping[str, Join],
+    index: int,
+    windows: Mapping[str, tuple[str, float]],
+    *,
+    seed: int,
+    position: int,
+) -> Windows:
+    """The window of each gridded store, one for all that share an anchor; the first of the others.
+
+    Drawn as the window of an anchor is, so that neither hosts nor workers change it. A record that one
+    store of an anchor has nothing of is placed by the others.
+    """
+    counts: dict[str, int] = {}
+    for join in joins.values():
+        if join.on_grid and (count := join.store.num_windows(index)):
+            assert join.view is not None
+            counts[join.view.anchor] = min(counts.get(join.view.anchor, count), count)
+    chosen = {
+        anchor: min(int(share_of_room(windows[anchor][0], anchor, seed, position) * count), count - 1)
+        for anchor, count in counts.items()
+    }  # fmt: skip
+    numbers, starts = {}, {}
+    for name, join in joins.items():
+        numbers[name] = 0
+        if join.on_grid and join.view is not None and join.view.anchor in chosen:
+            numbers[name] = chosen[join.view.anchor]
+            starts[join.view] = numbers[name] * join.store.every_seconds
+    return Windows(numbers, starts)
+
+
+def empty_targets(joins: Mapping[str, Join], num_rows: int) -> dict[str, Any]:
+    if not joins:
+        return {}
+    return {
+        "targets": {
+            name: {
+                kind: np.zeros((num_rows, *shape), np.float32)
+                for kind, shape in join.shapes.items()
+            }
+            for name, join in joins.items()
+        },
+        "taught": {name: np.zeros(num_rows, bool) for name in joins},
+        "untaught": {name: np.full(num_rows, NONE, np.int32) for name in joins},
+    }
+
+
+def fill_targets(
+    batch: dict[str, Any],
+    row: int,
+    joins: Mapping[str, Join],
+    source: Source,
+    index: int,
+    windows: Windows,
+    mirrored: Iterable[View],
+) -> None:
+    """The targets of one record. What a store should have and has not is zeros, and counted."""
+    mirrored = set(mirrored)
+    for name, join in joins.items():
+        taught = False
+        if join.store.num_windows(index):
+            try:
+                found = join.store.read(
+                    index, windows.numbers[name], source.key(index), tuple(join.shapes)
+                )
+                taught = True
+            except MediaError:
+                batch["untaught"][name][row] = index
+            else:
+                for kind, array in found.items():
+                    if kind == "map" and join.view in mirrored:
+                        # [time, height, width, channels] of a mirrored picture.
+                        array = array[:, :, ::-1]
+                    batch["targets"][name][kind][row] = array
+        elif join.store.is_gap(index):
+            batch["untaught"][name][row] = index
+        batch["taught"][name][row] = taught
+        if not taught:
+            for array in batch["targets"][name].values():
+                array[row] = 0

@@ -1,0 +1,184 @@
+"""Distillation: a student learns what a frozen teacher says of the same clip, and the labels if it likes."""
+
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.data.views import View
+from avssl.errors import UsageError, unknown
+from avssl.losses.distillation import softened_divergence
+from avssl.losses.hints import attention_loss, hint_loss
+from avssl.losses.kernel_transfer import probabilistic_transfer
+from avssl.losses.pseudo_labels import pseudo_label_loss
+from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
+from avssl.models.features import Features
+from avssl.models.heads import ProjectionMLP
+from avssl.models.regressors import HintRegressor
+from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read, Target
+
+# (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts.
+PUBLISHED_WEIGHTS = {
+    "kd": (0.1, 0.9),
+    "hint": (1.0, 100.0),
+    "at": (1.0, 1000.0),
+    "sp": (1.0, 3000.0),
+    "pkt": (1.0, 30000.0),
+    "rkd": (1.0, 1.0),
+    "cc": (1.0, 0.02),
+}
+# Those that take maps: each row has a loss of its own, so that no map has to leave its device.
+ROW_LOSSES: dict[str, Callable[..., Array]] = {"hint": hint_loss, "at": attention_loss}
+BATCH_LOSSES: dict[str, Callable[..., Array]] = {
+    "kd": softened_divergence,
+    "hint": hint_loss,
+    "sp": similarity_loss,
+    "pkt": probabilistic_transfer,
+    "rkd": relational_loss,
+    "cc": neighbour_congruence,
+}
+
+
+class Distill(Objective):
+    """label_weight * cross-entropy of the labels + transfer_weight * a transfer loss of one teacher's targets.
+
+    The form and the weights of RepDistiller (Tian, Krishnan & Isola 2020, arXiv 1910.10699), where every
+    method is gamma * CE + alpha * KD + beta * X with X one of the losses below and alpha 0 for all but KD.
+
+    loss: `kd` logits over `temperature` (Hinton et al. 2015); `hint` the teacher's embedding by a linear layer
+    (Gupta et al. 2016), or its map by FitNets' regressor (`kind="map"`); `at` attention of maps; `sp`, `pkt`,
+    `rkd` relations of the rows' embeddings; `cc` the same, as released, between two linear layers of
+    `embedding_width`, the teacher's trained as well. Each is described in `avssl/losses`.
+    student: the modality of the student. kind: what the teacher is asked for; empty: what the loss takes.
+    label_weight, transfer_weight: None is as published for the loss. With labels, the classes of the
+    teacher's logits must be those of the data; with label_weight=0 they may be any.
+
+    Departures: student and teacher may be of different modalities, so the transfer leaves out clips that lack
+    either, and the labels those that lack the student's. One stage where AT and FitNets may take several. SP
+    is released on the last map and is of embeddings here: its matrix of the batch would need all maps in one
+    place. PKT, RKD and CC are of embeddings there, too.
+    """
+
+    loss: str = "kd"
+    student: str = "video"
+    teacher: str = "teacher"
+    kind: str = ""
+    num_classes: int = 10
+    temperature: float = 4.0
+    embedding_width: int = 128
+    label_weight: float | None = None
+    transfer_weight: float | None = None
+
+    def setup(self) -> None:
+        shape = self.target_shapes[self.teacher][self.target.kind]
+        if self.target.kind == "map":
+            self.regressor = HintRegressor(shape, dtype=self.dtype) if self.loss == "hint" else None
+        elif self.loss == "hint":
+            self.student_head = ProjectionMLP((shape[-1],), dtype=self.dtype)
+        elif self.loss == "cc":
+            self.student_head = ProjectionMLP((self.embedding_width,), dtype=self.dtype)
+            self.teacher_head = ProjectionMLP((self.embedding_width,), dtype=self.dtype)
+        num_logits = shape[-1] if self.loss == "kd" else self.num_classes
+        self.classifier = nn.Dense(num_logits, dtype=self.dtype, param_dtype=self.dtype)
+
+    @property
+    def target(self) -> Target:
+        """The teacher's side."""
+        kinds = {"kd": ("logits",), "at": ("map",), "hint": ("embedding", "map")}
+        if self.loss not in PUBLISHED_WEIGHTS:
+            raise unknown("objectives.distill.loss", self.loss, PUBLISHED_WEIGHTS)
+        allowed = kinds.get(self.loss, ("embedding",))
+        kind = self.kind or allowed[0]
+        if kind not in allowed:
+            raise UsageError(
+                f"objectives.distill.kind: the loss '{self.loss}' takes {' or '.join(allowed)}, not '{kind}'"
+            )
+        return Target(self.teacher, kind, classes=kind == "logits" and self.weights[0] > 0)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of the labels and of the transfer."""
+        labels, transfer = PUBLISHED_WEIGHTS[self.loss]
+        return (
+            labels if self.label_weight is None else self.label_weight,
+            transfer if self.transfer_weight is None else self.transfer_weight,
+        )
+
+    @property
+    def student_read(self) -> Read:
+        if self.student not in ("video", "audio"):
+            raise unknown("objectives.distill.student", self.student, ("video", "audio"))
+        return self.video_read if self.student == "video" else self.audio_read
+
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        return {self.student_read.view: table[self.student_read.view]}
+
+    def reads(self) -> tuple[Read, ...]:
+        return (self.student_read,)
+
+    def targets(self) -> tuple[Target, ...]:
+        return (self.target,)
+
+    def both_present(self, batch: Batch) -> Array:
+        return batch["present"][self.student_read.view]
+
+    def classifies(self, encoder: str) -> bool:
+        return encoder == self.student_read.encoder and (self.loss == "kd" or self.weights[0] > 0)
+
+    def classify(self, embedding: Array, encoder: str) -> Array:
+        return self.classifier(embedding)
+
+    def transferred(self, batch: Batch) -> Array:
+        """bool [batch]: the rows that student and teacher both see."""
+        return self.both_present(batch) & batch["taught"][self.teacher]
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        student = features[self.student_read]
+        target = batch["targets"][self.teacher][self.target.kind]
+        outputs = {self.student: student.embedding, "logits": self.classifier(student.embedding)}
+        if self.target.kind == "map":
+            answer = student.map.astype(self.dtype)
+            if self.regressor is not None:
+                answer = self.regressor(answer, train=train)
+            outputs["row_losses"] = self.row_losses(answer, target, self.transferred(batch))
+        elif self.loss == "hint":
+            outputs["answer"] = self.student_head(student.embedding, train=train)
+        elif self.loss == "cc":
+            outputs["answer"] = self.student_head(student.embedding, train=train)
+            outputs["target"] = self.teacher_head(target, train=train)
+        return outputs
+
+    def row_losses(self, answer: Array, target: Array, present: Array) -> Array:
+        """The loss of each row by itself, [batch]; their mean is the loss of the batch."""
+
+        def of_row(answer: Array, target: Array, present: Array) -> Array:
+            return ROW_LOSSES[self.loss](answer[None], target[None], present=present[None])
+
+        return jax.vmap(of_row)(answer, target, present)
+
+    def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
+        label, present = batch["label"], self.both_present(batch)
+        num_classes = outputs["logits"].shape[1]
+        known = present & (label >= 0) & (label < num_classes)
+        label_loss, metrics = pseudo_label_loss(outputs["logits"], label, present=known)
+        transfer = self.transfer(outputs, batch)
+        label_weight, transfer_weight = self.weights
+        taught = jnp.sum(self.transferred(batch)).astype(self.dtype)
+        metrics |= {"label_loss": label_loss, "transfer": transfer, "taught": taught}
+        return Outcome(label_weight * label_loss + transfer_weight * transfer, metrics)
+
+    def transfer(self, outputs: Outputs, batch: Batch) -> Array:
+        present = self.transferred(batch)
+        if self.target.kind == "map":
+            # A row that is not transferred has the loss 0 of no row.
+            return jnp.sum(outputs["row_losses"]) / jnp.maximum(jnp.sum(present), 1)
+        answer = outputs["logits" if self.loss == "kd" else self.student]
+        answer = outputs.get("answer", answer)
+        target = outputs.get("target", batch["targets"][self.teacher].get(self.target.kind))
+        arguments = {"temperature": self.temperature} if self.loss == "kd" else {}
+        return BATCH_LOSSES[self.loss](answer, target, present=present, **arguments)
+
+    def clusters(self, outputs: Outputs) -> dict[str, Array]:
+        return {self.student: jnp.argmax(outputs["logits"], axis=-1)}

@@ -1,0 +1,189 @@
+"""The teachers of a run: opened once, before the model is built, since its heads depend on what they say."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.config import ConfigDict, from_json
+from avssl.console import say
+from avssl.data.record import Source
+from avssl.data.views import View, build_view
+from avssl.errors import UsageError, unknown
+from avssl.objectives import build_objective
+from avssl.objectives.base import Batch, Target
+from avssl.teachers.spec import Taught, TeacherSpec, build_specs
+from avssl.teachers.store import TargetStore
+from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher, teacher_of_run
+from avssl.train.mesh import float_type
+
+
+@dataclasses.dataclass(frozen=True)
+class Teachers:
+    """Those that objectives ask: the ones that compute in the step, and the stores of the others."""
+
+    online: Mapping[str, SeeingTeacher] = dataclasses.field(default_factory=dict)
+    stores: Mapping[str, TargetStore] = dataclasses.field(default_factory=dict)
+    precision: str = "float32"  # of the student, which its targets come in
+
+    def __bool__(self) -> bool:
+        return bool(self.online or self.stores)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The frozen weights by teacher, on the host: an argument of the step."""
+        return {name: one.variables for name, one in self.online.items()}
+
+    def place(self, shardings: Any) -> Any:
+        """The weights where the step wants them; every process has read them all."""
+        return jax.tree.map(
+            lambda leaf, sharding: jax.make_array_from_callback(
+                leaf.shape, sharding, lambda index, leaf=leaf: leaf[index]
+            ),
+            self.variables,
+            shardings,
+        )
+
+    def teach(
+        self, taught: Mapping[str, Taught], frozen: Any, rows: Batch, key: Array
+    ) -> dict[str, Any]:
+        """`targets`, `taught` and `untaught` of some rows of the batch, for a model that is so `taught`.
+
+        Rows without targets are zeros. Of an online teacher, `untaught` names records whose targets are not
+        finite; of a store, those that it has not.
+        """
+        dtype = float_type(self.precision)
+        said = {
+            key: dict(rows.get(key, {})) for key in ("targets", "taught", "untaught")
+        }  # fmt: skip
+        said["targets"] = jax.tree.map(lambda leaf: leaf.astype(dtype), said["targets"])
+        for name, one in taught.items():
+            if one.stored:
+                continue
+            seeing = self.online[name]
+            targets = seeing.targets(frozen[name], rows, key, tuple(one.shapes))
+            finite = jnp.stack([finite_rows(leaf) for leaf in targets.values()]).all(axis=0)
+            present = rows["present"][one.view]
+            said["targets"][name] = {
+                kind: jnp.where(beside(present & finite, leaf), leaf, 0).astype(dtype)
+                for kind, leaf in targets.items()
+            }
+            said["taught"][name] = present & finite
+            said["untaught"][name] = jnp.where(present & ~finite, rows["index"], -1)
+        return said
+
+
+def finite_rows(leaf: Array) -> Array:
+    return jnp.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)
+
+
+def beside(rows: Array, leaf: Array) -> Array:
+    return rows.reshape(-1, *(1,) * (leaf.ndim - 1))
+
+
+NO_TEACHERS = Teachers()
+
+
+def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teachers]:
+    """(the config with the hash and the shapes of each teacher that an objective asks, the teachers)."""
+    specs, asked = build_specs(config), asked_targets(config)
+    online: dict[str, SeeingTeacher] = {}
+    stores: dict[str, TargetStore] = {}
+    config = from_json(config.to_dict())
+    for name in (name for name in specs if name in asked):
+        spec = specs[name]
+        if spec.is_stored:
+            stores[name] = opened = open_store(config, name, spec, source)
+            shapes, classes, hashed = opened.shapes(spec.targets), opened.classes, opened.hash
+        else:
+            online[name] = seeing = open_online(config, name, spec, source)
+            shapes, classes = seeing.shapes(spec.targets), seeing.teacher.classes
+            hashed = seeing.teacher.hash
+            say(f"teacher '{name}': {spec.encoder} of {seeing.teacher.where}, {hashed[:12]}")
+        if "logits" in shapes and any(target.classes for target in asked[name]):
+            check_classes(name, shapes["logits"][-1], classes, source)
+        config.teachers[name].hash = hashed
+        config.teachers[name].shapes = ConfigDict(shapes)
+    return config, Teachers(online, stores, config.precision)
+
+
+def asked_targets(config: ConfigDict) -> dict[str, list[Target]]:
+    """What the objectives with a weight ask, by teacher."""
+    asked: dict[str, list[Target]] = {}
+    for name, keys in config.objectives.items():
+        if keys.weight:
+            for target in build_objective(name, keys.to_dict(), config.data.num_records).targets():
+                asked.setdefault(target.teacher, []).append(target)
+    return asked
+
+
+def view_of(config: ConfigDict, name: str, spec: TeacherSpec) -> View:
+    if spec.view not in config.views:
+        raise unknown(f"view in teachers.{name}.view", spec.view, config.views)
+    return build_view(spec.view, config.views[spec.view].to_dict())
+
+
+def open_online(config: ConfigDict, name: str, spec: TeacherSpec, source: Source) -> SeeingTeacher:
+    view = view_of(config, name, spec)
+    teacher = found_teacher(config, name, spec, view, tuple(source.label_names))
+    teacher.check_view(name, spec.view, view)
+    teacher.check_targets(spec.targets)
+    return teacher.seeing(spec.view, view, spec.precision)
+
+
+def found_teacher(
+    config: ConfigDict, name: str, spec: TeacherSpec, view: View, classes: tuple[str, ...]
+) -> Teacher:
+    if spec.run:
+        return teacher_of_run(spec.run, spec.encoder)
+    return random_teacher(config, name, spec.encoder, view, classes)
+
+
+def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source) -> TargetStore:
+    store = TargetStore(spec.store)
+    store.check_data(source)
+    if spec.run:
+        found = teacher_of_run(spec.run, spec.encoder)
+        if found.hash != store.teacher_hash:
+            raise UsageError(
+                f"teachers.{name}: {spec.store} was written by {store.teacher}, which is not {found.where} "
+                f"(hash {store.teacher_hash[:12]}, there {found.hash[:12]}): write it again with `avssl teach`"
+            )
+    store.check_targets(name, spec.targets)
+    if spec.view or store.needs_view(spec.targets):
+        if not spec.view:
+            raise UsageError(
+                f"teachers.{name}: {spec.store} holds {store.kind_of_windows}, so the run must know which of "
+                f"its views the teacher saw: set teachers.{name}.view"
+            )
+        store.check_view(name, spec.view, view_of(config, name, spec), spec.targets)
+    say(f"teacher '{name}': targets of {store.teacher} in {spec.store}, {store.hash[:12]}")
+    return store
+
+
+def check_classes(
+    name: str, num_logits: int, classes: Sequence[str] | None, source: Source
+) -> None:
+    """Refuses logits whose columns are not the classes of the data, in number and order."""
+    ours = tuple(source.label_names)
+    if not ours:  # then there is no label that they could contradict
+        return
+    remedy = "teach without labels (label_weight=0), or by a teacher of the same classes"
+    if num_logits != len(ours):
+        raise UsageError(
+            f"teacher '{name}' has logits of {num_logits} classes and {source.spec} has {len(ours)}: {remedy}"
+        )
+    if classes is None:
+        say(
+            f"teacher '{name}': the names of its classes are not known, and taken to be those of the data"
+        )
+        return
+    for number, (theirs, own) in enumerate(zip(classes, ours, strict=False)):
+        if theirs != own:
+            raise UsageError(
+                f"teacher '{name}' has other classes than {source.spec}: number {number} is '{theirs}' there "
+                f"and '{own}' here; {remedy}"
+            )

@@ -1,0 +1,175 @@
+"""Targets that `avssl teach` wrote: read by record index, and refused where they do not fit."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from avssl.data.keys import printable
+from avssl.data.record import Source
+from avssl.data.records import ShardReader, shard_name
+from avssl.data.shard_writer import WORK
+from avssl.data.sources.shards import SplitShards, check_shards
+from avssl.data.views import VideoView, View, build_view
+from avssl.errors import UsageError
+from avssl.teachers.encoding import Encoding
+from avssl.teachers.spec import same_sight, told
+
+SPLIT = "targets"
+META = "targets.json"
+TABLE = "targets.npz"
+# What became of a record.
+WRITTEN, LACKING, UNREADABLE = 0, 1, 2
+
+
+class TargetStore:
+    """The targets of every record of a data set, window by window; cheap to pickle.
+
+    Window w of a record begins at w * `every_seconds`; without it a record has one, of its middle.
+    """
+
+    def __init__(self, path: str):
+        self.path = str(path)
+        self.root = epath.Path(path).expanduser()
+        self.meta = self._read_meta()
+        self.teacher: str = self.meta["teacher"]
+        self.teacher_hash: str = self.meta["teacher_hash"]
+        self.hash: str = self.meta["hash"]
+        self.every_seconds: float = self.meta["every_seconds"]
+        classes = self.meta["classes"]
+        self.classes: tuple[str, ...] | None = None if classes is None else tuple(classes)
+        self.encoding = Encoding.from_json(self.meta["encoding"])
+        self.view: View = build_view("of the teacher", self.meta["view"])
+        self._loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._reader: ShardReader | None = None
+        names = [
+            shard_name(SPLIT, shard, self.meta["num_shards"])
+            for shard in range(self.meta["num_shards"])
+        ]
+        self._shards = SplitShards(
+            str(self.root), SPLIT, tuple(names), tuple(self.meta["shard_lengths"])
+        )
+        check_shards(
+            self._shards, [np.frombuffer(bytes.fromhex(m), np.uint8) for m in self.meta["marks"]]
+        )
+        self._first_entries = np.array(self._shards.first_rows)
+        if len(self._table[0]) != self.meta["num_records"]:
+            raise UsageError(f"{self.root / TABLE} belongs to another store; write this one again")
+
+    def _read_meta(self) -> dict[str, Any]:
+        shown = printable(self.path)
+        if not (self.root / META).exists():
+            if (self.root / WORK).exists():
+                raise UsageError(
+                    f"'{shown}' is half-written; give the same `avssl teach` again to finish it"
+                )
+            raise UsageError(
+                f"'{shown}' is no store of targets: it has no {META}; see `avssl teach --help`"
+            )
+        try:
+            meta = json.loads((self.root / META).read_text())
+            meta["encoding"], meta["shard_lengths"], meta["marks"]
+        except (ValueError, KeyError) as error:
+            raise UsageError(
+                f"'{shown}/{META}' is damaged ({error}); write the store again"
+            ) from error
+        return meta
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker reads the table from the disk: it may be large, and files cannot travel.
+        return {**self.__dict__, "_loaded": None, "_reader": None}
+
+    @property
+    def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(windows, what became of it, first entry) of each record."""
+        if self._loaded is None:
+            try:
+                with (
+                    (self.root / TABLE).open("rb") as file,
+                    np.load(file, allow_pickle=False) as table,
+                ):
+                    num_windows, state = table["num_windows"], table["state"]
+            except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                raise UsageError(
+                    f"{self.root / TABLE} is damaged; write the store again"
+                ) from error
+            ends = np.cumsum(num_windows, dtype=np.int64)
+            self._loaded = num_windows, state, ends - num_windows
+        return self._loaded
+
+    @property
+    def kind_of_windows(self) -> str:
+        if self.every_seconds:
+            return f"windows every {self.every_seconds:g} s"
+        return "the middle of each record"
+
+    def num_windows(self, index: int) -> int:
+        """0 where the store has nothing of the record."""
+        return int(self._table[0][index])
+
+    def is_gap(self, index: int) -> bool:
+        """Whether the store should have something of a record and has not: not if it lacks the modality."""
+        return int(self._table[1][index]) == UNREADABLE
+
+    def read(
+        self, index: int, window: int, key: str, kinds: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """float32 arrays by kind; MediaError where the entry is damaged or another one's."""
+        entry = int(self._table[2][index]) + window
+        shard = int(np.searchsorted(self._first_entries, entry, side="right")) - 1
+        if self._reader is None:
+            self._reader = ShardReader()
+        values = self._reader.read(
+            self._shards.path(self._shards.names[shard]), entry - int(self._first_entries[shard])
+        )
+        return self.encoding.decode(values, key, window, kinds)
+
+    def shapes(self, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        return {kind: self.encoding.shapes[kind] for kind in kinds}
+
+    def check_data(self, source: Source) -> None:
+        if self.meta["fingerprint"] != source.fingerprint:
+            raise UsageError(
+                f"'{printable(self.path)}' holds targets of {printable(self.meta['data'])} (fingerprint "
+                f"{self.meta['fingerprint'][:12]}), which is not {printable(source.spec)} (fingerprint "
+                f"{source.fingerprint[:12]}): write one with `avssl teach --data {printable(source.spec)}`"
+            )
+
+    def check_targets(self, name: str, kinds: Sequence[str]) -> None:
+        if lacking := [kind for kind in kinds if kind not in self.encoding.shapes]:
+            raise UsageError(
+                f"teachers.{name}.targets asks for {lacking[0]}, and '{printable(self.path)}' holds "
+                f"{', '.join(self.encoding.shapes)}: write it again with --targets"
+            )
+
+    def needs_view(self, kinds: Sequence[str]) -> bool:
+        """Whether its targets are of a place in the record, and not of the whole of it."""
+        return bool(self.every_seconds) or "map" in kinds
+
+    def check_view(self, name: str, view_name: str, view: View, kinds: Sequence[str]) -> None:
+        """Refuses a student's view that shows another window than the teacher saw."""
+        where = f"teachers.{name}: the student's view '{view_name}'"
+        if not same_sight(view, self.view):
+            raise UsageError(
+                f"{where} is {told(view)}, and '{printable(self.path)}' was written from {told(self.view)}"
+            )
+        if not self.needs_view(kinds):
+            return
+        if view.jitter_seconds or any(view.shift_seconds) or view.windows > 1:
+            raise UsageError(
+                f"{where} is moved in time by itself (jitter_seconds, shift_seconds, windows), and "
+                f"'{printable(self.path)}' holds {self.kind_of_windows}: switch that off, or teach online"
+            )
+        if not self.every_seconds and (view.window != "center" or view.align != "center"):
+            raise UsageError(
+                f"{where} is of any time, and the maps of '{printable(self.path)}' are of the middle of each "
+                "record: set its window and align to center, or write the store with --every-seconds"
+            )
+        if "map" in kinds and isinstance(view, VideoView) and view.crop != "center":
+            raise UsageError(
+                f"{where} is cropped at random, and the maps of '{printable(self.path)}' are of centre crops, "
+                "which cannot move beyond themselves: set its crop to center, or teach online (flips move)"
+            )

@@ -1,0 +1,259 @@
+"""`avssl teach`: what a trained encoder says of every record of a source, written once for its students."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from avssl.data.keys import printable
+from avssl.data.open import open_source
+from avssl.data.pipeline import evaluation_batches
+from avssl.data.reader import NONE, BatchReader, CacheOptions
+from avssl.data.record import Source
+from avssl.data.shard_writer import default_num_shards
+from avssl.data.views import View
+from avssl.errors import UsageError, unknown
+from avssl.media.errors import MediaError
+from avssl.media.limits import Limits
+from avssl.objectives.base import TARGET_KINDS
+from avssl.teachers.encoding import DTYPES, Encoding
+from avssl.teachers.store import LACKING, UNREADABLE
+from avssl.teachers.teacher import SeeingTeacher, teacher_of_run
+from avssl.teachers.writer import Answers, TargetWriter
+from avssl.train.mesh import batch_sharding, replicated
+
+VIEW = "view"
+
+
+@dataclasses.dataclass(frozen=True)
+class TeachReport:
+    """What a store holds, for a person."""
+
+    out: str
+    meta: dict[str, Any] | None
+    already_complete: bool
+
+    def summary(self) -> str:
+        shown = printable(self.out)
+        if self.meta is None:
+            return f"{shown}: the shards of this host are written; the host that ends last finishes the store"
+        meta = self.meta
+        done = "was complete already" if self.already_complete else "is complete"
+        kinds = ", ".join(
+            f"{kind} {list(shape)}" for kind, shape in meta["encoding"]["shapes"].items()
+        )
+        unreadable = meta["unreadable"]
+        lines = [
+            f"{shown} {done}: {kinds} of {meta['num_windows']} windows of {meta['num_records']} records of "
+            f"{printable(meta['data'])}, {meta['num_bytes'] / max(meta['num_windows'], 1):.0f} bytes a window; "
+            f"without {meta['view']['modality']} {meta['num_lacking']}, unreadable {len(unreadable)}"
+        ]
+        lines += [f"  unreadable {printable(key)}" for key in unreadable[:100]]
+        return "\n".join(lines)
+
+
+def teach(
+    run: str,
+    data: str,
+    out: str,
+    *,
+    encoder: str = "",
+    targets: Sequence[str] = ("embedding",),
+    every_seconds: float = 0.0,
+    dtype: str = "float16",
+    top_k: int = 0,
+    precision: str = "float32",
+    batch_size: int = 64,
+    workers: int = 0,
+    num_shards: int | None = None,
+    host: int = 0,
+    num_hosts: int = 1,
+) -> TeachReport:
+    """Writes the store `out`. A killed one goes on from its last whole shard.
+
+    The teacher sees each record's middle, or a window every so many seconds, without augmentation and in
+    centre crops.
+    """
+    check_arguments(targets, every_seconds, dtype, host, num_hosts)
+    teacher = teacher_of_run(run, encoder)
+    teacher.check_targets(targets)
+    source = open_source(data)
+    view = teacher.views[0]
+    seeing = teacher.seeing(VIEW, view, precision)
+    encoding = Encoding(seeing.shapes(targets), dtype, top_k)
+    check_top_k(encoding)
+    writer = TargetWriter(
+        out,
+        encoding=encoding,
+        meta={
+            "teacher": f"{teacher.encoder} of {teacher.where}",
+            "teacher_hash": teacher.hash,
+            "classes": list(teacher.classes) if teacher.classes and "logits" in targets else None,
+            "data": data,
+            "fingerprint": source.fingerprint,
+            "every_seconds": every_seconds,
+            "view": {"modality": view.modality, **dataclasses.asdict(view)},
+        },
+        num_records=len(source),
+        num_shards=min(num_shards or default_num_shards(len(source)), len(source)),
+        source=data,
+        host=host,
+        num_hosts=num_hosts,
+    )
+    with writer:
+        already_complete = writer.complete
+        if writer.pending_shards():
+            write_all(writer, seeing, source, batch_size, workers, every_seconds)
+        meta = writer.finish()
+    return TeachReport(out, meta, already_complete)
+
+
+def check_arguments(
+    targets: Sequence[str], every_seconds: float, dtype: str, host: int, num_hosts: int
+) -> None:
+    if not targets:
+        raise UsageError(f"--targets is empty: say which of {', '.join(TARGET_KINDS)}")
+    for kind in targets:
+        if kind not in TARGET_KINDS:
+            raise unknown("target in --targets", kind, TARGET_KINDS)
+    if dtype not in DTYPES:
+        raise unknown("--dtype", dtype, DTYPES)
+    if not math.isfinite(every_seconds) or every_seconds < 0:
+        raise UsageError(f"--every-seconds must be above 0, not {every_seconds:g}")
+    if host >= num_hosts:
+        raise UsageError(f"--host counts from 0: {host} of {num_hosts} hosts is none")
+
+
+def check_top_k(encoding: Encoding) -> None:
+    if not encoding.top_k:
+        return
+    if "logits" not in encoding.shapes:
+        raise UsageError("--top-k is of logits: add them to --targets")
+    if encoding.top_k >= (num_classes := encoding.shapes["logits"][-1]):
+        raise UsageError(
+            f"--top-k {encoding.top_k} keeps all of {num_classes} classes: leave it out"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Windows to look at, in the writer's order: each row of a batch is one, -1 a blank.
+
+    Shards begin with a batch of their own, so that a number never depends on where a killed run went on.
+    """
+
+    index: np.ndarray
+    starts: np.ndarray | None
+    num_windows: dict[int, int]  # by record; 0 where none can be looked at
+    states: dict[int, int]
+
+
+def plan(
+    writer: TargetWriter, source: Source, view: View, batch_size: int, every_seconds: float
+) -> Plan:
+    has = source.modalities()
+    known = None if has is None else has[0 if view.modality == "video" else 1]
+    reader = BatchReader(
+        source, (view,), [np.arange(len(source))], seed=0, cache=CacheOptions(), limits=Limits(),
+        rows=slice(0, 1), batch_size=1,
+    )  # fmt: skip
+    index: list[int] = []
+    starts: list[float] = []
+    num_windows, states = {}, {}
+    for shard in writer.pending_shards():
+        for record in range(*writer.bounds(shard)):
+            count = 1
+            if known is not None and not known[record]:
+                count, states[record] = 0, LACKING
+            elif every_seconds:
+                try:
+                    with reader.handle(record) as handle:
+                        room = max(0.0, handle.duration_seconds - view.seconds)
+                        count = math.floor(room / every_seconds + 1e-6) + 1
+                except MediaError:
+                    count, states[record] = 0, UNREADABLE
+            num_windows[record] = count
+            index += [record] * count
+            starts += [window * every_seconds for window in range(count)]
+        blanks = -len(index) % batch_size
+        index += [NONE] * blanks
+        starts += [0.0] * blanks
+    return Plan(
+        np.array(index, np.int64), np.array(starts) if every_seconds else None, num_windows, states
+    )
+
+
+def write_all(
+    writer: TargetWriter,
+    seeing: SeeingTeacher,
+    source: Source,
+    batch_size: int,
+    workers: int,
+    every_seconds: float,
+) -> None:
+    view, kinds = seeing.model.views[VIEW], tuple(writer.encoding.shapes)
+    devices = jax.sharding.Mesh(np.asarray(jax.local_devices()).reshape(-1, 1), ("data", "fsdp"))
+    batch_size = -(-batch_size // devices.size) * devices.size
+    planned = plan(writer, source, view, batch_size, every_seconds)
+    pending = writer.pending()
+    answers = answered(seeing, source, planned, devices, batch_size, workers, kinds)
+    total = len(range(writer.num_records))
+    bar = tqdm(total=total, initial=total - len(pending), desc="teach", unit="clip", disable=None)
+    with bar:
+        for record in pending:
+            count = planned.num_windows[record]
+            state = planned.states.get(record)
+            windows = []
+            for _ in range(count):
+                found = next(answers)
+                if isinstance(found, int):
+                    state = state or found
+                else:
+                    windows.append(found)
+            # A record of which one window cannot be read has none: its grid would have a hole.
+            answer = Answers(source.key(record), windows if state is None else (), state or 0)
+            writer.add(record, answer)
+            bar.update()
+
+
+def answered(
+    seeing: SeeingTeacher,
+    source: Source,
+    planned: Plan,
+    devices: jax.sharding.Mesh,
+    batch_size: int,
+    workers: int,
+    kinds: Sequence[str],
+) -> Iterator[dict[str, np.ndarray] | int]:
+    """The targets of each planned window, or why it has none."""
+    sharding = batch_sharding(devices)
+    key = jax.random.key(0)
+    forward = jax.jit(
+        lambda variables, batch: seeing.targets(variables, batch, key, kinds),
+        in_shardings=(replicated(devices), sharding),
+        out_shardings=sharding,
+    )
+    variables = jax.device_put(seeing.variables, replicated(devices))
+    if not len(planned.index):
+        return
+    with evaluation_batches(
+        source, {VIEW: seeing.model.views[VIEW]}, batch_size=batch_size, indices=planned.index,
+        workers=workers, starts=planned.starts,
+    ) as batches:  # fmt: skip
+        for number, batch in enumerate(batches):
+            seen = {key: batch[key] for key in ("views", "geometry", "row")}
+            said = jax.device_get(forward(variables, jax.device_put(seen, sharding)))
+            present = batch["present"][VIEW]
+            for row in range(batch_size):
+                if planned.index[number * batch_size + row] == NONE:
+                    continue
+                if not batch["mask"][row]:
+                    yield UNREADABLE
+                elif not present[row]:
+                    yield LACKING
+                else:
+                    yield {kind: array[row] for kind, array in said.items()}

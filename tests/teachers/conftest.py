@@ -1,0 +1,44 @@
+"""A run folder that can teach: encoders and classifiers at initialisation, saved as a run saves them."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+from avssl.config import resolve, to_json
+from avssl.config_file import load_config
+from avssl.data.open import open_source
+from avssl.train.checkpoint import Checkpoints
+from avssl.train.model import build_model
+from avssl.train.run import build_setup, fresh_state, metadata, with_num_records
+from avssl.train.runlog import write_config
+
+TINY = Path(__file__).parents[1] / "train" / "tiny_config.py"
+DATA = "world:tiny@train"
+
+
+def make_run(folder: Path, seed: int = 0, **names) -> Path:
+    config = load_config(str(TINY))
+    config.seed = seed
+    config.objectives = dict(supervised=dict(weight=1.0, num_classes=4))
+    source = open_source(DATA)
+    config = with_num_records(resolve(config), source)
+    state = fresh_state(build_setup(config, build_model(config), jax.devices()[:1]))
+    folder.mkdir()
+    write_config(folder, to_json(config))
+    with Checkpoints(folder / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(1, state.items(), {**metadata(config, source, 1), **names})
+        checkpoints.wait()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_run(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("teacher") / "run")
+
+
+@pytest.fixture(scope="session")
+def other_run(tmp_path_factory) -> Path:
+    """Other weights, and other names for the classes."""
+    folder = tmp_path_factory.mktemp("other") / "run"
+    return make_run(folder, seed=1, label_names=["a", "b", "c", "d"])

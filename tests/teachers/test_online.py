@@ -1,0 +1,186 @@
+"""Teachers that compute in the step: the same everywhere, of their own precision, refused when wrong."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.config import resolve
+from avssl.errors import AvsslError, UsageError
+from avssl.losses.hints import attention_loss, hint_loss
+from avssl.objectives.distill import PUBLISHED_WEIGHTS
+from avssl.train.loop import Gaps
+from avssl.train.model import build_model, without_views
+from tests.train.small_runs import batches, furthest, opened, small_config, train
+
+PLACES = {
+    "mesh of 4, fsdp, micro-batches": (4, {"parallel.fsdp": 2, "optimizer.accumulate": 2}),
+    "pmap of 2, micro-batches": (2, {"optimizer.accumulate": 2, "parallel.mode": "pmap"}),
+}
+
+
+def distilling(**keys):
+    config = small_config("distill", batch_norm=False)
+    config.objectives.distill.update(keys)
+    return config
+
+
+def train_at(config, place, data):
+    num_devices, settings = place
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict(settings)
+    return train(config, data, num_devices)
+
+
+def test_the_same_on_any_devices_and_in_micro_batches(float64):
+    """Labels, relations of the global batch to the embeddings, and a teacher with augmented views."""
+    config = distilling(loss="rkd")
+    data = batches(config, 2)
+    losses, state = train_at(config, (1, {}), data)
+    assert losses.std() > 1e-4
+    for name, place in PLACES.items():
+        other_losses, other = train_at(config, place, data)
+        assert np.max(np.abs(losses - other_losses)) < 1e-9, name
+        assert furthest(state.params, other.params) < 1e-9, name
+
+
+@pytest.mark.parametrize(("loss", "function"), [("hint", hint_loss), ("at", attention_loss)])
+def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function):
+    config = small_config("distill", precision="float32")
+    config.objectives.distill.update(loss=loss, kind="map", label_weight=0.0)
+    # Pictures teach pictures: maps of equal axes.
+    config.encoders.picture_teacher = {**config.encoders.video.to_dict(), "features": 8}
+    config.teachers.teacher.update(
+        encoder="picture_teacher", view="video", targets=("map",), shapes={}
+    )  # fmt: skip
+    config, teachers = opened(resolve(config))
+    model = build_model(config)
+    batch = model.example_batch(8)
+    noise = np.random.default_rng(0).integers(0, 256, batch["views"]["video"].shape)
+    batch["views"]["video"] = jnp.asarray(noise, jnp.uint8)
+    batch["present"]["video"] = jnp.arange(8) > 2
+    key = jax.random.key(0)
+
+    @jax.jit
+    def run(batch):
+        batch = {**batch, **teachers.teach(model.taught, teachers.variables, batch, key)}
+        variables = model.init(key)
+        outputs, _ = model.encode(variables, batch, key, train=False)
+        total, _ = model.loss(variables, outputs, without_views(batch), key, train=True)
+        student = model.features(variables, batch, key, train=False)[0][model.reads[0]].map
+        if loss == "hint":
+            own = {
+                kind: variables[kind]["objectives"]["distill"] for kind in ("params", "batch_stats")
+            }
+            student = model.objectives["distill"].apply(
+                own, student, method=lambda self, answer: self.regressor(answer, train=False)
+            )  # fmt: skip
+        target = batch["targets"]["teacher"]["map"]
+        return total, function(student, target, present=batch["present"]["video"]), outputs
+
+    total, expected, outputs = run(batch)
+    assert outputs["distill"]["row_losses"].shape == (8,)
+    assert float(total) == pytest.approx(PUBLISHED_WEIGHTS[loss][1] * float(expected), rel=1e-5)
+    assert float(total) > 0
+
+
+@pytest.mark.parametrize("loss", [name for name in PUBLISHED_WEIGHTS if name not in ("at", "rkd")])
+def test_every_loss_moves_the_student_alone(loss):
+    config = small_config("distill", precision="float32")
+    config.objectives.distill.update(loss=loss, label_weight=0.0)
+    config, teachers = opened(config)
+    model = build_model(config)
+    (batch,) = batches(config, 1)
+    key = jax.random.key(0)
+
+    @jax.jit
+    def run(batch):
+        variables = model.init(key)
+        batch = {**batch, **teachers.teach(model.taught, teachers.variables, batch, key)}
+
+        def total(params):
+            own = {**variables, "params": params}
+            outputs, _ = model.encode(own, batch, key, train=True)
+            return model.loss(own, outputs, without_views(batch), key, train=True)[0]
+
+        return jax.value_and_grad(total)(variables["params"])
+
+    value, gradients = run(batch)
+    assert np.isfinite(value)
+    assert value > 0
+    assert set(gradients["encoders"]) == {"video"}
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients["encoders"])) > 0
+
+
+def test_a_teacher_is_silent_where_it_sees_nothing_and_has_its_own_precision(float64):
+    config, teachers = opened(distilling())
+    model = build_model(config)
+    assert set(model.encoders) == {"video"}
+    assert set(model.views) == {"video", "audio"}
+    assert set(model.without_teachers().views) == {"video"}
+    (batch,) = batches(config, 1)
+    batch["present"]["audio"][:] = np.arange(16) > 2
+    key = jax.random.key(0)
+
+    def said_by(teachers, variables):
+        teach = jax.jit(functools.partial(teachers.teach, model.taught))
+        return jax.device_get(teach(variables, batch, key))
+
+    said = said_by(teachers, teachers.variables)
+    assert (said["taught"]["teacher"] == batch["present"]["audio"]).all()
+    logits = said["targets"]["teacher"]["logits"]
+    assert not logits[:3].any()
+    assert logits[3:].any(axis=1).all()
+    assert (said["untaught"]["teacher"] == -1).all()
+
+    config.teachers.teacher.precision = "bf16"
+    coarse = opened(config)[1]
+    gap = np.abs(said_by(coarse, coarse.variables)["targets"]["teacher"]["logits"] - logits).max()
+    assert 1e-6 < gap < 0.1 * np.abs(logits).max()
+
+    # A weight that is not a number speaks in no row, and names them all.
+    said = said_by(teachers, jax.tree.map(lambda leaf: leaf * np.nan, teachers.variables))
+    assert not said["taught"]["teacher"].any()
+    assert not said["targets"]["teacher"]["logits"].any()
+    assert (said["untaught"]["teacher"][3:] == batch["index"][3:]).all()
+
+
+def logs_of(untaught, total, seen=100):
+    return {
+        "teachers/a/untaught": np.array(untaught), "teachers/a/untaught_clips": np.array(total),
+        "seen_clips": np.array(seen),
+    }  # fmt: skip
+
+
+def test_gaps_are_bounded_and_named():
+    gaps = Gaps(0.01, lambda index: f"clip{index}", frozenset({"a"}))
+    gaps.check(1, logs_of([-1, 7], 10))
+    with pytest.raises(AvsslError, match=r"'a' has nothing of 11 of 100 clips.*clip7"):
+        gaps.check(2, logs_of([-1, 7], 11))
+    with pytest.raises(AvsslError, match=r"'a' gives values that are not finite for clip3"):
+        Gaps(1.0, lambda index: f"clip{index}", frozenset()).check(1, logs_of([3], 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"teachers.teacher.encoder": "vidoe"}, "unknown encoder.*video"),
+        ({"teachers.teacher.view": "adio"}, "did you mean 'audio'"),
+        ({"teachers.teacher.targets": ("logit",)}, "did you mean 'logits'"),
+        ({"teachers.teacher.targets": ("embedding",)}, "asks teacher 'teacher' for 'logits'"),
+        ({"teachers.teacher.precision": "fp16"}, "teachers.teacher.precision"),
+        ({"teachers.teacher.run": "/no/such/run"}, "/no/such/run is no run folder"),
+        ({"teachers.teacher.store": "/no/store"}, "no store of targets"),
+        ({"objectives.distill.teacher": "techer"}, "did you mean 'teacher'"),
+        ({"objectives.distill.loss": "kdd"}, "did you mean 'kd'"),
+        ({"objectives.distill.kind": "map"}, "takes logits, not 'map'"),
+        ({"objectives.distill.student": "vido"}, "did you mean 'video'"),
+    ],
+)
+def test_what_is_wrong_is_named(change, said):
+    config = small_config("distill", precision="float32")
+    config.update_from_flattened_dict(change)
+    with pytest.raises(UsageError, match=said):
+        build_model(opened(resolve(config))[0])

@@ -1,0 +1,339 @@
+"""Stores of targets: what was written is joined, whatever stopped it, and refused where it does not fit."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from avssl.config import resolve
+from avssl.config_file import load_config
+from avssl.data.joined import Join, check_joins, draw_windows, empty_targets, fill_targets
+from avssl.data.open import open_source
+from avssl.data.pipeline import Pipeline
+from avssl.data.views import AudioView
+from avssl.errors import UsageError
+from avssl.media.errors import MediaError
+from avssl.teachers import teach as teaching
+from avssl.teachers.encoding import Encoding
+from avssl.teachers.open import open_teachers
+from avssl.teachers.store import TargetStore
+from avssl.teachers.teach import teach
+from avssl.train.model import build_model
+from avssl.train.stream import training_pipeline
+from tests.teachers.conftest import DATA
+from tests.train.command_line import assert_identical, metrics
+
+CONFIG = "tests/teachers/student_config.py"
+GRID_SECONDS = 0.3
+BATCH = 8
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def written(run, out, encoder, targets, **arguments):
+    teach(str(run), DATA, str(out), encoder=encoder, targets=targets, batch_size=8, **arguments)
+    return out
+
+
+@pytest.fixture(scope="module")
+def store(teacher_run, tmp_path_factory):
+    """Of the middle of each record."""
+    out = tmp_path_factory.mktemp("store") / "middle"
+    return written(teacher_run, out, "audio", ("embedding", "logits"))
+
+
+@pytest.fixture(scope="module")
+def grid(teacher_run, tmp_path_factory):
+    """Pictures' maps in windows that overlap."""
+    out = tmp_path_factory.mktemp("store") / "grid"
+    return written(teacher_run, out, "video", ("map", "embedding"), every_seconds=GRID_SECONDS)
+
+
+def student(**flat):
+    config = load_config(CONFIG)
+    config.batch_size = BATCH
+    config.update_from_flattened_dict(flat)
+    return config
+
+
+def taught_batches(config, count, start=0):
+    """(model, online form of the teacher or none, batches) of a config."""
+    source = open_source(DATA)
+    config, teachers = open_teachers(resolve(config), source)
+    model = build_model(config)
+    pipeline = training_pipeline(config, source, model, np.arange(len(source)), teachers)
+    with pipeline.batches(start) as batches:
+        return model, teachers, [next(batches) for _ in range(count)]
+
+
+def online(config, batch):
+    """What the teacher says of the views of a batch."""
+    _, teachers = open_teachers(resolve(config), open_source(DATA))
+    model = build_model(open_teachers(resolve(config), open_source(DATA))[0])
+    seen = {key: batch[key] for key in ("views", "geometry", "present", "row", "index")}
+    frozen = teachers.variables
+    said = jax.jit(lambda f, b: teachers.teach(model.taught, f, b, jax.random.key(0)))(frozen, seen)
+    return jax.device_get(said)["targets"]["teacher"]
+
+
+def assert_rounded(stored, exact):
+    """Equal to half a unit in the last of float16's 11 bits, and to the smallest that it tells apart."""
+    np.testing.assert_allclose(stored, exact, rtol=2.0**-11, atol=2e-6)
+
+
+def still(config, name):
+    config.views[name].update(window="center", align="center")
+    config.views[name].update(dict(volume=0.0) if name == "audio" else dict(
+        crop="center", flip=False, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0
+    ))  # fmt: skip
+    return config
+
+
+def test_the_middle_of_a_record_as_it_would_be_said_online(teacher_run, store):
+    config = student(**{"teachers.teacher.store": str(store)})
+    config.objectives.distill.loss = "hint"
+    # The student looks at sound as well, so that the same batch can be taught online.
+    config.objectives.distill.student = "audio"
+    still(config, "audio").views.video.window = "center"
+    _, _, (batch,) = taught_batches(config, 1)
+    assert batch["taught"]["teacher"].all()
+    config.teachers.teacher.update(store="", run=str(teacher_run))
+    exact = online(config, batch)
+    assert_rounded(batch["targets"]["teacher"]["embedding"], exact["embedding"])
+    assert np.ptp(exact["embedding"], axis=0).max() > 0.01
+    meta = json.loads((store / "targets.json").read_text())
+    assert meta["num_windows"] == 32
+    assert TargetStore(str(store)).classes == open_source(DATA).label_names
+
+
+def test_windows_of_a_grid_and_maps_that_move_with_a_flip(teacher_run, grid):
+    config = student(**{
+        "teachers.teacher": dict(store=str(grid), view="video", targets=("map",)),
+        "views.video.crop": "center", "objectives.distill.loss": "at",
+    })  # fmt: skip
+    for key in ("brightness", "contrast", "saturation", "hue"):
+        config.views.video[key] = 0.0
+    _, teachers, batches = taught_batches(config, 2)
+    read, starts = teachers.stores["teacher"], []
+    for batch in batches:
+        flips = batch["geometry"]["video"]["flip"]
+        assert 0 < flips.sum() < BATCH
+        starts += (start := batch["geometry"]["video"]["start_seconds"]).tolist()
+        window = np.round(start / GRID_SECONDS).astype(int)
+        np.testing.assert_allclose(start, window * GRID_SECONDS, atol=1e-6)
+        for row, index in enumerate(batch["index"].tolist()):
+            kept = read.read(index, window[row], open_source(DATA).key(index), ("map",))["map"]
+            kept = kept[:, :, ::-1] if flips[row] else kept
+            np.testing.assert_array_equal(batch["targets"]["teacher"]["map"][row], kept)
+        config.teachers.teacher.update(store="", run=str(teacher_run), encoder="video")
+        exact = online(config, batch)["map"]
+        assert_rounded(batch["targets"]["teacher"]["map"][~flips], exact[~flips])
+    # 1.5 s hold windows of half a second at 0, 0.3, 0.6 and 0.9.
+    assert {round(start, 3) for start in starts} == {0.0, 0.3, 0.6, 0.9}
+
+
+def test_no_worker_host_or_start_changes_what_is_joined(store, grid):
+    source = open_source(DATA)
+    view = AudioView(seconds=0.5, rate=8000)
+    joins = {
+        "middle": Join(TargetStore(str(store)), {"logits": (4,)}),
+        "grid": Join(TargetStore(str(grid)), {"embedding": (32,)}, view),
+    }
+
+    def pipeline(**arguments):
+        return Pipeline(source, {"view": view}, batch_size=BATCH, seed=1, joins=joins, **arguments)
+
+    with pipeline().batches() as batches:
+        expected = [next(batches) for _ in range(3)]
+    with pipeline(workers=1, host=1, num_hosts=2).batches(1) as batches:
+        others = [next(batches) for _ in range(2)]
+    half = slice(BATCH // 2, BATCH)
+    for one, other in zip(expected[1:], others, strict=True):
+        for key in ("targets", "taught", "untaught", "geometry"):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_array_equal(a[half], b), one[key], other[key]
+            )
+    assert expected[0]["targets"]["middle"]["logits"].any(axis=1).all()
+
+
+def test_a_killed_store_goes_on_and_hosts_share_it(teacher_run, store, tmp_path, monkeypatch):
+    out, num_added = tmp_path / "out", []
+    add = teaching.TargetWriter.add
+
+    def dying(self, index, outcome):
+        if len(num_added) == 20:
+            raise KeyboardInterrupt
+        num_added.append(index)
+        add(self, index, outcome)
+
+    monkeypatch.setattr(teaching.TargetWriter, "add", dying)
+    with pytest.raises(KeyboardInterrupt):
+        written(teacher_run, out, "audio", ("embedding", "logits"))
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="half-written"):
+        TargetStore(str(out))
+    with pytest.raises(UsageError, match="unfinished store with other settings"):
+        written(teacher_run, out, "audio", ("embedding",))
+    written(teacher_run, out, "audio", ("embedding", "logits"))
+    assert content(out) == content(store)
+    again = teach(
+        str(teacher_run), DATA, str(out), encoder="audio", targets=("embedding", "logits")
+    )
+    assert again.already_complete
+
+    shared = tmp_path / "shared"
+    for host in (1, 0):
+        report = teach(
+            str(teacher_run), DATA, str(shared), encoder="audio", targets=("embedding", "logits"),
+            batch_size=8, host=host, num_hosts=2,
+        )  # fmt: skip
+        assert (report.meta is None) == (host == 1)
+    assert content(shared) == content(store)
+
+
+def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_path):
+    def refused(said, spec=DATA, **changes):
+        config = student(**{"teachers.teacher.store": str(store)})
+        config.update_from_flattened_dict(changes)
+        with pytest.raises(UsageError, match=said):
+            open_teachers(resolve(config), open_source(spec))
+
+    refused("holds targets of world:tiny@train.*which is not world:tiny@test", "world:tiny@test")
+    teacher = "teachers.teacher"
+    refused("written by audio of step 1.*which is not step 1", **{f"{teacher}.run": str(other_run)})
+    refused("asks for map", **{f"{teacher}.targets": ("map", "logits")})
+    refused(r"'audio' is audio: seconds 0.5.*seconds 0.25", **{"views.audio.seconds": 0.5})
+    online = {f"{teacher}.store": "", f"{teacher}.run": str(other_run)}
+    refused("number 0 is 'a' there and", **online)
+    refused("trained on audio: seconds 0.25.*student's view 'audio' is audio: seconds 0.5",
+            **{**online, "views.audio.seconds": 0.5})  # fmt: skip
+    refused("trained on audio.*view 'video' is video", **{**online, f"{teacher}.view": "video"})
+    maps = {teacher: dict(store=str(grid), view="video", targets=("map",)),
+            "objectives.distill.loss": "at"}  # fmt: skip
+    refused("cropped at random", **maps)
+    refused("moved in time", **maps, **{"views.video.jitter_seconds": 0.1})
+    broken = shutil.copytree(store, tmp_path / "broken")
+    shard = next(broken.glob("*.array_record-*"))
+    shard.write_bytes(shard.read_bytes()[:-70000])
+    refused("is cut|where the metadata say", **{f"{teacher}.store": str(broken)})
+    # Without labels the teacher's classes are its own.
+    config = student(**online)
+    config.objectives.distill.label_weight = 0.0
+    open_teachers(resolve(config), open_source(DATA))
+
+
+@dataclasses.dataclass
+class Fake:
+    """A store of windows; record 1 lacks the modality, 2 is a gap, 3 is damaged."""
+
+    every_seconds: float = 0.5
+    counts: tuple = (4, 0, 0, 2)
+
+    def num_windows(self, index):
+        return self.counts[index]
+
+    def is_gap(self, index):
+        return index == 2
+
+    def read(self, index, window, key, kinds):
+        if index == 3:
+            raise MediaError("damaged")
+        return {kind: np.full(2, 10 * index + window, np.float32) for kind in kinds}
+
+
+def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
+    view = AudioView(seconds=0.5)
+    joins = {"a": Join(Fake(), {"logits": (2,)}, view), "b": Join(Fake(), {"logits": (2,)})}
+    batch = empty_targets(joins, 4)
+    batch["targets"]["a"]["logits"][:] = 9  # of a record that could not be read
+    source = open_source(DATA)
+    numbers = []
+    for row in range(4):
+        for position in range(20):
+            windows = draw_windows(joins, row, {"clip": ("random", 0.5)}, seed=0, position=position)
+            numbers.append((row, windows.numbers["a"], windows.starts.get(view)))
+        fill_targets(batch, row, joins, source, row, windows, ())
+    assert {number for number in numbers if number[0] == 0} == {(0, w, w / 2) for w in range(4)}
+    assert batch["taught"]["a"].tolist() == [True, False, False, False]
+    assert batch["untaught"]["a"].tolist() == [-1, -1, 2, 3]
+    assert not batch["targets"]["a"]["logits"][1:].any()
+    assert batch["targets"]["b"]["logits"].tolist()[0] == [0.0, 0.0]
+    with pytest.raises(UsageError, match=r"every 0.5 s and every 0.25 s of one anchor"):
+        check_joins({**joins, "c": Join(Fake(every_seconds=0.25), {}, view)})
+
+
+def test_numbers_that_cannot_be_kept_name_their_record():
+    encoding = Encoding({"logits": (6,)}, "float16", top_k=2)
+    logits = np.array([0.0, 3.0, -1.0, 5.0, 1.0, 1.0])
+    values = {"key": b"k", "window": 0}
+    from avssl.data.records import decode
+
+    kept = encoding.decode(decode(encoding.encode("k", 0, {"logits": logits})), "k", 0, ("logits",))
+    softmax = np.exp(logits) / np.exp(logits).sum()
+    found = np.exp(kept["logits"]) / np.exp(kept["logits"]).sum()
+    np.testing.assert_allclose(found[[1, 3]], softmax[[1, 3]], rtol=1e-3)
+    np.testing.assert_allclose(found[[0, 2, 4, 5]], softmax[[0, 2, 4, 5]].mean(), rtol=1e-3)
+    for number, said in ((np.nan, "record 'k' has values that are not finite"), (1e5, "float32")):
+        with pytest.raises(UsageError, match=said):
+            encoding.encode("k", 0, {"logits": logits + number})
+    with pytest.raises(MediaError, match="another record"):
+        encoding.decode(values, "other", 0, ("logits",))
+    with pytest.raises(MediaError, match="damaged"):
+        encoding.decode(values, "k", 0, ("logits",))
+
+
+def test_a_cached_run_resumes_bit_for_bit_and_knows_its_teacher(
+    store, teacher_run, other_run, run, tmp_path
+):
+    def pretrain(name, *overrides):
+        flags = [f"--config.{override}" for override in overrides]
+        return run("pretrain", "--config", CONFIG, "--workdir", tmp_path / name, *flags)
+
+    cached = f"teachers.teacher.store={store}"
+    assert pretrain("whole", cached)[0] == 0
+    assert pretrain("parts", cached, "steps=2")[0] == 0
+    assert pretrain("parts", cached, "steps=4")[0] == 0
+    assert_identical(tmp_path / "parts", tmp_path / "whole")
+    lines = metrics(tmp_path / "whole")
+    assert [row["distill/taught"] for row in lines.values()] == [8.0] * 4
+    assert lines[4]["teachers/teacher/untaught_clips"] == 0
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert config["teachers"]["teacher"]["shapes"] == {"embedding": [32], "logits": [4]}
+
+    # Where it lies moves no number; what it is does.
+    moved = shutil.copytree(store, tmp_path / "moved")
+    assert pretrain("whole", f"teachers.teacher.store={moved}")[0] == 0
+    code, _, said = pretrain("whole", f"teachers.teacher.run={teacher_run}")
+    assert code == 2
+    assert "teachers.teacher.hash" in said
+    # A student needs no teacher to be evaluated.
+    code, out, _ = run("evaluate", "--workdir", tmp_path / "whole", "--protocols", "knn")
+    assert code == 0
+    assert "video" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--targets", "logit"), "did you mean 'logits'"),
+        (("--encoder", "adio"), "did you mean 'audio'"),
+        ((), "has the encoders audio, video: say which one"),
+        (("--encoder", "audio", "--top-k", "2"), "--top-k is of logits"),
+        (("--encoder", "audio", "--every-seconds", "-1"), "--every-seconds"),
+        (("--encoder", "audio", "--dtype", "float8"), "did you mean 'float16'|known"),
+        (("--encoder", "audio", "--hosts", "2"), "did you mean '--host'"),
+    ],
+)
+def test_wrong_usage_of_teach(flags, said, run, teacher_run, tmp_path):
+    import re
+
+    words = ("teach", "--teacher", teacher_run, "--data", DATA, "--out", tmp_path / "out", *flags)
+    code, _, err = run(*words)
+    assert code == 2
+    assert re.search(said, err), err
+    assert not (tmp_path / "out" / "targets.json").exists()
