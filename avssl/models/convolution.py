@@ -208,11 +208,12 @@ def _by_band(x: Array, kernel: Array, strides: tuple[int], padding: tuple[int]) 
     x = x.reshape(len(x), num_hops, hop * in_channels)
     shifted = [x[:, first : first + num_pieces] for first in range(-(-reach // hop))]
     pieces = jnp.concatenate(shifted, axis=-1)[..., : reach * in_channels]
-    bands = [
-        jnp.pad(kernel, ((output * stride, hop - stride - output * stride), (0, 0), (0, 0)))
-        for output in range(outputs)
-    ]
-    band = jnp.stack(bands, axis=2).reshape(reach * in_channels, outputs * out_channels)
+    # Rows of a length that is short of the period by a stride: each starts a stride later in it.
+    period = jnp.pad(kernel, ((0, reach + stride - taps), (0, 0), (0, 0)))
+    rows = jnp.broadcast_to(period[None], (outputs, *period.shape))
+    rows = rows.reshape(-1, in_channels, out_channels)[: outputs * reach]
+    rows = rows.reshape(outputs, reach * in_channels, out_channels)
+    band = rows.swapaxes(0, 1).reshape(reach * in_channels, outputs * out_channels)
     return (pieces @ band).reshape(len(x), -1, out_channels)[:, :out_size]
 
 

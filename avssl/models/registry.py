@@ -11,6 +11,7 @@ from avssl.errors import UsageError, unknown
 from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
+from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
 from avssl.models.resnet2d import (
@@ -49,6 +50,8 @@ ENCODERS: dict[str, type[Any]] = {
     "resnet50_video": ResNet50Video,
     "resnet9_audio": ResNet9Audio,
     "small_audio": SmallAudio,
+    "small_detector_audio": SmallDetectorAudio,
+    "small_detector_video": SmallDetectorVideo,
     "small_video": SmallVideo,
     "soundnet5": SoundNet5,
     "soundnet8": SoundNet8,
