@@ -37,6 +37,8 @@ FREE_KEYS = (
 FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store)$")
 # Sub-dicts whose keys are names the user chooses.
 OPEN_SECTIONS = ("views", "encoders", "objectives", "teachers")
+# Of encoders that name none of their own.
+USUAL_FRONTENDS = {"video": "rgb", "audio": "log_mel"}
 
 
 def base() -> ConfigDict:
@@ -297,8 +299,10 @@ def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in ENCODERS:
         raise unknown(f"encoder in encoders.{name}.name", str(kind), ENCODERS)
     modality = ENCODERS[kind].modality
+    default = getattr(ENCODERS[kind], "frontend", {"name": USUAL_FRONTENDS[modality]})
     frontend = dict(config.get("frontend", {}))
-    frontend.setdefault("name", {"video": "rgb", "audio": "log_mel"}[modality])
+    if frontend.setdefault("name", default["name"]) == default["name"]:
+        frontend = {**default, **frontend}
     if frontend["name"] not in FRONTENDS:
         raise unknown(f"front end of encoders.{name}", frontend["name"], FRONTENDS)
     known = {field.name: field.default for field in dataclasses.fields(FRONTENDS[frontend["name"]])}

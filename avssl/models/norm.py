@@ -1,5 +1,7 @@
 """BatchNorm with PyTorch's numbers, over the global batch."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.1
     affine: bool = True
+    scale_init: Callable = nn.initializers.ones
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -35,7 +38,7 @@ class BatchNorm(nn.Module):
         held = parameter_dtype(self.dtype)
         scale, bias = jnp.ones(channels, held), jnp.zeros(channels, held)
         if self.affine:
-            scale = self.param("scale", nn.initializers.ones, channels, held)
+            scale = self.param("scale", self.scale_init, channels, held)
             bias = self.param("bias", nn.initializers.zeros, channels, held)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, held)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, held)

@@ -8,17 +8,30 @@ import flax.linen as nn
 from jax.typing import DTypeLike
 
 from avssl.errors import UsageError, unknown
+from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
+from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
-from avssl.models.resnet2d import ResNet9Audio, ResNet18Audio
+from avssl.models.resnet2d import (
+    ResNet9Audio,
+    ResNet18Audio,
+    ResNet18Video,
+    ResNet34Audio,
+    ResNet34Video,
+    ResNet50Audio,
+    ResNet50Video,
+)
 from avssl.models.small import SmallAudio, SmallVideo
+from avssl.models.soundnet import SoundNet5, SoundNet8
+from avssl.models.speaker import SpeakerResNet34
 from avssl.models.vgg import L3Audio, L3Video, Vgg16Video, VggishAudio
 from avssl.models.video_resnet import MC318, R3D18, TorchvisionR2Plus1D18
 
-# `Any`, because an encoder has a `modality` beside what every module has.
+# `Any`, because an encoder has a `modality`, and some a `frontend`, beside what every module has.
 ENCODERS: dict[str, type[Any]] = {
+    "cnn14": Cnn14,
     "conv2d10": Conv2D10,
     "l3_audio": L3Audio,
     "l3_video": L3Video,
@@ -30,9 +43,19 @@ ENCODERS: dict[str, type[Any]] = {
     "r3d_18": R3D18,
     "resdavenet": ResDavenet,
     "resnet18_audio": ResNet18Audio,
+    "resnet18_video": ResNet18Video,
+    "resnet34_audio": ResNet34Audio,
+    "resnet34_video": ResNet34Video,
+    "resnet50_audio": ResNet50Audio,
+    "resnet50_video": ResNet50Video,
     "resnet9_audio": ResNet9Audio,
     "small_audio": SmallAudio,
+    "small_detector_audio": SmallDetectorAudio,
+    "small_detector_video": SmallDetectorVideo,
     "small_video": SmallVideo,
+    "soundnet5": SoundNet5,
+    "soundnet8": SoundNet8,
+    "speaker_resnet34": SpeakerResNet34,
     "vgg16_video": Vgg16Video,
     "vggish_audio": VggishAudio,
 }

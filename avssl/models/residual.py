@@ -1,4 +1,4 @@
-"""The residual block of torchvision's ResNets, for pictures, spectrograms and clips."""
+"""The residual blocks of torchvision's ResNets, for pictures, spectrograms and clips."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from avssl.models.convolution import HE_FAN_OUT, Conv
+
+# Of a bottleneck: channels that come out over channels within.
+EXPANSION = 4
 
 
 def matched_midplanes(in_features: int, features: int) -> int:
@@ -75,3 +78,56 @@ class BasicBlock(nn.Module):
             x = conv(unit, self.strides, name="shortcut")(x)
             x = self.norm(name="shortcut_norm")(x, train=train)
         return nn.relu(x + y)
+
+
+class Bottleneck(nn.Module):
+    """A 1x1, a 3x3 and a 1x1 convolution around a shortcut; `EXPANSION` times `features` come out.
+
+    The stride is the 3x3 convolution's, as in torchvision ("V1.5"); He et al. have it in the first.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    norm: Callable
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *positions c"], *, train: bool
+    ) -> Float[Array, "b *out d"]:
+        conv = partial(Conv, kernel_init=HE_FAN_OUT, dtype=self.dtype)
+        unit, out_features = (1,) * len(self.strides), EXPANSION * self.features
+        y = conv(self.features, unit, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y, train=train))
+        y = conv(self.features, self.kernel_size, self.strides, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y, train=train))
+        y = self.norm(name="norm3")(conv(out_features, unit, name="conv3")(y), train=train)
+        if x.shape[-1] != out_features or self.strides != unit:
+            x = conv(out_features, unit, self.strides, name="shortcut")(x)
+            x = self.norm(name="shortcut_norm")(x, train=train)
+        return nn.relu(x + y)
+
+
+def residual_stages(
+    x: Float[Array, "b h w c"],
+    block: Callable,
+    *,
+    widths: tuple[int, ...],
+    blocks: tuple[int, ...],
+    strides: tuple[int, ...],
+    train: bool,
+) -> dict[str, Array]:
+    """`layer1`, `layer2` ... of a network on pictures, made in the module that calls.
+
+    The first block of a stage has its stride. `block` is one of the above without width and stride.
+    """
+    taps = {}
+    stages = zip(blocks, widths, strides, strict=True)
+    for stage, (num_blocks, width, stage_stride) in enumerate(stages, start=1):
+        for number in range(num_blocks):
+            stride = stage_stride if number == 0 else 1
+            layer = block(features=width, strides=(stride, stride), name=f"layer{stage}_{number}")
+            x = layer(x, train=train)
+        taps[f"layer{stage}"] = x
+    return taps

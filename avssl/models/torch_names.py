@@ -110,18 +110,29 @@ def _factored(key: str, path: tuple[str, ...]) -> Table:
     )
 
 
-def _residual_stages(blocks: tuple[int, ...], plain: Table, shortcut: Table) -> Table:
-    """Stages of `BasicBlock`s, the first block of all but the first stage with a shortcut."""
+def _residual_stages(
+    blocks: tuple[int, ...], plain: Table, shortcut: Table, *, first_shortcut: bool = False
+) -> Table:
+    """Stages of blocks, the first of each with a shortcut, of the first stage only on request."""
     table: Table = ()
     for stage, num_blocks in enumerate(blocks, start=1):
         for block in range(num_blocks):
-            part = plain + shortcut if stage > 1 and block == 0 else plain
+            widens = block == 0 and (stage > 1 or first_shortcut)
+            part = plain + shortcut if widens else plain
             table += under(f"layer{stage}.{block}", (f"layer{stage}_{block}",), part)
     return table
 
 
-def _shortcut(layout: str) -> Table:
-    return _conv("downsample.0", ("shortcut",), layout) + _norm("downsample.1", ("shortcut_norm",))
+def _shortcut(layout: str, key: str = "downsample") -> Table:
+    return _conv(f"{key}.0", ("shortcut",), layout) + _norm(f"{key}.1", ("shortcut_norm",))
+
+
+def _bias(key: str, path: tuple[str, ...]) -> Table:
+    return (Entry(f"{key}.bias", ("params", *path, "bias"), "vector"),)
+
+
+def _linear(key: str, path: tuple[str, ...]) -> Table:
+    return (Entry(f"{key}.weight", ("params", *path, "kernel"), "linear"), *_bias(key, path))
 
 
 def video_resnet(blocks: tuple[int, ...] = (2, 2, 2, 2), *, factored: bool) -> Table:
@@ -136,37 +147,100 @@ def video_resnet(blocks: tuple[int, ...] = (2, 2, 2, 2), *, factored: bool) -> T
     return table + _residual_stages(blocks, block, _shortcut("conv3d"))
 
 
-def resnet2d(blocks: tuple[int, ...] = (2, 2, 2, 2), *, frequency_first: bool = False) -> Table:
-    """torchvision's `resnet18` without `fc`: ours is `ResNet18Audio`; SeLaVi's has frequency first."""
+def resnet2d(
+    blocks: tuple[int, ...] = (2, 2, 2, 2),
+    *,
+    bottleneck: bool = False,
+    frequency_first: bool = False,
+    shortcut: str = "downsample",
+) -> Table:
+    """torchvision's `resnet18`, `resnet34` or `resnet50` without `fc`: ours are in `resnet2d.py`.
+
+    SeLaVi's has frequency first. `blocks` are (3, 4, 6, 3) for the latter two, `bottleneck` is for
+    the last.
+    """
     layout = "conv2d_frequency_first" if frequency_first else "conv2d"
     table = _conv("conv1", ("conv1",), layout) + _norm("bn1", ("norm1",))
     block: Table = ()
-    for number in (1, 2):
+    for number in (1, 2, 3) if bottleneck else (1, 2):
         block += _conv(f"conv{number}", (f"conv{number}",), layout)
         block += _norm(f"bn{number}", (f"norm{number}",))
-    return table + _residual_stages(blocks, block, _shortcut(layout))
+    return table + _residual_stages(
+        blocks, block, _shortcut(layout, shortcut), first_shortcut=bottleneck
+    )
+
+
+def speaker_resnet34(blocks: tuple[int, ...] = (3, 4, 6, 3)) -> Table:
+    """WeSpeaker's `ResNet34` with one embedding layer: ours is `SpeakerResNet34`."""
+    return resnet2d(blocks, frequency_first=True, shortcut="shortcut") + _linear(
+        "seg_1", ("linear",)
+    )
+
+
+def cnn14(num_blocks: int = 6) -> Table:
+    """PANNs' `Cnn14` (or `Cnn14_emb512`) without the keys of `CNN14_UNREAD`: ours is `Cnn14`."""
+    table = _norm("bn0", ("norm0",))
+    for block in range(1, num_blocks + 1):
+        for number in (1, 2):
+            name = f"block{block}_{number}"
+            part = _conv_norm(f"conv{number}", f"bn{number}", name, "conv2d")
+            table += under(f"conv_block{block}", (), part)
+    return table + _linear("fc1", ("linear",))
+
+
+# The release's spectrogram as frozen convolutions, and its classifier of 527 tags.
+CNN14_UNREAD = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
+
+
+def soundnet(num_layers: int = 7) -> Table:
+    """SoundNet without its classifiers: ours are `SoundNet8` (7) and `SoundNet5` (4).
+
+    The release is a Torch7 `nn.Sequential`, whose modules have numbers and no names. These are the
+    names of the usual PyTorch port (keunhong/pytorch-soundnet), and of the eight-layer network's
+    converted weights that go around.
+    """
+    table: Table = ()
+    for layer in range(1, num_layers + 1):
+        conv = f"conv{layer}"
+        table += _conv(conv, (conv,), "conv2d") + _bias(conv, (conv,))
+        table += _norm(f"batchnorm{layer}", (f"norm{layer}",))
+    return table
+
+
+def soundnet_classifiers(objects: str = "objects", scenes: str = "scenes") -> Table:
+    """The rest of the eight-layer port, by the names its `SlotClassifiers` have here."""
+    table: Table = ()
+    for key, name in (("conv8_objs", objects), ("conv8_scns", scenes)):
+        table += _conv(key, (name,), "conv2d") + _bias(key, (name,))
+    return table
 
 
 def projection(num_layers: int = 3) -> Table:
     """AVID's `Head`: ours is `ProjectionMLP` without BatchNorm."""
     table: Table = ()
     for layer in range(num_layers):
-        key, path = f"projection.{2 * layer}", ("params", f"linear{layer + 1}")
-        table += (
-            Entry(f"{key}.weight", (*path, "kernel"), "linear"),
-            Entry(f"{key}.bias", (*path, "bias"), "vector"),
-        )
+        table += _linear(f"projection.{2 * layer}", (f"linear{layer + 1}",))
     return table
 
 
-def from_torch(table: Table, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Our variables, {"params": ..., "batch_stats": ...}, from a state_dict of numpy arrays."""
+def from_torch(
+    table: Table, state: Mapping[str, np.ndarray], unread: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Our variables, {"params": ..., "batch_stats": ...}, from a state_dict of numpy arrays.
+
+    Keys that begin with one of `unread` may be there: torchvision's `fc.`, for one.
+    """
     keys = {entry.key for entry in table}
     if missing := sorted(keys - set(state)):
         raise UsageError(
             f"the checkpoint lacks '{missing[0]}' ({len(missing)} of {len(keys)} missing)"
         )
-    if extra := sorted(key for key in set(state) - keys if not key.endswith(IGNORED_SUFFIX)):
+    extra = sorted(
+        key
+        for key in set(state) - keys
+        if not key.endswith(IGNORED_SUFFIX) and not key.startswith(unread)
+    )
+    if extra:
         raise UsageError(
             f"the checkpoint holds '{extra[0]}' ({len(extra)} such), which the model lacks"
         )

@@ -1,21 +1,16 @@
 """VGG-like encoders: the two of L3-Net and the two of DMC."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from avssl.errors import unknown
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.convolution import Conv
 from avssl.models.features import Features
-from avssl.models.pooling import max_pool2d
+from avssl.models.pooling import max_pool2d, pooling_named
 from avssl.models.precision import parameter_dtype
-
-POOLINGS = {"max": jnp.max, "mean": jnp.mean}
 
 
 class _ConvBiasRelu(nn.Module):
@@ -68,12 +63,6 @@ def _by_frame(trunk: nn.Module, x: Array, *, train: bool) -> dict[str, Array]:
     """The trunk's taps for each frame by itself, with time as the second axis."""
     taps = trunk(x.reshape(-1, *x.shape[2:]), train=train)
     return {name: tap.reshape(*x.shape[:2], *tap.shape[1:]) for name, tap in taps.items()}
-
-
-def _pooling(name: str) -> Callable:
-    if name not in POOLINGS:
-        raise unknown("pooling", name, POOLINGS)
-    return POOLINGS[name]
 
 
 class L3Video(nn.Module):
@@ -145,7 +134,7 @@ class Vgg16Video(nn.Module):
     def __call__(
         self, x: Float[Array, "b t h w 3"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
-        pool = _pooling(self.pooling)
+        pool = pooling_named(self.pooling)
         trunk = _VggTrunk(self.widths, self.layers, self.dtype, self.batch_norm, name="trunk")
         taps = _by_frame(trunk, x, train=train)
         last = taps[f"conv{len(self.widths)}"]
@@ -174,7 +163,7 @@ class VggishAudio(nn.Module):
     def __call__(
         self, x: Float[Array, "b t f c"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
-        pool = _pooling(self.pooling)
+        pool = pooling_named(self.pooling)
         settings = (self.widths, self.layers, self.dtype, self.batch_norm)
         taps = _VggTrunk(*settings, odd_edges=True, name="trunk")(x, train=train)
         last = taps[f"conv{len(self.widths)}"]

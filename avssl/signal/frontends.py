@@ -39,13 +39,15 @@ class Rgb:
 
 @dataclasses.dataclass(frozen=True)
 class Waveform:
-    """The samples themselves, as one frequency bin."""
+    """The samples themselves times `gain`, as one frequency bin. SoundNet: gain=256."""
+
+    gain: Number = 1.0
 
     modality = "audio"
 
     def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b n 1 c"]:
         del rate
-        return waveform[:, :, None]
+        return (self.gain * waveform)[:, :, None]
 
 
 VideoFrontend = Rgb

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avssl.models import convolution
-from avssl.models.convolution import Conv, convolve2d, convolve3d
+from avssl.models.convolution import Conv, convolve1d, convolve2d, convolve3d
 
 
 def native(x, kernel, strides, padding):
@@ -48,6 +48,41 @@ def assert_same(convolve, x_shape, kernel_shape, strides, padding):
 @pytest.mark.usefixtures("float64")
 def test_taps_have_the_values_and_gradients_of_the_native_convolution(size, strides, padding):
     assert_same(convolve3d, (2, 5, 7, 6, 3), (*size, 3, 4), strides, padding)
+
+
+@pytest.mark.parametrize(
+    ("samples", "taps", "channels", "stride", "padding"),
+    [
+        (301, 64, (1, 16), 2, 32),
+        (40, 9, (3, 40), 1, 4),
+        (17, 4, (2, 200), 3, 0),
+        (9, 1, (3, 5), 2, 0),
+    ],
+)
+@pytest.mark.usefixtures("float64")
+def test_a_band_has_the_values_and_gradients_of_the_native_convolution(
+    samples, taps, channels, stride, padding
+):
+    """Outputs that fill their pieces and that do not, inputs that are left over."""
+    x_shape, kernel_shape = (2, samples, channels[0]), (taps, *channels)
+    assert_same(convolve1d, x_shape, kernel_shape, (stride,), (padding,))
+
+
+@pytest.mark.parametrize("padding", [None, (0, 0), (1, 1)])
+@pytest.mark.usefixtures("float64")
+def test_a_map_of_width_1_is_a_line(padding):
+    """With a bias; where the width is padded it is none."""
+    random = np.random.default_rng(0)
+    x, kernel = random.normal(size=(2, 11, 1, 3)), random.normal(size=(5, 1, 3, 4))
+    conv = Conv(4, (5, 1), (2, 1), padding, bias_init=jax.nn.initializers.zeros, dtype=jnp.float64)
+    params = {"kernel": kernel, "bias": np.ones(4)}
+    y, expected = jax.jit(
+        lambda params, x: (
+            conv.apply({"params": params}, x),
+            native(x, params["kernel"], (2, 1), padding or (2, 0)) + 1.0,
+        )
+    )(params, x)
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2000, 2**20])

@@ -8,6 +8,8 @@ from avssl.models.heads import ProjectionMLP
 from avssl.models.registry import ENCODERS, build_encoder, encoder_fields
 
 INPUTS = {"video": (2, 3, 64, 64, 3), "audio": (2, 80, 64, 1)}
+# Of those that hear a waveform.
+SAMPLES = {"soundnet5": (2, 4000, 1, 1), "soundnet8": (2, 11025, 1, 1)}
 HALVE_TIME = ("r2plus1d18", "r2plus1d18_torchvision", "r3d_18")
 
 
@@ -29,7 +31,7 @@ def shapes(encoder, shape, dtype=jnp.float32):
 @pytest.mark.usefixtures("float64")
 def test_every_encoder_keeps_the_contract(name, dtype, held):
     encoder = build_encoder("main", {"name": name}, jnp.dtype(dtype))
-    shape = INPUTS[encoder.modality]
+    shape = SAMPLES.get(name, INPUTS[encoder.modality])
     variables, features = shapes(encoder, shape, jnp.dtype(held))
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(variables)} == {held}
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(features)} == {dtype}
@@ -87,6 +89,9 @@ def test_l3_sizes():
         ("mc3_18", (1, 25, 224, 224, 3), 11_695_440 - 205_200, (25, 14, 14)),
         ("r3d_18", (1, 16, 112, 112, 3), 33_371_472 - 205_200, (2, 7, 7)),
         ("resnet18_audio", (1, 224, 224, 3), 11_689_512 - 513_000, (7, 7)),
+        ("resnet18_video", (1, 2, 224, 224, 3), 11_689_512 - 513_000, (2, 7, 7)),
+        ("resnet34_audio", (1, 224, 224, 3), 21_797_672 - 513_000, (7, 7)),
+        ("resnet34_video", (1, 1, 112, 112, 3), 21_797_672 - 513_000, (1, 4, 4)),
         ("resnet18_audio", (1, 99, 257, 1), 11_689_512 - 513_000 - 2 * 64 * 49, (4, 9)),
         # One block of two 3x3 layers less per stage.
         (
@@ -109,12 +114,58 @@ def test_official_sizes(name, shape, parameters, map_shape):
     assert features.embedding.shape == (1, 512)
 
 
-@pytest.mark.parametrize("name", ["l3_video", "small_video", "linear_video", "vgg16_video"])
+@pytest.mark.parametrize(
+    ("name", "shape", "parameters", "map_shape", "size"),
+    [
+        # torchvision's own count, less that of the classifier.
+        ("resnet50_video", (1, 1, 224, 224, 3), 25_557_032 - 2_049_000, (1, 7, 7, 2048), 2048),
+        ("resnet50_audio", (1, 224, 224, 3), 25_557_032 - 2_049_000, (7, 7, 2048), 2048),
+        # The paper's count, less that of the classifier.
+        ("cnn14", (1, 1001, 64, 1), 80_753_615 - 2049 * 527, (31, 2, 2048), 2048),
+        # WeSpeaker's "6.63M" at 80 bands.
+        ("speaker_resnet34", (1, 200, 80, 1), 6_634_336, (25, 10, 256), 256),
+        # By the sheet's table of layers: kernels, biases, norms.
+        (
+            "soundnet8",
+            (1, 441_000, 1, 1),
+            sum(
+                (kernel * before + 3) * width
+                for kernel, before, width in (
+                    (64, 1, 16), (32, 16, 32), (16, 32, 64), (8, 64, 128), (4, 128, 256),
+                    (4, 256, 512), (4, 512, 1024),
+                )
+            ),
+            (15, 1, 1024),
+            1024,
+        ),
+        (
+            "soundnet5",
+            (1, 441_000, 1, 1),
+            sum(
+                (kernel * before + 3) * width
+                for kernel, before, width in ((64, 1, 32), (32, 32, 64), (16, 64, 128), (8, 128, 256))
+            ),
+            (54, 1, 256),
+            256,
+        ),
+    ],
+)  # fmt: skip
+def test_official_sizes_of_other_widths(name, shape, parameters, map_shape, size):
+    variables, features = shapes(ENCODERS[name](), shape)
+    assert num_values(variables["params"]) == parameters
+    assert features.map.shape == (1, *map_shape)
+    assert features.embedding.shape == (1, size)
+
+
+@pytest.mark.parametrize(
+    "name", ["l3_video", "small_video", "linear_video", "vgg16_video", "resnet18_video"]
+)
 def test_frames_are_averaged(name):
     narrow = {
         "l3_video": {"widths": [4, 4, 4, 4]},
         "small_video": {"stem_width": 4, "widths": [4, 4, 4]},
         "vgg16_video": {"widths": [4, 4], "layers": [1, 2]},
+        "resnet18_video": {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]},
     }
     encoder = build_encoder("main", {"name": name, **narrow.get(name, {})}, jnp.float32)
     x = jax.random.uniform(jax.random.key(0), (2, 2, 32, 32, 3))

@@ -82,9 +82,14 @@ def resnet2d(state, x, *, strides):
     for stage, (num_blocks, stage_stride) in enumerate(zip(BLOCKS, strides, strict=True), start=1):
         for block in range(num_blocks):
             key, stride = f"layer{stage}.{block}", stage_stride if block == 0 else 1
-            y = conv(x, state[f"{key}.conv1.weight"], stride, stride)
-            y = jax.nn.relu(norm(state, f"{key}.bn1", y))
-            y = norm(state, f"{key}.bn2", conv(y, state[f"{key}.conv2.weight"], 1, 1))
+            bottleneck = f"{key}.conv3.weight" in state
+            convs = [(stride, stride), (1, 1)]
+            convs = [(1, 1), *convs] if bottleneck else convs
+            y = x
+            for number, strided in enumerate(convs, start=1):
+                y = conv(y, state[f"{key}.conv{number}.weight"], *strided)
+                y = norm(state, f"{key}.bn{number}", y)
+                y = jax.nn.relu(y) if number < len(convs) else y
             if f"{key}.downsample.0.weight" in state:
                 x = conv(x, state[f"{key}.downsample.0.weight"], stride, stride)
                 x = norm(state, f"{key}.downsample.1", x)
@@ -170,6 +175,21 @@ def test_resnet_on_a_spectrogram_is_torchvisions(strides, frequency_first):
     expected = np.transpose(expected, np.argsort(axes))
     np.testing.assert_allclose(features.map, expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(features.embedding, expected.mean((1, 2)), rtol=1e-9)
+
+
+def test_bottlenecks_are_torchvisions_on_each_frame():
+    """With the map twice as fine and a maximum over positions."""
+    frames, strides = (2, 2, 37, 33, 3), (1, 2, 2, 1)
+    settings = {"strides": strides, "pooling": "max"}
+    encoder, variables = encoder_and_variables("resnet50_video", frames, **settings)
+    features = apply(encoder, variables, x := drawn_input(frames))
+    state = to_torch(torch_names.resnet2d(BLOCKS, bottleneck=True), variables)
+    pictures = np.moveaxis(x.reshape(-1, *frames[2:]), -1, 1)
+    expected = np.moveaxis(jax.jit(partial(resnet2d, strides=strides))(state, pictures), 1, -1)
+    expected = expected.reshape(2, 2, *expected.shape[1:])
+    assert expected.shape[-1] == 4 * WIDTHS[-1]
+    np.testing.assert_allclose(features.map, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(features.embedding, expected.max((2, 3)).mean(1), rtol=1e-9)
 
 
 def test_names_are_torchvisions():

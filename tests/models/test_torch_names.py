@@ -6,11 +6,21 @@ from flax.traverse_util import flatten_dict
 
 from avssl.errors import UsageError
 from avssl.models import torch_names
+from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.heads import ProjectionMLP
 from avssl.models.r2plus1d import R2Plus1D18
-from avssl.models.resnet2d import ResNet9Audio, ResNet18Audio
-from avssl.models.torch_names import from_torch, to_torch, under
+from avssl.models.resnet2d import (
+    ResNet9Audio,
+    ResNet18Audio,
+    ResNet18Video,
+    ResNet34Audio,
+    ResNet50Audio,
+    ResNet50Video,
+)
+from avssl.models.soundnet import SlotClassifiers, SoundNet5, SoundNet8
+from avssl.models.speaker import SpeakerResNet34
+from avssl.models.torch_names import CNN14_UNREAD, LAYOUTS, from_torch, to_torch, under
 from avssl.models.video_resnet import MC318, TorchvisionR2Plus1D18
 
 WIDTHS = (2, 3, 4, 5)
@@ -34,6 +44,19 @@ CASES = {
         torch_names.resnet2d((1, 1, 1, 1), frequency_first=True),
         (1, 16, 16, 1),
     ),
+    "resnet50_video": (
+        ResNet50Video(widths=WIDTHS),
+        torch_names.resnet2d((3, 4, 6, 3), bottleneck=True),
+        (1, 1, 16, 16, 3),
+    ),
+    "cnn14": (Cnn14(widths=WIDTHS, embedding_size=6), torch_names.cnn14(4), (1, 16, 16, 1)),
+    "soundnet8": (SoundNet8(), torch_names.soundnet(), (1, 11025, 1, 1)),
+    "soundnet5": (SoundNet5(), torch_names.soundnet(4), (1, 4000, 1, 1)),
+    "speaker_resnet34": (
+        SpeakerResNet34(widths=WIDTHS, embedding_size=6),
+        torch_names.speaker_resnet34(),
+        (1, 16, 16, 1),
+    ),
     "projection": (ProjectionMLP((5, 4, 3)), torch_names.projection(3), (1, 6)),
 }
 
@@ -55,6 +78,97 @@ def test_every_variable_goes_out_and_comes_back(case):
     back = from_torch(table, state | counters)
     assert flatten_dict(back).keys() == flatten_dict(variables).keys()
     jax.tree.map(np.testing.assert_array_equal, back, variables)
+
+
+def official_shapes(module, shape, table):
+    """Shapes in a state_dict of arrays that are never made."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    abstract = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), x)
+    leaves = flatten_dict(abstract)
+    return {
+        entry.key: tuple(
+            leaves[entry.path].shape[axis] for axis in np.argsort(LAYOUTS[entry.layout])
+        )
+        for entry in table
+    }
+
+
+def test_names_and_shapes_are_the_official_ones():
+    """Some of each kind, as the releases and torchvision give them."""
+    for module, shape, table, expected in (
+        (
+            ResNet18Video(),
+            (1, 1, 64, 64, 3),
+            torch_names.resnet2d(),
+            {"conv1.weight": (64, 3, 7, 7), "layer2.0.downsample.0.weight": (128, 64, 1, 1)},
+        ),
+        (
+            ResNet34Audio(),
+            (1, 64, 64, 1),
+            torch_names.resnet2d((3, 4, 6, 3)),
+            {"conv1.weight": (64, 1, 7, 7), "layer3.5.conv2.weight": (256, 256, 3, 3)},
+        ),
+        (
+            ResNet50Audio(),
+            (1, 64, 64, 3),
+            torch_names.resnet2d((3, 4, 6, 3), bottleneck=True),
+            {
+                "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+                "layer1.0.conv2.weight": (64, 64, 3, 3),
+                "layer4.2.conv3.weight": (2048, 512, 1, 1),
+                "layer4.2.bn3.running_var": (2048,),
+            },
+        ),
+        (
+            Cnn14(embedding_size=512),
+            (1, 64, 64, 1),
+            torch_names.cnn14(),
+            {
+                "bn0.weight": (64,),
+                "conv_block1.conv1.weight": (64, 1, 3, 3),
+                "conv_block6.bn2.running_mean": (2048,),
+                "fc1.weight": (512, 2048),
+                "fc1.bias": (512,),
+            },
+        ),
+        (
+            SoundNet8(),
+            (1, 11025, 1, 1),
+            torch_names.soundnet(),
+            {
+                "conv1.weight": (16, 1, 64, 1),
+                "conv1.bias": (16,),
+                "batchnorm7.running_var": (1024,),
+                "conv7.weight": (1024, 512, 4, 1),
+            },
+        ),
+        (
+            SpeakerResNet34(),
+            (1, 64, 80, 1),
+            torch_names.speaker_resnet34(),
+            {
+                "conv1.weight": (32, 1, 3, 3),
+                "layer4.0.shortcut.1.bias": (256,),
+                "seg_1.weight": (256, 5120),
+            },
+        ),
+    ):
+        shapes = official_shapes(module, shape, table)
+        assert {key: shapes[key] for key in expected} == expected
+
+
+def test_classifiers_of_soundnet():
+    heads = SlotClassifiers({"objects": 1000, "scenes": 401})
+    x = jax.ShapeDtypeStruct((2, 15, 1, 1024), jnp.float32)
+    logits, variables = jax.eval_shape(lambda x: heads.init_with_output(jax.random.key(0), x), x)
+    assert {name: leaf.shape for name, leaf in logits.items()} == {
+        "objects": (2, 4, 1000),
+        "scenes": (2, 4, 401),
+    }
+    table = torch_names.soundnet_classifiers()
+    leaves = flatten_dict(variables)
+    assert leaves.keys() == {entry.path for entry in table}
+    assert leaves["params", "scenes", "kernel"].shape == (8, 1, 1024, 401)
 
 
 def test_layouts():
@@ -82,3 +196,13 @@ def test_a_checkpoint_of_another_model_is_refused():
         from_torch(table, {key: state[key] for key in state if key != "conv1.0.weight"})
     with pytest.raises(UsageError, match=r"holds 'fc\.weight'"):
         from_torch(table, state | {"fc.weight": np.zeros(3)})
+
+
+def test_keys_that_nobody_reads():
+    module, table, shape = CASES["cnn14"]
+    state = to_torch(table, random_variables(module, shape))
+    more = state | {"fc_audioset.weight": np.zeros(3), "logmel_extractor.melW": np.zeros(3)}
+    back = from_torch(table, more, unread=CNN14_UNREAD)
+    assert len(jax.tree.leaves(back)) == len(state)
+    with pytest.raises(UsageError, match=r"holds 'fc_audioset\.weight'"):
+        from_torch(table, more, unread=("logmel_extractor.",))
