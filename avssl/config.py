@@ -346,6 +346,11 @@ def run_config(workdir: Path) -> ConfigDict:
         raise UsageError(f"{file} is damaged: {error}") from error
 
 
+def says_nothing(value: Any) -> bool:
+    """Whether a key that runs of before did not know of is at what they did: empty, or switched off."""
+    return value is None or value is False or value in ("", {}, (), [])
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What moves the numbers between two resolved configs, one line each: `key: old -> new`."""
     flat_old, flat_new = flatten(old), flatten(new)
@@ -354,8 +359,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         before, after = flat_old.get(key, "absent"), flat_new.get(key, "absent")
         if before == after or key.startswith(FREE_KEYS) or FREE_PATHS.match(key):
             continue
-        # A section that runs of before did not know of, and that says nothing.
-        if {} in (before, after) and "absent" in (before, after):
+        known = [side[key] for side in (flat_old, flat_new) if key in side]
+        if len(known) == 1 and says_nothing(known[0]):
             continue
         longer = key == "steps" and before != "absent" and after != "absent" and after > before
         if longer and flat_new["optimizer.schedule"] == "constant":

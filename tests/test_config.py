@@ -112,3 +112,13 @@ def test_tuples_from_flags():
 def test_base_is_fresh_each_time():
     base().seed = 9
     assert base().seed == 0
+
+
+def test_a_key_that_older_runs_lack_is_no_difference_while_it_says_nothing():
+    old = {"a": {"b": 1}}
+    for silent in ({}, "", False, None, []):
+        assert differences(old, {"a": {"b": 1, "new": silent}}) == []
+        assert differences({"a": {"b": 1, "gone": silent}}, old) == []
+    for loud in (0, 0.5, True, "x"):
+        assert differences(old, {"a": {"b": 1, "new": loud}}) == [f"a.new: absent -> {loud}"]
+    assert differences({"a": {"b": 1}}, {"a": {"b": False}}) == ["a.b: 1 -> False"]

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from avssl.ablate.plan import Ablation, AblationRow
-from avssl.config import FREE_KEYS, ConfigDict, flatten, override, resolve, to_json
+from avssl.config import (
+    FREE_KEYS,
+    ConfigDict,
+    flatten,
+    override,
+    resolve,
+    says_nothing,
+    to_json,
+)
 from avssl.config_file import load_config
 from avssl.console import say
 from avssl.errors import UsageError
@@ -76,6 +84,13 @@ def damaged(file: Path, error: Exception) -> UsageError:
     )
 
 
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The keys whose values are not the same; results from before there was such a key lack it."""
+    alone = [key for key in old.keys() ^ new.keys() if not says_nothing({**old, **new}[key])]
+    both = [key for key in old.keys() & new.keys() if old[key] != new[key]]
+    return sorted(alone + both)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """One row with one seed."""
@@ -112,14 +127,12 @@ class Run:
     def result(self) -> Result | None:
         """The result, if it is one of this very config."""
         found = read_result(self.file)
-        return found if found is not None and found.config == self.identity else None
+        return None if found is None or differing(found.config, self.identity) else found
 
     def changed(self) -> list[str]:
         """The keys in which a result that is there differs."""
         found = read_result(self.file)
-        old = self.identity if found is None else found.config
-        keys = sorted(old.keys() | self.identity.keys())
-        return [key for key in keys if old.get(key, "") != self.identity.get(key, "")]
+        return [] if found is None else differing(found.config, self.identity)
 
     def failure(self) -> str:
         """Why this run failed when it was last tried with this config."""
@@ -127,7 +140,8 @@ class Run:
 
     def is_ours(self) -> bool:
         """Whether the run folder holds this config's run, and not an earlier one's."""
-        return self._note().get("config") == self.training
+        config = self._note().get("config")
+        return config is not None and not differing(config, self.training)
 
     def step(self) -> int:
         """The newest checkpoint's."""

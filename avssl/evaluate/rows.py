@@ -1,8 +1,10 @@
 """Evaluation results: rows of `eval.json` and of the table that a person reads."""
 
 import dataclasses
+import errno
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -62,9 +64,12 @@ def read_json(path: epath.PathLike) -> list[Row]:
 
 
 def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
-    """The file is whole or as it was before."""
+    """The file is whole or as it was before; a folder that is not there may be a mistyped one."""
+    path = epath.Path(path)
     try:
-        cache.write_whole(epath.Path(path), text.encode())
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        cache.write_whole(path, text.encode())
     except OSError as error:
         raise AvsslError(
             f"cannot write the results to {path}: {error.strerror or error}; {advice}"
