@@ -27,6 +27,7 @@ from avssl.teachers.writer import Answers, TargetWriter
 from avssl.train.mesh import batch_sharding, replicated
 
 VIEW = "view"
+PRECISIONS = ("float32", "bf16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def teach(
     The teacher sees each record's middle, or a window every so many seconds, without augmentation and in
     centre crops.
     """
-    check_arguments(targets, every_seconds, dtype, host, num_hosts)
+    check_arguments(targets, every_seconds, dtype, precision, host, num_hosts)
     teacher = teacher_of_run(run, encoder)
     teacher.check_targets(targets)
     source = open_source(data)
@@ -96,6 +97,7 @@ def teach(
             "data": data,
             "fingerprint": source.fingerprint,
             "every_seconds": every_seconds,
+            "precision": precision,
             "view": {"modality": view.modality, **dataclasses.asdict(view)},
         },
         num_records=len(source),
@@ -113,7 +115,12 @@ def teach(
 
 
 def check_arguments(
-    targets: Sequence[str], every_seconds: float, dtype: str, host: int, num_hosts: int
+    targets: Sequence[str],
+    every_seconds: float,
+    dtype: str,
+    precision: str,
+    host: int,
+    num_hosts: int,
 ) -> None:
     if not targets:
         raise UsageError(f"--targets is empty: say which of {', '.join(TARGET_KINDS)}")
@@ -122,6 +129,8 @@ def check_arguments(
             raise unknown("target in --targets", kind, TARGET_KINDS)
     if dtype not in DTYPES:
         raise unknown("--dtype", dtype, DTYPES)
+    if precision not in PRECISIONS:
+        raise unknown("--precision", precision, PRECISIONS)
     if not math.isfinite(every_seconds) or every_seconds < 0:
         raise UsageError(f"--every-seconds must be above 0, not {every_seconds:g}")
     if host >= num_hosts:

@@ -36,18 +36,13 @@ class TargetWriter(ShardedWriter):
 
     def __init__(self, out: str, *, encoding: Encoding, meta: Mapping[str, Any], **arguments: Any):
         settings = {
-            key: meta[key] for key in ("teacher_hash", "fingerprint", "every_seconds", "view")
+            key: meta[key] for key in ("teacher_hash", "fingerprint", "every_seconds", "precision", "view")
         }  # fmt: skip
         settings |= {"encoding": encoding.to_json(), "version": VERSION}
         super().__init__(out, split=SPLIT, settings=settings, **arguments)
         self.encoding = encoding
         self.meta = dict(meta)
         self.record_bytes_guess = encoding.num_bytes
-
-    @property
-    def hash(self) -> str:
-        """Of everything that decides the numbers of the store."""
-        return hashlib.sha256(json.dumps(self._settings, sort_keys=True).encode()).hexdigest()[:32]
 
     def take(self, shard: OpenShard, outcome: Answers) -> None:
         num_bytes = 0
@@ -86,14 +81,17 @@ class TargetWriter(ShardedWriter):
         buffer = io.BytesIO()
         np.savez(buffer, num_windows=num_windows.astype(np.int32), state=state.astype(np.int8))
         write_whole(self.out / TABLE, buffer.getvalue())
+        marks = [note["mark"] for note in notes]
+        # Of what was asked and of what was answered, which rounds otherwise on another machine.
+        asked = json.dumps([self._settings, marks], sort_keys=True)
         meta = {
             **self.meta,
-            "hash": self.hash,
+            "hash": hashlib.sha256(asked.encode()).hexdigest()[:32],
             "encoding": self.encoding.to_json(),
             "num_records": self.num_records,
             "num_shards": self.num_shards,
             "shard_lengths": [sum(row[0] for row in note["records"]) for note in notes],
-            "marks": [note["mark"] for note in notes],
+            "marks": marks,
             "num_windows": int(num_windows.sum()),
             "num_bytes": int(num_bytes.sum()),
             "num_lacking": int(np.sum(state == LACKING)),

@@ -1,6 +1,6 @@
 """A pretraining run, from a resolved config to a run folder.
 
-The order never varies: folder, data, model, mesh, state, start policy, compile, loop, table.
+The order never varies: folder, data, teachers, model, mesh, state, start policy, compile, loop, table.
 """
 
 import dataclasses

@@ -1,0 +1,140 @@
+"""Distill: each loss is that of `losses/` on the right two sides, beside the labels; silent rows leave."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avssl.errors import UsageError
+from avssl.losses.distillation import softened_divergence
+from avssl.losses.hints import attention_loss, hint_loss
+from avssl.losses.kernel_transfer import probabilistic_transfer
+from avssl.losses.pseudo_labels import pseudo_label_loss
+from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
+from avssl.models.features import Features
+from avssl.objectives import build_objective
+from avssl.objectives.distill import PUBLISHED_WEIGHTS
+from avssl.train.model import without_views
+
+ROWS = 8
+# What is compared with what: of the outputs of the heads, or of the teacher.
+SIDES = {
+    "kd": (softened_divergence, "logits", None),
+    "hint": (hint_loss, "answer", None),
+    "sp": (similarity_loss, "video", None),
+    "pkt": (probabilistic_transfer, "video", None),
+    "rkd": (relational_loss, "video", None),
+    "cc": (neighbour_congruence, "answer", "target"),
+}
+
+
+def drawn(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def batch_of(targets):
+    """Row 0 is not taught, row 1 has no picture, row 2 has no label."""
+    taught = jnp.arange(ROWS) != 0
+    label = jnp.where(jnp.arange(ROWS) == 2, -1, jnp.arange(ROWS) % 4)
+    return {
+        "present": {"video": jnp.arange(ROWS) != 1},
+        "label": label,
+        "taught": {"teacher": taught},
+        "targets": {
+            "teacher": {
+                kind: jnp.where(taught.reshape(-1, *(1,) * (x.ndim - 1)), x, 0.0)
+                for kind, x in targets.items()
+            }
+        },
+    }
+
+
+def made(loss, targets, **keys):
+    shapes = {"teacher": {kind: x.shape[1:] for kind, x in targets.items()}}
+    config = {"loss": loss, "num_classes": 4, **keys}
+    return build_objective("distill", config, target_shapes=shapes)
+
+
+def loss_and_outputs(objective, features, batch):
+    """(loss, metrics, outputs, gradient of the loss) on an embedding and a map."""
+    read = objective.student_read
+    variables = objective.init(jax.random.key(0), {read: features}, batch, method="initialise")
+
+    @jax.jit
+    def run(features):
+        outputs, _ = objective.apply(
+            variables, {read: features}, batch, train=True, method="heads", mutable=["batch_stats"]
+        )  # fmt: skip
+        outcome = objective.apply(variables, outputs, without_views(batch), train=True)
+        return outcome.loss, (outcome.metrics, outputs)
+
+    (loss, (metrics, outputs)), gradient = jax.value_and_grad(run, has_aux=True)(features)
+    return loss, metrics, outputs, gradient
+
+
+@pytest.mark.parametrize("loss", SIDES)
+def test_the_loss_is_that_of_the_two_sides_beside_the_labels(loss):
+    targets = {"embedding": drawn(ROWS, 6), "logits": drawn(ROWS, 4)}
+    batch = batch_of(targets)
+    objective = made(loss, targets)
+    features = Features(drawn(ROWS, 5, seed=1))
+    total, metrics, outputs, gradient = loss_and_outputs(objective, features, batch)
+    function, student, teacher = SIDES[loss]
+    kind = "logits" if loss == "kd" else "embedding"
+    target = outputs[teacher] if teacher else batch["targets"]["teacher"][kind]
+    present = batch["present"]["video"] & batch["taught"]["teacher"]
+    transfer = function(outputs[student], target, present=present)
+    labels, _ = pseudo_label_loss(
+        outputs["logits"], batch["label"], present=batch["present"]["video"]
+    )
+    label_weight, transfer_weight = PUBLISHED_WEIGHTS[loss]
+    expected = label_weight * labels + transfer_weight * transfer
+    assert float(total) == pytest.approx(float(expected), rel=1e-5)
+    assert float(transfer) > 0
+    assert metrics["taught"] == ROWS - 2
+    assert metrics["num_rows"] == ROWS - 2
+    assert not np.any(gradient.embedding[1]), "a row without a picture learns nothing"
+    assert np.all(np.any(gradient.embedding[2:], axis=1))
+
+
+@pytest.mark.parametrize(("loss", "function"), [("hint", hint_loss), ("at", attention_loss)])
+def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function):
+    targets = {"map": drawn(ROWS, 1, 2, 2, 3)}
+    batch = batch_of(targets)
+    objective = made(loss, targets, kind="map", label_weight=0.0)
+    features = Features(drawn(ROWS, 5, seed=1), drawn(ROWS, 1, 2, 2, 5, seed=2))
+    total, _, outputs, gradient = loss_and_outputs(objective, features, batch)
+    assert outputs["row_losses"].shape == (ROWS,)
+    assert "map" not in without_views(batch)["targets"]["teacher"]
+    answer = features.map
+    if loss == "hint":
+        read = objective.student_read
+        variables = objective.init(jax.random.key(0), {read: features}, batch, method="initialise")
+        answer, _ = objective.apply(
+            variables, features.map, method=lambda self, x: self.regressor(x, train=True),
+            mutable=["batch_stats"],
+        )  # fmt: skip
+    present = batch["present"]["video"] & batch["taught"]["teacher"]
+    expected = function(answer, targets["map"], present=present)
+    assert float(total) == pytest.approx(PUBLISHED_WEIGHTS[loss][1] * float(expected), rel=1e-4)
+    assert np.any(gradient.map[2:])
+
+
+def test_nobody_taught_and_nothing_labelled_is_zero():
+    targets = {"logits": drawn(ROWS, 4)}
+    batch = batch_of(targets)
+    batch["taught"]["teacher"] = jnp.zeros(ROWS, bool)
+    batch["label"] = jnp.full(ROWS, -1)
+    total, *_, gradient = loss_and_outputs(
+        made("kd", targets), Features(drawn(ROWS, 5)), batch
+    )  # fmt: skip
+    assert float(total) == 0.0
+    assert not np.any(gradient.embedding)
+
+
+def test_classes_are_asked_for_where_labels_are_used():
+    assert made("kd", {"logits": drawn(1, 4)}).target.classes
+    assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).target.classes
+    assert not made("sp", {"embedding": drawn(1, 4)}).target.classes
+    with pytest.raises(UsageError, match="'at' takes map, not 'logits'"):
+        made("at", {}, kind="logits").targets()
