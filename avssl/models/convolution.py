@@ -266,12 +266,12 @@ class Conv(nn.Module):
         strides = self.strides or (1,) * len(self.kernel_size)
         padding = self.padding or tuple(size // 2 for size in self.kernel_size)
         x = x.astype(self.dtype)
-        if x.shape[2:-1] == self.kernel_size[1:] == (1,) and padding[1] == 0:
-            y = convolve1d(x[:, :, 0], kernel[:, 0], strides[:1], padding[:1])[:, :, None]
-        else:
-            convolve = {2: convolve2d, 3: convolve3d}[len(self.kernel_size)]
-            y = convolve(x, kernel, strides, padding)
+        along_line = x.shape[2:-1] == self.kernel_size[1:] == (1,) and padding[1] == 0
+        if along_line:
+            x, kernel, strides, padding = x[:, :, 0], kernel[:, 0], strides[:1], padding[:1]
+        convolve = {1: convolve1d, 2: convolve2d, 3: convolve3d}[len(strides)]
+        y: Array = convolve(x, kernel, strides, padding)
         if self.bias_init is not None:
             bias = self.param("bias", self.bias_init, (self.features,), held)
             y = y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
-        return y
+        return y[:, :, None] if along_line else y

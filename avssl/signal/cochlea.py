@@ -40,7 +40,8 @@ def cochlear_filters(
         )
     hz = np.fft.rfftfreq(num_samples, 1.0 / rate)
     erbs = hz_to_erbs(hz)
-    edges = np.linspace(*hz_to_erbs(np.array([min_hz, max_hz])), num_bands + 2)
+    lowest, highest = hz_to_erbs(np.array([min_hz, max_hz]))
+    edges = np.linspace(lowest, highest, num_bands + 2)
     filters = np.zeros((len(hz), num_bands + 2))
     for band in range(num_bands):
         lower, upper = edges[band], edges[band + 2]

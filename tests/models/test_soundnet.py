@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.config import encoder_defaults
+from avssl.config import encoder_defaults, taken_over
 from avssl.errors import UsageError
 from avssl.models.soundnet import SlotClassifiers, SoundNet5, SoundNet8
 from avssl.signal.frontends import build_frontend
@@ -88,3 +88,10 @@ def test_its_front_end_comes_with_it():
     panns = encoder_defaults("audio", {"name": "cnn14"})["frontend"]
     assert (panns["num_mels"], panns["max_hz"], panns["top_db"]) == (64, 14000.0, None)
     assert encoder_defaults("audio", {"name": "small_audio"})["frontend"]["min_hz"] == 0.0
+
+
+def test_an_encoder_that_brings_a_front_end_takes_over_none():
+    log_mel = {"name": "small_audio", "modality": "audio", "frontend": {"name": "log_mel"}}
+    assert "frontend" not in taken_over(log_mel, "soundnet8")
+    assert "frontend" not in taken_over(log_mel | {"name": "soundnet8"}, "small_audio")
+    assert "frontend" in taken_over(log_mel, "conv2d10")
