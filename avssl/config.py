@@ -230,7 +230,7 @@ def taken_over(keys: Mapping[str, Any], name: str) -> dict[str, Any]:
     if name not in ENCODERS:  # said later, with the nearest
         return dict(keys)
     known = {*NOT_FIELDS, *encoder_fields(ENCODERS[name])}
-    if any(hasattr(ENCODERS.get(kind), "frontend") for kind in (name, keys.get("name"))):
+    if any(hasattr(ENCODERS.get(kind), "frontend") for kind in (name, keys.get("name", ""))):
         known -= {"frontend"}  # one of the two hears what other encoders do not
     return {key: value for key, value in keys.items() if key in known}
 

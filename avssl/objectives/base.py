@@ -206,10 +206,10 @@ class Objective(nn.Module):
         return {}
 
     def classifies(self, encoder: str) -> bool:
-        """Whether `classify` has logits for what that encoder gives: whether it can teach classes."""
+        """Whether `class_logits` has logits for what that encoder gives: whether it can teach classes."""
         return False
 
-    def classify(self, embedding: Array, encoder: str) -> Array:
+    def class_logits(self, embedding: Array, encoder: str) -> Array:
         """The logits of embeddings, [batch, classes]."""
         raise TypeError(f"{type(self).__name__} has no classes")
 

@@ -127,7 +127,7 @@ class Distill(Objective):
     def classifies(self, encoder: str) -> bool:
         return encoder == self.student_read.encoder and (self.loss == "kd" or self.weights[0] > 0)
 
-    def classify(self, embedding: Array, encoder: str) -> Array:
+    def class_logits(self, embedding: Array, encoder: str) -> Array:
         return self.classifier(embedding)
 
     def transferred(self, batch: Batch) -> Array:

@@ -33,7 +33,7 @@ class Supervised(Objective):
     def classifies(self, encoder: str) -> bool:
         return encoder in (self.video_encoder, self.audio_encoder)
 
-    def classify(self, embedding: Array, encoder: str) -> Array:
+    def class_logits(self, embedding: Array, encoder: str) -> Array:
         is_video = encoder == self.video_encoder
         return (self.video_classifier if is_video else self.audio_classifier)(embedding)
 

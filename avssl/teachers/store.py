@@ -71,7 +71,8 @@ class TargetStore:
             )
         try:
             meta = json.loads((self.root / META).read_text())
-            meta["encoding"], meta["shard_lengths"], meta["marks"]
+            if lacking := {"encoding", "shard_lengths", "marks"} - meta.keys():
+                raise KeyError(", ".join(sorted(lacking)))
         except (ValueError, KeyError) as error:
             raise UsageError(
                 f"'{shown}/{META}' is damaged ({error}); write the store again"

@@ -118,7 +118,7 @@ class SeeingTeacher:
         if "logits" in kinds:
             assert self.teacher.objective is not None
             found["logits"] = self.teacher.objective.apply(
-                {"params": variables["head"]}, seen.embedding, self.teacher.encoder, method="classify"
+                {"params": variables["head"]}, seen.embedding, self.teacher.encoder, method="class_logits"
             )  # fmt: skip
         for kind in kinds:
             if found.get(kind) is None:
@@ -184,7 +184,7 @@ def random_teacher(
         batch = seeing.model.example_batch(2)
         features, _ = seeing.model.features(weights, batch, key, train=False)
         embedding = features[seeing.read].embedding
-        head = objective.init(purpose_key(key, "head"), embedding, encoder, method="classify")
+        head = objective.init(purpose_key(key, "head"), embedding, encoder, method="class_logits")
         return {
             "params": made["params"]["encoders"][encoder],
             "batch_stats": made["batch_stats"]["encoders"][encoder],
