@@ -56,7 +56,7 @@ def parts(name: str, file: str) -> tuple[str, str]:
 
     from avssl.config import resolve
     from avssl.config_file import load_config
-    from avssl.train.model import build_model
+    from avssl.train.build_model import build_model
 
     config = resolve(load_config(file))
     config.data.num_records = NUM_RECORDS

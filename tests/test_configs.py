@@ -10,8 +10,8 @@ from avssl.cli import main
 from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.train import run
+from avssl.train.build_model import build_model
 from avssl.train.mesh import make_mesh
-from avssl.train.model import build_model
 from avssl.train.run import build_setup
 
 CONFIGS = sorted(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avssl import objectives
-from avssl.cli import parse
+from avssl.command_line import parse
 from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.objectives.base import Objective

@@ -26,8 +26,9 @@ from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part, Sides
+from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import CheckpointReader
-from avssl.train.model import Model, build_model
+from avssl.train.model import Model
 from avssl.train.stream import training_indices, training_pipeline
 
 HELD_OUT_FRACTION = 0.2

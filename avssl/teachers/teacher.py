@@ -20,9 +20,10 @@ from avssl.models.registry import build_encoder
 from avssl.objectives.base import Batch, Objective, Read
 from avssl.signal.frontends import build_frontend
 from avssl.teachers.spec import same_sight, told
+from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import read_checkpoint
 from avssl.train.mesh import compute_type, float_type, path_name
-from avssl.train.model import Model, build_model, purpose_key
+from avssl.train.model import Model, purpose_key
 
 Variables = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""`avssl bench step`: what one training step of a config costs on this machine, without opening any data."""
+"""`avssl bench step`: what one training step of a config costs on this machine, on noise."""
 
 import statistics
 import time
@@ -11,8 +11,9 @@ import numpy as np
 from avssl.config import ConfigDict
 from avssl.data.open import open_source
 from avssl.teachers.open import NO_TEACHERS, open_teachers
+from avssl.train.build_model import build_model
 from avssl.train.mesh import check_batch_divides
-from avssl.train.model import Model, build_model
+from avssl.train.model import Model
 from avssl.train.run import build_setup, fresh_state
 
 WARM_UP_STEPS = 2
@@ -35,9 +36,8 @@ def bench_step(config: ConfigDict, *, num_steps: int = 20) -> Iterator[str]:
     """Lines for a person; the time is the median of `num_steps` steps after two of warm-up."""
     check_batch_divides(config.batch_size, config.optimizer.accumulate)
     teachers = NO_TEACHERS
-    if (
-        config.teachers
-    ):  # which alone need the data: a store is of it, a random network has its classes
+    # They alone need the data: a store is of it, and a random network has its classes.
+    if config.teachers:
         config, teachers = open_teachers(config, open_source(config.data.source))
     model = build_model(config)
     setup = build_setup(config, model, teachers=teachers)

@@ -13,21 +13,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.core import FrozenDict
 from jax import Array
 
-from avssl.config import ConfigDict
-from avssl.data.views import VideoView, View, build_view
-from avssl.errors import UsageError, unknown
+from avssl.data.views import VideoView, View
 from avssl.losses.monitors import cosine_monitors, spread_monitors
 from avssl.models.features import Features
-from avssl.models.registry import build_encoder
-from avssl.objectives import build_objective
-from avssl.objectives.base import Batch, Objective, Outputs, Read, check_names
+from avssl.objectives.base import Batch, Objective, Outputs, Read
 from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
-from avssl.signal.frontends import build_frontend
-from avssl.teachers.spec import Taught, asked, build_specs
+from avssl.teachers.spec import Taught
 from avssl.train.mesh import compute_type, float_type
 
 Variables = dict[str, Any]
@@ -255,13 +249,14 @@ class Model:
         total = jnp.zeros((), float_type(self.precision))
         metrics: dict[str, Array] = {}
         memory = {}
+        completed = self.complete(batch)
         for name, objective in self.objectives.items():
             outcome, updated = objective.apply(
                 {
                     "params": variables["params"]["objectives"][name],
                     "memory": variables["memory"][name],
                 },
-                outputs[name], self.complete(batch), train=train,
+                outputs[name], completed, train=train,
                 rngs={"draw": purpose_key(key, name)}, mutable=["memory"],
             )  # fmt: skip
             memory[name] = updated.get("memory", {})
@@ -384,77 +379,3 @@ def without_views(batch: Batch) -> dict[str, Any]:
             for name, targets in small["targets"].items()
         }
     return small
-
-
-def build_model(config: ConfigDict, step: int | None = None) -> Model:
-    """The model of a resolved config; objectives of weight 0 and what only they need are left out.
-
-    step: the part of a curriculum that is trained from there on; None is the whole of it.
-    """
-    table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
-    specs = build_specs(config)
-    shapes = FrozenDict({name: dict(spec.shapes) for name, spec in specs.items()})
-    objectives = {
-        name: build_objective(name, keys.to_dict(), config.data.num_records, step, shapes)
-        for name, keys in config.objectives.items()
-        if keys.weight
-    }
-    dtype = compute_type(config.precision)
-    encoders = {
-        name: build_encoder(name, keys.to_dict(), dtype) for name, keys in config.encoders.items()
-    }
-    views: dict[str, View] = {}
-    reads: dict[Read, None] = {}
-    kinds: dict[str, dict[str, None]] = {}
-    for name, objective in objectives.items():
-        for view_name, view in asked_views(name, objective, table).items():
-            if views.setdefault(view_name, view) != view:
-                raise UsageError(
-                    f"objective '{name}' asks for view '{view_name}' as {view}, another one as "
-                    f"{views[view_name]}: give one of them another name"
-                )
-        for target in asked(name, objective, specs):
-            kinds.setdefault(target.teacher, {})[target.kind] = None
-        check_names(name, objective, views, encoders)
-        reads.update(dict.fromkeys(objective.reads()))
-        if config.ema.decay == 0 and any(read.mode == "ema" for read in objective.reads()):
-            raise UsageError(
-                f"objective '{name}' reads averaged parameters: set --config.ema.decay"
-            )
-    taught = {
-        name: Taught(
-            specs[name].view,
-            specs[name].is_stored,
-            {kind: specs[name].shapes[kind] for kind in asked_for},
-        )
-        for name, asked_for in kinds.items()
-    }
-    for name, one in taught.items():
-        if not one.stored:
-            if one.view not in table:
-                raise unknown(f"view in teachers.{name}.view", one.view, table)
-            views.setdefault(one.view, table[one.view])
-    used = {read.encoder for read in reads}
-    return Model(
-        views=views,
-        encoders={name: encoders[name] for name in encoders if name in used},
-        frontends={
-            name: build_frontend(config.encoders[name].frontend.to_dict())
-            for name in encoders
-            if name in used
-        },
-        objectives=objectives,
-        reads=tuple(reads),
-        precision=config.precision,
-        taught=taught,
-    )
-
-
-def asked_views(name: str, objective: Objective, table: Mapping[str, View]) -> dict[str, View]:
-    try:
-        return objective.views(table)
-    except KeyError as error:
-        raise UsageError(
-            f"objective '{name}' needs the view {error}, which the config does not define; "
-            f"defined: {', '.join(table)}"
-        ) from error

@@ -23,12 +23,13 @@ from avssl.data.open import open_source
 from avssl.data.record import Source
 from avssl.errors import AvsslError, UsageError
 from avssl.teachers.open import NO_TEACHERS, Teachers, open_teachers
+from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.finite import check_state
 from avssl.train.loop import Faults, Gaps, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
-from avssl.train.model import Model, build_model
+from avssl.train.model import Model
 from avssl.train.optim import build_optimizer
 from avssl.train.preemption import Preemption
 from avssl.train.progress import Progress, parameter_table

@@ -13,7 +13,8 @@ from avssl.data.record import Source
 from avssl.data.views import build_view
 from avssl.errors import UsageError
 from avssl.teachers.open import Teachers, open_teachers
-from avssl.train.model import Model, build_model
+from avssl.train.build_model import build_model
+from avssl.train.model import Model
 
 
 def training_indices(config: ConfigDict, source: Source, model: Model) -> np.ndarray:

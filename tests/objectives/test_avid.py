@@ -10,7 +10,7 @@ import pytest
 from avssl.errors import UsageError
 from avssl.losses.avid import avid_loss
 from avssl.objectives import build_objective
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from avssl.train.run import build_setup
 from tests.train.small_runs import small_config
 

@@ -12,9 +12,9 @@ from avssl.config_file import load_config
 from avssl.errors import UsageError
 from avssl.objectives import build_objective, cma
 from avssl.objectives.base import Owned
+from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import read_checkpoint
 from avssl.train.mesh import make_mesh
-from avssl.train.model import build_model
 from avssl.train.run import build_setup, fresh_state
 from avssl.train.start import continued, fresh_memory, graft
 from tests.train.small_runs import small_config

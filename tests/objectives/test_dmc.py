@@ -8,7 +8,7 @@ import pytest
 from avssl.errors import UsageError
 from avssl.models.features import Features
 from avssl.objectives.dmc import Dmc
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from tests.train.small_runs import small_config
 
 BATCH, FRAMES, HEIGHT, WIDTH, CHANNELS = 4, 2, 3, 5, 6

@@ -10,7 +10,7 @@ import pytest
 from avssl.errors import UsageError
 from avssl.models.features import Features
 from avssl.objectives.mcn import Mcn
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from tests.train.small_runs import small_config
 
 BATCH, CHANNELS = 8, 6

@@ -8,8 +8,8 @@ import pytest
 from avssl.config import resolve, to_json
 from avssl.config_file import load_config
 from avssl.data.open import open_source
+from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints
-from avssl.train.model import build_model
 from avssl.train.run import build_setup, fresh_state, metadata, with_num_records
 from avssl.train.runlog import write_config
 

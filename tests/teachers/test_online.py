@@ -8,8 +8,8 @@ import pytest
 
 from avssl.config import resolve
 from avssl.errors import AvsslError, UsageError
+from avssl.train.build_model import build_model
 from avssl.train.loop import Gaps
-from avssl.train.model import build_model
 from tests.train.small_runs import batches, furthest, opened, small_config, train
 
 PLACES = {

@@ -21,7 +21,7 @@ from avssl.teachers.encoding import Encoding
 from avssl.teachers.open import open_teachers
 from avssl.teachers.store import TargetStore
 from avssl.teachers.teach import teach
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from avssl.train.stream import training_pipeline
 from tests.teachers.conftest import DATA
 from tests.train.command_line import assert_identical, metrics

@@ -10,8 +10,8 @@ from avssl.config import ConfigDict, base, resolve
 from avssl.objectives import OBJECTIVES, objective_defaults
 from avssl.teachers.open import Teachers, open_teachers
 from avssl.train.bench import random_batch
+from avssl.train.build_model import build_model
 from avssl.train.mesh import batch_sharding
-from avssl.train.model import build_model
 from avssl.train.refresh import Refresher, outputs_of
 from avssl.train.run import Setup, build_setup, fresh_state
 from avssl.train.state import TrainState

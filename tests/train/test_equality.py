@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from avssl.objectives import OBJECTIVES
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from avssl.train.run import build_setup
 from tests.train.small_runs import batches, furthest, small_config, started, train
 

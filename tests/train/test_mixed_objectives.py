@@ -6,7 +6,7 @@ import pytest
 from avssl.config import resolve
 from avssl.errors import UsageError
 from avssl.models.linear import LinearAudio, LinearVideo
-from avssl.train.model import build_model
+from avssl.train.build_model import build_model
 from tests.train.small_runs import small_config
 
 

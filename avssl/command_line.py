@@ -1,0 +1,277 @@
+"""The words after `avssl` as arguments of a verb; whatever is mistyped fails with the nearest valid name."""
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from avssl.errors import UsageError, unknown
+from avssl.verbs import (
+    run_ablate,
+    run_bench_data,
+    run_bench_step,
+    run_data_build,
+    run_data_inspect,
+    run_data_verify,
+    run_evaluate,
+    run_list,
+    run_pretrain,
+    run_teach,
+)
+
+CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one sentence with the nearest valid name."""
+
+    def __init__(self, **keywords: Any):
+        # A flag cut short is a mistyped flag.
+        super().__init__(allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        if match := re.match(
+            r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.*)\)", message
+        ):
+            choices = [choice.strip(" '") for choice in match[3].split(",")]
+            raise unknown(match[1], match[2], choices)
+        verb = self.prog.partition(" ")[2]
+        raise UsageError(f"{verb}{': ' if verb else ''}{message}; see `{self.prog} --help`")
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="avssl",
+        description="Self-supervised audio-visual pretraining in JAX/Flax.",
+        epilog="example: avssl pretrain --config configs/quickstart.py --workdir runs/quickstart",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    from avssl import __version__
+
+    parser.add_argument("--version", action="version", version=f"avssl {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
+
+    pretrain = verb(
+        verbs, "pretrain", "train encoders on a source of videos", run_pretrain,
+        "avssl pretrain --config configs/quickstart.py --workdir runs/quickstart "
+        "--config.objectives.avc.weight=1",
+    )  # fmt: skip
+    add_config(pretrain)
+    pretrain.add_argument("--workdir", type=Path, required=True, help="run folder, made if absent")
+    pretrain.add_argument(
+        "--allow-config-change", action="store_true", help="resume a run folder of another config"
+    )
+    for flag, kind, text in (
+        ("--coordinator", str, "host:port of process 0, for runs of several processes"),
+        ("--num-processes", int, "how many processes the run has"),
+        ("--process-id", int, "which of them this is"),
+    ):
+        pretrain.add_argument(flag, type=kind, default=None, help=text)
+
+    evaluate = verb(
+        verbs, "evaluate", "probe the encoders of a run, beside their random initialisation", run_evaluate,
+        "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
+        "--test-data world:quickstart@test --protocols knn,linear,retrieval",
+    )  # fmt: skip
+    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
+    evaluate.add_argument(
+        "--data", default="", help="source the probes train on (default: the config's)"
+    )
+    evaluate.add_argument("--test-data", default="", help="source they are scored on")
+    evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
+    evaluate.add_argument(
+        "--json", type=Path, default=None, help="also write the rows to this file"
+    )
+    evaluate.add_argument(
+        "--results", type=Path, default=None, help="write the table into this Markdown file"
+    )
+    evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
+
+    ablate = verb(
+        verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,
+        "avssl ablate --config configs/ablations/quick.py --workdir runs/quick-ablation --dry-run",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--config", required=True, metavar="FILE[:VARIANT]",
+        help="an ablation file; of its runs, --config.a.b=value changes what moves no number",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--workdir", type=Path, required=True, help="holds a run folder of each run"
+    )
+    ablate.add_argument(
+        "--results", type=Path, default=Path("RESULTS.md"), help="Markdown file of the table"
+    )
+    ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
+    ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
+    ablate.add_argument(
+        "--dry-run", action="store_true", help="say what is there and what would run"
+    )
+
+    add_teach(verb(
+        verbs, "teach", "write what a trained encoder says of a source, for students", run_teach,
+        "avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train "
+        "--out runs/audio-targets --targets embedding,logits",
+    ))  # fmt: skip
+
+    add_data_verbs(verb(verbs, "data", "build, look at and check sources of videos", None,
+                        "avssl data build folder:videos data/videos --workers 2"))  # fmt: skip
+
+    listing = verb(verbs, "list", "what can be named in a config", run_list,
+                   "avssl list objectives --verbose")  # fmt: skip
+    listing.add_argument("what", choices=("objectives", "encoders", "configs"))
+    listing.add_argument("--verbose", action="store_true", help="with fields and defaults")
+
+    add_bench_verbs(verb(verbs, "bench", "measure the pipeline or the step on this machine", None,
+                         "avssl bench data world:quickstart@train"))  # fmt: skip
+    return parser
+
+
+def verb(verbs, name: str, text: str, function: Callable | None, example: str) -> Parser:
+    made = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if function is not None:
+        made.set_defaults(function=function)
+    return made
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """The type of a flag that counts something."""
+
+    def parse_count(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"must be a number of at least {lowest}, not '{text}'")
+        return int(text)
+
+    return parse_count
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The type of a flag that lists seeds."""
+    return tuple(at_least(0)(part) for part in text.split(",") if part)
+
+
+def add_config(parser: Parser) -> None:
+    parser.add_argument(
+        "--config", required=True, metavar="FILE[:VARIANT]",
+        help="a config file; any value of it is changed by --config.a.b=value",
+    )  # fmt: skip
+
+
+def add_teach(teach: Parser) -> None:
+    teach.add_argument("--teacher", required=True, metavar="RUN", help="run folder of the teacher")
+    teach.add_argument("--encoder", default="", help="its encoder (default: the only one)")
+    teach.add_argument(
+        "--data", required=True, metavar="SPEC", help="source of the students' clips"
+    )
+    teach.add_argument("--out", required=True, metavar="STORE", help="folder, made if absent")
+    teach.add_argument(
+        "--targets", default="embedding", help="comma-separated: embedding,map,logits"
+    )
+    teach.add_argument(
+        "--every-seconds", type=float, default=0.0, metavar="S",
+        help="windows that begin every so often (default: the middle of each record)",
+    )  # fmt: skip
+    teach.add_argument("--dtype", default="float16", help="of the numbers: float16 or float32")
+    teach.add_argument(
+        "--top-k", type=at_least(1), default=0, metavar="K", help="keep the K largest logits alone"
+    )
+    teach.add_argument("--precision", default="float32", help="of the arithmetic: float32 or bf16")
+    teach.add_argument("--batch-size", type=at_least(1), default=64, help="windows at a time")
+    teach.add_argument("--workers", type=at_least(0), default=0, help="processes that decode")
+    teach.add_argument("--host", type=at_least(0), default=0, help="of several, which one this is")
+    teach.add_argument("--num-hosts", type=at_least(1), default=1, help="that share the shards")
+
+
+def add_data_verbs(data: Parser) -> None:
+    verbs = data.add_subparsers(dest="data_verb", metavar="build|inspect|verify", required=True)
+    build = verb(verbs, "build", "re-encode a source into a data set of ArrayRecord shards", run_data_build,
+                 "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
+    build.add_argument("spec", help="world:NAME, folder:PATH, manifest:FILE.csv or tfds:PATH")
+    build.add_argument("out", help="folder of the data set, made if absent")
+    build.add_argument(
+        "--short-side", type=at_least(1), default=128, help="pixels of the shorter side"
+    )
+    build.add_argument("--gop", type=at_least(1), default=16, help="frames between keyframes")
+    build.add_argument("--audio-rate", type=at_least(1), default=24000, help="samples per second")
+    build.add_argument("--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes")
+    build.add_argument("--require", default="", help="drop clips without: audio,video")
+    build.add_argument("--allow-outside", action="store_true",
+                       help="let a manifest name files outside its folder")  # fmt: skip
+    inspect = verb(verbs, "inspect", "contact sheet, spectrograms and a table of a source", run_data_inspect,
+                   "avssl data inspect world:quickstart@test --out sheets")  # fmt: skip
+    inspect.add_argument("spec")
+    inspect.add_argument(
+        "--out", type=Path, default=Path("inspect"), help="folder for the PNG files"
+    )
+    inspect.add_argument("--num", type=at_least(1), default=16, help="how many clips to show")
+    verify = verb(verbs, "verify", "decode everything and list what is bad", run_data_verify,
+                  "avssl data verify tfds:data/videos --workers 2")  # fmt: skip
+    verify.add_argument("spec")
+    verify.add_argument(
+        "--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes"
+    )
+
+
+def add_bench_verbs(bench: Parser) -> None:
+    verbs = bench.add_subparsers(dest="bench_verb", metavar="data|step", required=True)
+    data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
+                "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
+    data.add_argument("spec")
+    data.add_argument(
+        "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
+    )
+    data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
+    step = verb(verbs, "step", "compile time, time, FLOPs and memory of a training step", run_bench_step,
+                "avssl bench step --config configs/quickstart.py")  # fmt: skip
+    add_config(step)
+    step.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.a.b=value` (or `--config.a.b value`) out of the command line."""
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
+        if not (match := CONFIG_FLAG.match(word)):
+            rest.append(word)
+            continue
+        value = match[2]
+        if value is None:
+            if not remaining or remaining[0].startswith("--"):
+                raise UsageError(f"{word} needs a value: {word}=VALUE")
+            value = remaining.pop(0)
+        overrides.append((match[1], value))
+    return rest, overrides
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = build_parser()
+    rest, overrides = split_overrides(words)
+    arguments, unknown_words = parser.parse_known_args(rest)
+    if unknown_words:
+        flags = known_flags(parser, arguments)
+        near = difflib.get_close_matches(unknown_words[0].split("=")[0], flags, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(flags)}"
+        raise UsageError(f"unknown argument '{unknown_words[0]}'; {hint}")
+    if overrides and not getattr(arguments, "config", ""):
+        raise UsageError(f"--config.{overrides[0][0]} needs --config FILE")
+    arguments.overrides = overrides
+    return arguments
+
+
+def known_flags(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The flags of the verb that was asked for."""
+    for name in ("verb", "data_verb", "bench_verb"):
+        chosen = getattr(arguments, name, None)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and chosen in action.choices:
+                parser = action.choices[chosen]
+    return sorted(flag for action in parser._actions for flag in action.option_strings)

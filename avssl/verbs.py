@@ -1,0 +1,171 @@
+"""What each verb of the command line does: a few lines that call one room.
+
+Rooms are imported inside the verbs, so that `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from avssl.errors import AvsslError, UsageError
+from avssl.failures import report
+
+
+def config_of(arguments: argparse.Namespace):
+    from avssl.config import override, resolve
+    from avssl.config_file import load_config
+
+    config = load_config(arguments.config)
+    override(config, arguments.overrides)
+    return resolve(config)
+
+
+def run_pretrain(arguments: argparse.Namespace) -> int:
+    config = config_of(arguments)
+    from avssl.train.mesh import start_processes
+    from avssl.train.peers import together
+    from avssl.train.preemption import stopping_at_once
+    from avssl.train.run import pretrain
+
+    set_up_jax(config.precision)
+    start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
+    with together(lambda error: report(error, arguments.debug)), stopping_at_once():
+        pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    from avssl.config import run_config
+    from avssl.evaluate.run import evaluate_folder
+
+    set_up_jax(run_config(arguments.workdir).precision)
+    rows = evaluate_folder(
+        arguments.workdir,
+        data=arguments.data,
+        test_data=arguments.test_data,
+        protocols=tuple(name for name in arguments.protocols.split(",") if name),
+        json_file=arguments.json,
+        results=arguments.results,
+        title=arguments.title,
+    )
+    if not rows:
+        raise UsageError("nothing was measured; say what to measure with --protocols")
+    return 0
+
+
+def run_teach(arguments: argparse.Namespace) -> int:
+    from avssl.config import run_config
+    from avssl.teachers.teach import teach
+
+    set_up_jax(run_config(Path(arguments.teacher)).precision)
+    report = teach(
+        arguments.teacher, arguments.data, arguments.out, encoder=arguments.encoder,
+        targets=tuple(name for name in arguments.targets.split(",") if name),
+        every_seconds=arguments.every_seconds, dtype=arguments.dtype, top_k=arguments.top_k,
+        precision=arguments.precision, batch_size=arguments.batch_size, workers=arguments.workers,
+        host=arguments.host, num_hosts=arguments.num_hosts,
+    )  # fmt: skip
+    print(report.summary())
+    return 0
+
+
+def run_ablate(arguments: argparse.Namespace) -> int:
+    from avssl.ablate.run import ablate
+
+    ablate(
+        arguments.config,
+        arguments.workdir,
+        results=arguments.results,
+        rows=tuple(name for name in arguments.rows.split(",") if name),
+        seeds=arguments.seeds,
+        overrides=arguments.overrides,
+        dry_run=arguments.dry_run,
+    )
+    return 0
+
+
+def run_data_build(arguments: argparse.Namespace) -> int:
+    from avssl.data.build import build
+
+    report = build(
+        arguments.spec, arguments.out, short_side=arguments.short_side, gop=arguments.gop,
+        audio_rate=arguments.audio_rate, workers=arguments.workers,
+        require=tuple(name for name in arguments.require.split(",") if name),
+        allow_outside=arguments.allow_outside,
+    )  # fmt: skip
+    print(report.summary())
+    return 0
+
+
+def run_data_inspect(arguments: argparse.Namespace) -> int:
+    from avssl.data.inspect import inspect
+
+    seen = inspect(arguments.spec, str(arguments.out), num=arguments.num)
+    print(seen.table, f"pictures: {seen.contact_sheet} and {seen.spectrogram}", sep="\n")
+    return 0
+
+
+def run_data_verify(arguments: argparse.Namespace) -> int:
+    from avssl.data.keys import printable
+    from avssl.data.verify import verify
+
+    bad = verify(arguments.spec, workers=arguments.workers)
+    for key, reason in bad:
+        print(f"bad: {printable(key)}: {printable(reason)}")
+    if bad:
+        raise AvsslError(
+            f"{len(bad)} records of {arguments.spec} are bad; `avssl data build` leaves them out"
+        )
+    print(f"{arguments.spec}: no bad records")
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    from avssl.listing import listing
+
+    print(listing(arguments.what, verbose=arguments.verbose))
+    return 0
+
+
+def run_bench_data(arguments: argparse.Namespace) -> int:
+    from avssl.config import base
+    from avssl.data.bench import bench_data
+    from avssl.data.views import build_view
+
+    config = config_of(arguments) if arguments.config else base()
+    joins = None
+    if any(teacher.store for teacher in config.teachers.values()):
+        from avssl.train.stream import joins_of
+
+        joins = partial(joins_of, config)
+    built = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    for line in bench_data(arguments.spec, built, num_clips=arguments.clips, joins=joins):
+        print(line)
+    return 0
+
+
+def run_bench_step(arguments: argparse.Namespace) -> int:
+    config = config_of(arguments)
+    import jax
+
+    from avssl.train.bench import bench_step
+
+    set_up_jax(config.precision)
+    # The compiler's time is measured, not that of a look into the cache.
+    jax.config.update("jax_enable_compilation_cache", False)
+    for line in bench_step(config, num_steps=arguments.steps):
+        print(line)
+    return 0
+
+
+def set_up_jax(precision: str) -> None:
+    """Before the first array is made: float64, and a cache of compiled programs for the next start."""
+    import jax
+
+    from avssl.data.cache import cache_folder
+
+    if precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
