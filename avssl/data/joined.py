@@ -98,7 +98,14 @@ def draw_windows(
     return Windows(numbers, starts)
 
 
-def empty_targets(joins: Mapping[str, Join], num_rows: int) -> dict[str, Any]:
+class Shaped(Protocol):
+    """Anything of a teacher that knows the shapes of its targets by kind."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+
+def empty_targets(joins: Mapping[str, Shaped], num_rows: int) -> dict[str, Any]:
     if not joins:
         return {}
     return {

@@ -56,9 +56,7 @@ class Teachers:
         finite; of a store, those that it has not.
         """
         dtype = float_type(self.precision)
-        said = {
-            key: dict(rows.get(key, {})) for key in ("targets", "taught", "untaught")
-        }  # fmt: skip
+        said = {part: dict(rows.get(part, {})) for part in ("targets", "taught", "untaught")}
         said["targets"] = jax.tree.map(lambda leaf: leaf.astype(dtype), said["targets"])
         for name, one in taught.items():
             if one.stored:

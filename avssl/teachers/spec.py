@@ -11,7 +11,10 @@ from avssl.objectives.base import TARGET_KINDS, Objective, Target
 
 PRECISIONS = ("float32", "bf16", "float64")
 # What makes a view the same picture or sound to an encoder, whatever is drawn around it.
-SEEN = {"video": ("frames", "fps", "size", "projection", "stream"), "audio": ("seconds", "rate", "channels")}
+SEEN = {
+    "video": ("frames", "fps", "size", "projection", "stream"),
+    "audio": ("seconds", "rate", "channels"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

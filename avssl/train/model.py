@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from avssl.data.joined import empty_targets
 from avssl.data.views import VideoView, View
 from avssl.losses.monitors import cosine_monitors, spread_monitors
 from avssl.models.features import Features
@@ -326,19 +327,10 @@ class Model:
     def example_targets(self, size: int) -> dict[str, Any]:
         """The part of a batch that comes from stores."""
         stored = {name: one for name, one in self.taught.items() if one.stored}
-        if not stored:
-            return {}
-        return {
-            "targets": {
-                name: {
-                    kind: jnp.zeros((size, *shape), jnp.float32)
-                    for kind, shape in one.shapes.items()
-                }
-                for name, one in stored.items()
-            },
-            "taught": {name: jnp.ones((size,), bool) for name in stored},
-            "untaught": {name: jnp.full((size,), -1, jnp.int32) for name in stored},
-        }
+        empty = jax.tree.map(jnp.asarray, empty_targets(stored, size))
+        return (
+            {**empty, "taught": {name: jnp.ones((size,), bool) for name in stored}} if empty else {}
+        )
 
 
 def monitors(objective: Objective, outputs: Outputs, batch: Batch) -> dict[str, Array]:
