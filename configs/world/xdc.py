@@ -17,7 +17,7 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.objectives = dict(xdc=dict(weight=1.0, num_clusters=16, refresh_every_steps=300))
+    config.objectives = dict(xdc=dict(weight=1.0, num_clusters=16, refresh_every_steps=240))
     config.eval.protocols = ("knn", "linear", "clustering")
     return variant_of(config, variant, quicktest=quicktest)
 
