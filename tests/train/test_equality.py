@@ -48,6 +48,8 @@ def assert_same(config, data, places):
 def test_same_losses_and_parameters_everywhere(float64):
     """All objectives in one run: each one's parameters and memory are compared by themselves."""
     config = small_config(*OBJECTIVES)
+    # The gradients of all of them add up; at the rate for one, rounding doubles with each step.
+    config.optimizer.learning_rate = 1e-4
     assert_same(config, batches(config, NUM_STEPS), {**ONE, **MESH, **FSDP, **PMAP})
 
 
