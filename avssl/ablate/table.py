@@ -24,6 +24,10 @@ class Standing:
     result: Result | None
     failure: str
 
+    @property
+    def attempted(self) -> bool:
+        return self.result is not None or bool(self.failure)
+
 
 class Measured:
     """Every number of every result, by row, key and seed."""
@@ -53,6 +57,10 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
     steps, seconds = sum(o.steps for o in origins), sum(o.train_seconds for o in origins)
     trained = f", {steps:,} steps in {seconds / 3600:.1f} h of training" if found else ""
     yield f"{len(found)} of {len(standings)} runs measured{trained}"
+    attempted = {standing.run.row.name for standing in standings if standing.attempted}
+    waiting = dict.fromkeys(standing.run.row.name for standing in standings)
+    if names := [name for name in waiting if name not in attempted]:
+        yield f"not run yet: {', '.join(names)}"
     if found:
         yield f"commit {', '.join(sorted({origin.commit for origin in origins}))}"
         yield from sorted({origin.machine for origin in origins})
@@ -65,12 +73,16 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
 
 
 def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
+    """Without the rows that `facts` lists as not run, and the columns that only those would fill."""
     measured = Measured(standings)
+    attempted = {standing.run.row.name for standing in standings if standing.attempted}
+    rows = [row for row in ablation.rows if row.name in attempted]
+    columns = [column for column in ablation.columns if measured.column(column.key)]
     text = markdown_table(
-        ["row", *(column.heading for column in ablation.columns), "seeds", "minutes"],
+        ["row", *(column.heading for column in columns), "seeds", "minutes"],
         [
-            *(row_line(row, ablation.columns, measured) for row in ablation.rows),
-            *baseline_lines(ablation, measured),
+            *(row_line(row, columns, measured) for row in rows),
+            *baseline_lines(columns, ablation.claims, measured),
         ],
     )
     if not ablation.claims:
@@ -82,8 +94,7 @@ def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
 def row_line(row: AblationRow, columns: Sequence[Column], measured: Measured) -> list[str]:
     standings = [standing for standing in measured.standings if standing.run.row is row]
     found = [standing.result for standing in standings if standing.result]
-    failed = sum(not standing.result and bool(standing.failure) for standing in standings)
-    empty = "–" if found else "failed" if failed else "not run"
+    empty = "–" if found else "failed"
     cells = []
     for column in columns:
         values = [number.value for number in measured.of(row.name, column.key).values()]
@@ -93,13 +104,14 @@ def row_line(row: AblationRow, columns: Sequence[Column], measured: Measured) ->
     return [row.name, *cells, seeds, f"{statistics.mean(minutes):.1f}" if minutes else "–"]
 
 
-def baseline_lines(ablation: Ablation, measured: Measured) -> Iterator[list[str]]:
+def baseline_lines(
+    columns: Sequence[Column], claims: Sequence[Claim], measured: Measured
+) -> Iterator[list[str]]:
     """Random initialisation and chance, over all rows and seeds; then the bars of the claims."""
-    columns = ablation.columns
     for title, name in (("random initialisation", "random_init"), ("chance", "chance")):
         values = {c.key: [getattr(row, name) for row in measured.column(c.key)] for c in columns}
         yield [title, *(range_shown(c.metric, values[c.key]) for c in columns), "", ""]
-    bars = [[bar(claim) for claim in ablation.claims if claim.cell.key == c.key] for c in columns]
+    bars = [[bar(claim) for claim in claims if claim.cell.key == c.key] for c in columns]
     if any(filter(None, (text for texts in bars for text in texts))):
         distinct = ("; ".join(dict.fromkeys(filter(None, texts))) or "–" for texts in bars)
         yield ["bar", *distinct, "", ""]
