@@ -65,9 +65,7 @@ def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_
     return buffer.getvalue()
 
 
-def _samples(
-    sounds: Sequence[bytes | str], limits: Limits, clock: Clock
-) -> tuple[np.ndarray, int]:
+def _samples(sounds: Sequence[bytes | str], limits: Limits, clock: Clock) -> tuple[np.ndarray, int]:
     """int16 [n, channels] and the rate."""
     parts, rates, room = [], [], MAX_SOUND_BYTES
     for sound in sounds:

@@ -80,10 +80,9 @@ def test_surround_to_stereo():
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_channels_without_places_are_heard_in_the_middle(channels):
     """Eight microphones by 7.1 would lose the fourth, as a subwoofer, and lie left and right."""
-    times = [[0.1], [0.2], [0.3], [0.4], [0.5], [0.6], [0.7], [0.8]]
-    everything = sum(times, [])
-    expected = [everything] * channels if channels < 4 else [everything, [], [], []]
-    assert heard(wav(times, "8 channels"), channels) == about(expected)
+    times = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    expected = [times] * channels if channels < 4 else [times, [], [], []]
+    assert heard(wav([[time] for time in times], "8 channels"), channels) == about(expected)
 
 
 @pytest.mark.parametrize(

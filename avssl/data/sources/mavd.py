@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import find_list, inside, lines_of, root_of
+from avssl.data.sources.lists import find_list, inside, lines_of, named, root_of
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
@@ -33,10 +33,7 @@ def open_mavd(path: str, split: str | None) -> OfficialSource:
     BaseDataset.py, configs/best.cfg); no list was seen.
     """
     root, path, split = root_of("mavd", path, split)
-    if split is None:
-        raise UsageError(
-            "mavd: no list is named; write @ and one such as train_all behind the folder"
-        )
+    split = named("mavd", split, "one such as train_all")
     file = find_list(root, split, ("",), (".txt",), "list")
     found = _rows(file, Shelf(root))
     return OfficialSource(f"mavd:{path}@{split}", root, found, listed_in=file.name)
