@@ -55,8 +55,8 @@ def _matrix(layout: str, num_source: int, channels: int) -> np.ndarray:
         return matrix
     if num_source == 1:
         return np.array([{2: [1.0, 1.0], 4: [1.0, 0, 0, 0]}[channels]], np.float32)
-    if layout == f"{num_source} channels":
-        # FFmpeg's name where it knows the number alone.
+    if num_source > 2 and layout == f"{num_source} channels":
+        # FFmpeg's name where it knows the number alone; two are left and right all the same.
         matrix = np.zeros((num_source, channels), np.float32)
         # Both ears, or W alone.
         matrix[:, : 2 if channels == 2 else 1] = 1 / num_source

@@ -130,7 +130,7 @@ def _add_still(
         with Image.open(io.BytesIO(coded), formats=("JPEG", "PNG")) as header:
             width, height = header.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MediaError(f"its picture has more than {limits.max_pixels} pixels") from error
+        raise MediaError("its picture has far too many pixels") from error
     except (OSError, ValueError) as error:
         raise MediaError("its picture is damaged") from error
     if width * height > limits.max_pixels:

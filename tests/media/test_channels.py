@@ -35,6 +35,12 @@ def test_stereo_and_mono():
     assert heard(mono, 2) == about([[0.2], [0.2]])
 
 
+def test_two_channels_are_left_and_right_whatever_they_are_called():
+    named, plain = (wav([[0.2], [0.4]], layout) for layout in ("stereo", "2 channels"))
+    for channels in (1, 2, 4):
+        assert heard(plain, channels) == heard(named, channels)
+
+
 def test_mono_is_the_mean():
     sound = clicks([0.2], 0.5, RATE, 2, noise=2000)
     file = make_media("wav", audio=sound, audio_rate=RATE, audio_codec="pcm_s16le")
