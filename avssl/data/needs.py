@@ -54,8 +54,8 @@ def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
     places = np.unique(np.linspace(0, len(indices) - 1, NUM_LOOKED_AT).astype(int))
     found = []
     for index in indices[places]:
-        record = source[int(index)]
         try:
+            record = source[int(index)]
             media = probe(record.media)
             start, end = span_in_file(record, media.duration_seconds)
         except MediaError:

@@ -7,6 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from avssl.data.keys import printable
+from avssl.errors import UsageError
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
@@ -16,7 +19,8 @@ class Record:
     `start_seconds` and `end_seconds` (None: its end). `has_video`, `has_audio` and `duration_seconds`
     (of the record, not of the file) are None where nobody has opened the file yet. `label` is -1 where
     there is none. `truth` holds whatever else the source knows (captions, boxes, onsets ...); of data sets
-    whose records have several classes `classes`, their names, with a `label` of -1.
+    whose records have several classes `classes`, their names, with a `label` of -1; without `classes`
+    nobody said which they are.
     """
 
     key: str
@@ -67,7 +71,10 @@ def truth_of(source: Source, index: int) -> Mapping[str, Any]:
 
 
 def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
-    """bool [len(indices), num_classes]: all classes of each record, one or several."""
+    """bool [len(indices), num_classes]: all classes of each record, one or several, or known to be none.
+
+    A record of which nobody said is refused: it would look like one of no class.
+    """
     places = {name: place for place, name in enumerate(source.label_names)}
     labels = source.labels()
     sets = np.zeros((len(indices), len(places)), bool)
@@ -75,6 +82,11 @@ def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
         if labels[index] >= 0:
             sets[row, labels[index]] = True
         else:
-            for name in truth_of(source, index).get("classes", ()):
+            names = truth_of(source, index).get("classes")
+            if names is None:
+                raise UsageError(
+                    f"nobody said of which classes '{printable(source.key(index))}' of {source.spec} is"
+                )
+            for name in names:
                 sets[row, places[name]] = True
     return sets

@@ -3,6 +3,7 @@
 import numpy as np
 
 from avssl.console import say
+from avssl.data.record import truth_of
 from avssl.errors import UsageError
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.sides import Score, Sides
@@ -18,7 +19,7 @@ def trust(model: Model, sides: Sides) -> list[Score]:
     Robust-xID's weights are an increasing function of this similarity.
     """
     source, indices = sides.trained_on
-    faulty = np.array([is_faulty(source[int(index)].truth) for index in indices])
+    faulty = np.array([is_faulty(truth_of(source, index)) for index in indices.tolist()])
     if not faulty.any() or faulty.all():
         raise UsageError(f"no pairs of {source.spec} are known to be faulty, as in world:faulty")
     found = Extractor(model).extract({"": sides.variables}, source, indices, sides.workers)[""]

@@ -2,6 +2,8 @@
 
 Four channels mean first-order ambisonics (ACN order W, Y, Z, X; SN3D), so speakers are encoded by
 their azimuth and ambisonics are heard through two cardioids. A down-mix is a mean: it never clips.
+Channels without places, as those of several microphones, are no loudspeakers: all of them are heard in
+the middle.
 """
 
 import functools
@@ -53,6 +55,12 @@ def _matrix(layout: str, num_source: int, channels: int) -> np.ndarray:
         return matrix
     if num_source == 1:
         return np.array([{2: [1.0, 1.0], 4: [1.0, 0, 0, 0]}[channels]], np.float32)
+    if num_source > 2 and layout == f"{num_source} channels":
+        # FFmpeg's name where it knows the number alone; two are left and right all the same.
+        matrix = np.zeros((num_source, channels), np.float32)
+        # Both ears, or W alone.
+        matrix[:, : 2 if channels == 2 else 1] = 1 / num_source
+        return matrix
     azimuths = _azimuths(layout, num_source)
     to_left = np.sin(np.radians(azimuths))
     if channels == 2:

@@ -35,6 +35,7 @@ COUNTED_FORMATS = {"mp3", "aac", "mpeg"}
 # it decoded before: any window of the sound is the same samples, wherever decoding began.
 MEMORYLESS_SOUND = "avssl: sound without memory"
 MAX_CHANNELS = 64
+MAX_FURTHER_STREAMS = 8
 AUDIO_RATES = (2_000, 768_000)
 # A header may promise this much more than the file holds: the last packet's duration is often a
 # guess.
@@ -134,12 +135,13 @@ class OpenMedia:
 
     @property
     def video_stream_names(self) -> tuple[str, ...]:
-        """By which the video tracks beside the chosen one can be asked for."""
+        """By which the video tracks beside the chosen one can be asked for; the first few of them."""
         # What names the default track, too, as "VideoHandler" does, tells nothing apart.
         taken = set() if self.video is None else {*names_of(self.video)}
         others = (s for s in self.container.streams.video if s is not self.video and is_usable(s))
         names = (name for s in others for name in names_of(s)[:1] if name not in taken)
-        return tuple(dict.fromkeys(names))
+        # The file is opened once for each.
+        return tuple(dict.fromkeys(names))[:MAX_FURTHER_STREAMS]
 
     @property
     def tracks(self) -> list[av.VideoStream | av.AudioStream]:
@@ -270,7 +272,7 @@ def _is_determined(track: av.AudioStream) -> bool:
 
 
 @contextlib.contextmanager
-def _opened_file(media: bytes | str, limits: Limits) -> Iterator[BinaryIO]:
+def opened_file(media: bytes | str, limits: Limits) -> Iterator[BinaryIO]:
     """Opened here and not by FFmpeg, which would read protocols and formats out of a name."""
     if isinstance(media, bytes):
         size, file = len(media), io.BytesIO(media)
@@ -306,7 +308,7 @@ def open_media(
     `clock`: one that runs already, where several openings are to share their time. `stream`: the
     name of the video track to read instead of the default one.
     """
-    with _opened_file(media, limits) as file:
+    with opened_file(media, limits) as file:
         try:
             clock = clock or Clock(limits.max_decode_seconds)
             opened = OpenMedia(file, limits, clock, stream)

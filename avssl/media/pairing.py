@@ -1,17 +1,18 @@
 """One file from two: data sets that keep pictures and sound apart (JPEG and WAV, video and m4a)."""
 
 import io
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 
 import av
 import av.container
+import av.error
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from avssl.media.channels import CHANNELS
-from avssl.media.container import open_media
+from avssl.media.clock import Clock
+from avssl.media.container import open_media, opened_file
 from avssl.media.encode import LAYOUTS
 from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
@@ -22,10 +23,13 @@ PICTURES = (
     (b"\xff\xd8\xff", "mjpeg", "yuvj420p"),
     (b"\x89PNG\r\n\x1a\n", "png", "rgb24"),
 )
+HEAD_BYTES = 8
 MILLISECOND = Fraction(1, 1000)
 BLOCK_SAMPLES = 1 << 14
-# Eight microphones have no places; FFmpeg wants a name for eight channels.
-NAMES = LAYOUTS | {8: "7.1"}
+# All of the sound is held decoded: 46 minutes of stereo at 48 kHz.
+MAX_SOUND_BYTES = 512 << 20
+# Microphones have no places as loudspeakers have: see `channels.mix`.
+NAMES = LAYOUTS | {8: "8 channels"}
 
 
 def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_LIMITS) -> bytes:
@@ -35,30 +39,40 @@ def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_
     frame that stays on display. The sound is decoded to 16 bits at its own rate, with 1, 2 or 4
     channels, other counts mixed to stereo: copied, AAC would carry its priming into the other clock.
     Several sounds are the microphones of one recording, a channel each in their order, as long as the
-    longest. MediaError where a file cannot be read.
+    longest. All openings share the time that `limits` give. MediaError where a file cannot be read.
     """
-    buffer = io.BytesIO()
-    head = _head(picture)
+    buffer, clock = io.BytesIO(), Clock(limits.max_decode_seconds)
+    head = _content(picture, limits, HEAD_BYTES)
     kind = next(
         ((codec, pixels) for mark, codec, pixels in PICTURES if head.startswith(mark)), None
     )
-    samples, rate = _samples(sounds, limits)
+    samples, rate = _samples(sounds, limits, clock)
     # Matroska takes any video codec but no PNG, which QuickTime takes.
     container = "matroska" if kind is None else "mov"
-    with av.open(buffer, "w", format=container, options={"fflags": "+bitexact"}) as file:
-        track = file.add_stream("pcm_s16le", rate=rate, layout=NAMES[samples.shape[1]])
-        assert isinstance(track, av.AudioStream)
-        if kind is None:
-            _copy_video(file, picture, limits)
-        else:
-            _add_still(file, _whole(picture, limits), *kind, len(samples) / rate, limits)
-        _write_sound(file, track, samples, rate)
+    try:
+        with av.open(buffer, "w", format=container, options={"fflags": "+bitexact"}) as file:
+            track = file.add_stream("pcm_s16le", rate=rate, layout=NAMES[samples.shape[1]])
+            assert isinstance(track, av.AudioStream)
+            if kind is None:
+                _copy_video(file, picture, limits, clock)
+            else:
+                _add_still(file, _content(picture, limits), *kind, len(samples) / rate, limits)
+            _write_sound(file, track, samples, rate)
+    except (av.error.FFmpegError, ValueError) as error:
+        # A side beyond what the container can state, a codec that it does not take.
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"its picture and sound cannot be put together ({reason})") from error
     return buffer.getvalue()
 
 
-def _samples(sounds: Sequence[bytes | str], limits: Limits) -> tuple[np.ndarray, int]:
+def _samples(sounds: Sequence[bytes | str], limits: Limits, clock: Clock) -> tuple[np.ndarray, int]:
     """int16 [n, channels] and the rate."""
-    parts, rates = zip(*(_decoded(sound, len(sounds) > 1, limits) for sound in sounds), strict=True)
+    parts, rates, room = [], [], MAX_SOUND_BYTES
+    for sound in sounds:
+        part, rate = _decoded(sound, len(sounds) > 1, room, limits, clock)
+        parts.append(part)
+        rates.append(rate)
+        room -= part.nbytes
     if len(set(rates)) > 1:
         raise MediaError(f"its sounds have different rates: {', '.join(map(str, rates))} Hz")
     if len(parts) == 1:
@@ -71,38 +85,36 @@ def _samples(sounds: Sequence[bytes | str], limits: Limits) -> tuple[np.ndarray,
     return samples, rates[0]
 
 
-def _decoded(sound: bytes | str, to_mono: bool, limits: Limits) -> tuple[np.ndarray, int]:
-    with open_media(sound, limits) as heard:
+def _decoded(
+    sound: bytes | str, to_mono: bool, room: int, limits: Limits, clock: Clock
+) -> tuple[np.ndarray, int]:
+    """int16 [n, channels] of at most `room` bytes, and the rate."""
+    with open_media(sound, limits, clock) as heard:
         if heard.audio is None:
             raise MediaError("the file of its sound has no audio track")
         rate, channels = heard.audio.codec_context.sample_rate, heard.audio.codec_context.channels
         channels = 1 if to_mono else channels if channels in CHANNELS else 2
-        blocks = [to_int16(block) for block in sample_blocks(heard, 0, None, rate, channels)]
-    return np.concatenate([np.zeros((0, channels), np.int16), *blocks]), rate
+        blocks = [np.zeros((0, channels), np.int16)]
+        for block in sample_blocks(heard, 0, None, rate, channels):
+            blocks.append(to_int16(block))
+            room -= blocks[-1].nbytes
+            if room < 0:
+                raise MediaError(
+                    f"its sound takes more than {MAX_SOUND_BYTES >> 20} MiB; cut it, or join "
+                    "picture and sound in one file"
+                )
+    return np.concatenate(blocks), rate
 
 
-def _head(media: bytes | str) -> bytes:
-    if isinstance(media, bytes):
-        return media[:8]
+def _content(media: bytes | str, limits: Limits, num_bytes: int = -1) -> bytes:
+    """The first bytes of the picture's file, or all of them."""
     try:
-        descriptor = os.open(media, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise MediaError(f"its picture cannot be opened ({error.strerror})") from error
-    try:
-        return os.read(descriptor, 8)
+        with opened_file(media, limits) as file:
+            return file.read(num_bytes)
+    except MediaError as error:
+        raise MediaError(f"its picture {error}") from error
     except OSError as error:
         raise MediaError(f"its picture cannot be read ({error.strerror})") from error
-    finally:
-        os.close(descriptor)
-
-
-def _whole(media: bytes | str, limits: Limits) -> bytes:
-    if isinstance(media, bytes):
-        return media
-    if (size := os.stat(media).st_size) > limits.max_bytes:
-        raise MediaError(f"its picture has {size} bytes, more than the limit of {limits.max_bytes}")
-    with open(media, "rb") as file:
-        return file.read()
 
 
 def _add_still(
@@ -114,10 +126,12 @@ def _add_still(
     limits: Limits,
 ) -> None:
     try:
-        # Opening reads the header alone.
-        with Image.open(io.BytesIO(coded)) as header:
+        # Opening reads the header alone, and whatever text comes before the pixels.
+        with Image.open(io.BytesIO(coded), formats=("JPEG", "PNG")) as header:
             width, height = header.size
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MediaError("its picture has far too many pixels") from error
+    except (OSError, ValueError) as error:
         raise MediaError("its picture is damaged") from error
     if width * height > limits.max_pixels:
         raise MediaError(f"a picture of {width * height} pixels, more than {limits.max_pixels}")
@@ -132,17 +146,23 @@ def _add_still(
     file.mux(packet)
 
 
-def _copy_video(file: av.container.OutputContainer, picture: bytes | str, limits: Limits) -> None:
-    with open_media(picture, limits) as seen:
+def _copy_video(
+    file: av.container.OutputContainer, picture: bytes | str, limits: Limits, clock: Clock
+) -> None:
+    with open_media(picture, limits, clock) as seen:
         if seen.video is None:
             raise MediaError("the file of its pictures has no video track")
+        if seen.format == "avi" and seen.video.codec_context.reorder_depth:
+            # Their times would have to be made up, and a copy would keep them for good.
+            raise MediaError("an AVI with B-frames says not when they are shown; write it as MP4")
         track = file.add_stream_from_template(seen.video)
         assert seen.video.time_base is not None
         origin = round(seen.origin / seen.video.time_base)
         for packet in seen.packets(seen.video):
-            if packet.size == 0 or packet.dts is None:
+            if packet.size == 0:
                 continue
-            packet.dts -= origin
+            # Matroska stores no dts, so that those of the first packets with B-frames are unknown.
+            packet.dts = None if packet.dts is None else packet.dts - origin
             packet.pts = None if packet.pts is None else packet.pts - origin
             packet.stream = track
             file.mux(packet)

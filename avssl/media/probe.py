@@ -4,6 +4,7 @@ import dataclasses
 
 from avssl.media.clock import Clock
 from avssl.media.container import COUNTED_FORMATS, OpenMedia, open_media
+from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.video import display_size, nominal_fps, orientation, rotation_degrees, shown_frames
 
@@ -13,7 +14,8 @@ class Probe:
     """Width and height are those of upright frames with square pixels.
 
     `rotation` is in degrees clockwise, `fps` the mean rate. What a missing track would say is 0
-    or "". `video_streams` are the names of further video tracks.
+    or "". `video_streams` are the names of further video tracks that begin with a frame: one that
+    cannot be decoded is no fault of the file, which is good without it.
     """
 
     duration_seconds: float
@@ -33,6 +35,7 @@ class Probe:
 
 def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS, clock: Clock | None = None) -> Probe:
     """Raises `MediaError` for no media, beyond a limit, or a video track without a frame."""
+    clock = clock or Clock(limits.max_decode_seconds)
     with open_media(media, limits, clock) as opened:
         video, audio, names = opened.video, opened.audio, opened.video_stream_names
         width = height = rotation = audio_rate = audio_channels = 0
@@ -66,8 +69,17 @@ def probe(media: bytes | str, limits: Limits = DEFAULT_LIMITS, clock: Clock | No
             video_codec=video_codec,
             audio_codec=audio_codec,
             container=opened.format.split(",")[0],
-            video_streams=names,
+            video_streams=tuple(name for name in names if _begins(media, limits, clock, name)),
         )
+
+
+def _begins(media: bytes | str, limits: Limits, clock: Clock, stream: str) -> bool:
+    try:
+        with open_media(media, limits, clock, stream) as opened:
+            next(shown_frames(opened, 0.0))
+    except MediaError:
+        return False
+    return True
 
 
 def _counted_fps(opened: OpenMedia, seconds: float) -> float:

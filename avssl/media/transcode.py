@@ -46,9 +46,10 @@ def transcode(
 
     Every frame keeps its own time, so variable rates stay variable; frames come upright with square
     pixels, the short side exactly `short_side` (None: as it is), sides rounded to even, a keyframe
-    every `gop`. Further video tracks are kept, each by its name. Audio keeps 1, 2 or 4 channels,
-    other counts become stereo; it begins with silence where the track starts later. All of the
-    window is decoded, so this is also the test of a file: damage and truncation raise `MediaError`.
+    every `gop`. Further video tracks are kept, each by its name, where they begin with a frame that
+    can be decoded. Audio keeps 1, 2 or 4 channels, other counts become stereo; it begins with silence
+    where the track starts later. All of the window is decoded, so this is also the test of a file:
+    damage and truncation raise `MediaError`.
     """
     # Opened once per track, so that all are read and written side by side.
     with contextlib.ExitStack() as stack:
@@ -58,11 +59,16 @@ def transcode(
             samples, pictures = iter(()), {}
             for name in ("", *for_video.video_stream_names) if for_video.video else ():
                 opened = for_video
-                if name:
-                    opened = stack.enter_context(open_media(media, limits, stream=name))
-                pictures[name] = _declare_video(
-                    opened, writer, start_seconds, short_side, gop, crf, name
-                )
+                try:
+                    if name:
+                        opened = stack.enter_context(open_media(media, limits, stream=name))
+                    pictures[name] = _declare_video(
+                        opened, writer, start_seconds, short_side, gop, crf, name
+                    )
+                except MediaError:
+                    # A further track without a frame takes nothing from the rest of the file.
+                    if not name:
+                        raise
             if for_audio.audio is not None:
                 samples = _declare_audio(for_audio, writer, start_seconds, audio_rate)
             end = math.inf if end_seconds is None else end_seconds

@@ -39,16 +39,9 @@ ENGINES = {
 def engine(timbre: str, pitch: float, seconds: float, rate: int, seed: int) -> np.ndarray:
     """float32 [seconds * rate], of level 1 (root of the mean square)."""
     kind, rng = ENGINES[timbre], np.random.default_rng(seed)
-    num_samples = round(seconds * rate) + 2
-    time = np.arange(num_samples, dtype=np.float64) / rate
-    # No engine runs quite evenly.
-    knots = np.arange(0, seconds + 0.4, 0.2)
-    wander = np.interp(time, knots, rng.normal(0, 0.012, len(knots)))
-    turns = np.cumsum(pitch * (1 + wander)) / rate
+    turns = _turns(pitch, seconds, rate, rng)
     tone = around(_period(kind, pitch, rng), kind.hertz * turns)
-    noise = band_noise(fast_length(num_samples), *kind.noise_hertz, rate, rng)
-    noise = noise[:num_samples].astype(np.float32)
-    noise *= np.float32(np.sqrt(kind.noise)) / np.sqrt(np.square(noise).mean())
+    noise = _noise(kind, len(turns), rate, rng)
     wave = (tone + noise) * around(_beat(kind), kind.beat_hertz * turns)
     return wave / np.sqrt(np.square(wave).mean())
 
@@ -56,6 +49,20 @@ def engine(timbre: str, pitch: float, seconds: float, rate: int, seed: int) -> n
 def around(period: np.ndarray, turns: np.ndarray) -> np.ndarray:
     """A table that holds one turn, read after so many of them."""
     return period.take((turns * TABLE).astype(np.int32) % TABLE)
+
+
+def _turns(pitch: float, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Seconds by the engine's own clock at each sample: no engine runs quite evenly."""
+    time = np.arange(round(seconds * rate) + 2, dtype=np.float64) / rate
+    knots = np.arange(0, seconds + 0.4, 0.2)
+    wander = np.interp(time, knots, rng.normal(0, 0.012, len(knots)))
+    return np.cumsum(pitch * (1 + wander)) / rate
+
+
+def _noise(kind: Engine, num_samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    noise = band_noise(fast_length(num_samples), *kind.noise_hertz, rate, rng)
+    noise = noise[:num_samples].astype(np.float32)
+    return noise * (np.float32(np.sqrt(kind.noise)) / np.sqrt(np.square(noise).mean()))
 
 
 def _beat(kind: Engine) -> np.ndarray:

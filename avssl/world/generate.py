@@ -51,14 +51,6 @@ def generate_clip(world: World, split: str, index: int) -> Clip:
     return Clip(pictures, audio, describe(scene, boxes, heard))
 
 
-def generate_arrays(
-    world: World, split: str, index: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The clip before it is encoded, as RGB sees it: frames uint8 [n, h, w, 3], audio, truth."""
-    clip = generate_clip(world, split, index)
-    return clip.pictures[""], clip.audio, clip.truth
-
-
 def listed(box: np.ndarray) -> list[float] | None:
     return None if np.isnan(box).any() else box.tolist()
 

@@ -28,9 +28,10 @@ def later(default: Any) -> Any:
 class World:
     """How scenes are drawn. Worlds that differ in their faults alone show the same scenes.
 
-    `num_sounding` and `num_silent` are (fewest, most) objects of a scene; `silent_rate` is the
-    share of scenes that have silent objects at all. At most one fault befalls a clip: the four
-    rates add up to the share of faulty clips.
+    Objects are of the first `num_classes` kinds of their cast, and `object_size` is the range of
+    their sizes, in shares of the picture's height. `num_sounding` and `num_silent` are (fewest,
+    most) objects of a scene; `silent_rate` is the share of scenes that have silent objects at all.
+    At most one fault befalls a clip: the four rates add up to the share of faulty clips.
 
     `size` is the height of the frames. A `sphere` is seen all round, in equirectangular frames
     twice as wide as high, and heard in first-order ambisonics (W, Y, Z, X; SN3D). `class_ratio` is
@@ -43,8 +44,10 @@ class World:
     `eyes` are further pictures of the same scene, each a video track of that name. It is night or
     there is fog in shares `night_rate` and `fog_rate` of the clips, which hurts the RGB picture
     alone. `cast` is who plays: objects that are struck, `vehicles` that pass (sounding ones) or are
-    parked, or `persons` who talk, `num_identities` of them, the last `num_test_identities` in the
-    test split and nowhere else. `ears` of 1 is one microphone, that hears no directions.
+    parked, or `persons` who talk, one in a clip and all equally often, `num_identities` of them,
+    the last `num_test_identities` in the test split and nowhere else: what is said above of
+    objects, their numbers and classes is not for persons. `ears` of 1 is one microphone, that hears
+    no directions.
     """
 
     name: str
@@ -84,6 +87,8 @@ class World:
         if self.cast == "persons":
             if not 2 <= self.num_test_identities <= self.num_identities - 2:
                 raise ValueError(f"world '{self.name}': each split needs two identities or more")
+            if self.class_ratio != 1:
+                raise ValueError(f"world '{self.name}': all persons talk equally often")
         elif not 2 <= self.num_classes <= len(kinds):
             raise ValueError(f"world '{self.name}': num_classes must lie in 2..{len(kinds)}")
         if not set(self.eyes) <= set(EYES):

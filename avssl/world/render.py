@@ -190,9 +190,3 @@ def render_eyes(scene: Scene) -> tuple[dict[str, np.ndarray], list[np.ndarray | 
     rgb = layers[..., :3] if weather is None else under(weather, layers)
     pictures = {"": rgb.astype(np.uint8), **seen(layers, scene.world)}
     return pictures, [boxes.get(place) for place in range(len(scene.things))]
-
-
-def render(scene: Scene) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """uint8 RGB frames [n, h, w, 3] and, per object, its boxes (None: beside the picture)."""
-    pictures, boxes = render_eyes(scene)
-    return pictures[""], boxes

@@ -5,7 +5,7 @@ import pytest
 
 from avssl.errors import UsageError
 from avssl.evaluate.truth import is_faulty, silent_boxes, sounding_boxes, sounding_classes
-from avssl.world.generate import generate_arrays
+from avssl.world.generate import generate_clip
 from avssl.world.registry import WORLDS
 from avssl.world.scene import FAULTS, draw_scene
 
@@ -59,7 +59,7 @@ def test_a_world_says_what_sounds():
     world = dataclasses.replace(WORLDS["crowd"], seconds=0.5, size=32)
     found = set()
     for index in range(12):
-        _, _, truth = generate_arrays(world, "test", index)
+        truth = generate_clip(world, "test", index).truth
         num_sounding = sum(
             thing.event_seconds is not None for thing in draw_scene(world, "test", index).things
         )
@@ -79,7 +79,7 @@ def test_a_world_says_what_sounds():
 
 def test_a_clip_with_the_sound_of_another_has_no_sounding_object():
     world = dataclasses.replace(WORLDS["crowd"], seconds=0.5, size=32, swapped_rate=1.0)
-    _, _, truth = generate_arrays(world, "test", 0)
+    truth = generate_clip(world, "test", 0).truth
     assert is_faulty(truth)
     assert sounding_boxes(truth, 0.0, world.seconds).shape == (0, 4)
     assert len(silent_boxes(truth, 0.0, world.seconds)) == len(truth["objects"])

@@ -35,6 +35,12 @@ def test_stereo_and_mono():
     assert heard(mono, 2) == about([[0.2], [0.2]])
 
 
+def test_two_channels_are_left_and_right_whatever_they_are_called():
+    named, plain = (wav([[0.2], [0.4]], layout) for layout in ("stereo", "2 channels"))
+    for channels in (1, 2, 4):
+        assert heard(plain, channels) == heard(named, channels)
+
+
 def test_mono_is_the_mean():
     sound = clicks([0.2], 0.5, RATE, 2, noise=2000)
     file = make_media("wav", audio=sound, audio_rate=RATE, audio_codec="pcm_s16le")
@@ -75,6 +81,14 @@ def test_surround_to_stereo():
     assert heard(wav([[0.2], [0.4], [0.6], [0.7], [0.8], [0.9]], "5.1"), 2) == about(
         [[0.2, 0.6, 0.8], [0.4, 0.6, 0.9]]
     )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_channels_without_places_are_heard_in_the_middle(channels):
+    """Eight microphones by 7.1 would lose the fourth, as a subwoofer, and lie left and right."""
+    times = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    expected = [times] * channels if channels < 4 else [times, [], [], []]
+    assert heard(wav([[time] for time in times], "8 channels"), channels) == about(expected)
 
 
 @pytest.mark.parametrize(

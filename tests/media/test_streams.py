@@ -1,5 +1,8 @@
 """Several video tracks in one file: each is found by its name, and the default one as ever."""
 
+import io
+
+import av
 import numpy as np
 import pytest
 
@@ -66,3 +69,26 @@ def test_transcoding_keeps_all_named_tracks(media):
         assert found.pixels.shape[1] == 24
         assert len(found.times) == 24
         assert frame_numbers(found.pixels) == list(range(first, first + 24))
+
+
+def test_a_further_track_that_cannot_be_decoded_is_not_there(media):
+    damaged = bytearray(media)
+    with av.open(io.BytesIO(media)) as file:
+        (depth,) = [s for s in file.streams.video if s.metadata["handler_name"] == "depth"]
+        for packet in file.demux(depth):
+            if packet.size:
+                damaged[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    assert probe(bytes(damaged)).video_streams == ("thermal",)
+    check_whole(bytes(damaged))
+    small = transcode(bytes(damaged), short_side=24)
+    assert probe(small).video_streams == ("thermal",)
+    assert numbers(small) == list(range(32))
+    assert numbers(small, "thermal") == list(range(128, 160))
+
+
+def test_a_file_of_very_many_tracks():
+    streams = {f"eye{number:02d}": RGB[:2] for number in range(12)}
+    many = encode_clip(RGB[:2], 16, None, 0, streams=streams)
+    first = tuple(streams)[:8]
+    assert probe(many).video_streams == first
+    assert probe(transcode(many)).video_streams == first

@@ -8,7 +8,9 @@ import pytest
 
 from avssl.data.needs import what_is_lacking
 from avssl.data.open import open_source
+from avssl.data.sources.mix import MixedSource
 from avssl.data.views import AudioView, VideoView
+from avssl.media.errors import MediaError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,14 @@ def test_what_is_there_is_not_lacking():
     assert not what_is_lacking(flat, np.arange(4), near)
     assert what_is_lacking(flat, np.arange(4), far)
     assert not what_is_lacking(flat, np.arange(0), far)
+
+
+def test_a_record_that_cannot_be_had_says_nothing():
+    class WithHoles(MixedSource):
+        def __getitem__(self, index):
+            if index == 0:
+                raise MediaError("its picture is damaged")
+            return super().__getitem__(index)
+
+    sphere = WithHoles(((open_source("world:tiny_sphere@train"), 1.0),), "holes")
+    assert not what_is_lacking(sphere, np.arange(4), AudioView(channels=4))

@@ -107,6 +107,8 @@ def test_what_no_eye_can_see_is_refused() -> None:
         World("fleet", cast="vehicles", num_classes=3, off_screen_rate=0.1)
     with pytest.raises(ValueError, match="cast must be one of"):
         World("zoo", cast="animals")
+    with pytest.raises(ValueError, match="all persons talk equally often"):
+        World("none", cast="persons", num_identities=8, num_test_identities=4, class_ratio=2.0)
     with pytest.raises(ValueError, match="two identities"):
         World("lonely", cast="persons", num_identities=3, num_test_identities=2)
     with pytest.raises(ValueError, match="music needs 2"):

@@ -11,7 +11,7 @@ import pytest
 
 from avssl.media.decode import decode_audio, decode_frames
 from avssl.media.probe import probe
-from avssl.world.generate import generate, generate_arrays
+from avssl.world.generate import generate, generate_clip
 from avssl.world.registry import WORLDS
 
 TINY = WORLDS["tiny"]
@@ -29,7 +29,8 @@ def test_a_clip_is_h264_and_stereo_aac_as_long_as_the_world_says() -> None:
 
 def test_what_is_decoded_is_what_was_drawn() -> None:
     media, _ = generate(TINY, "test", 3)
-    frames, audio, _ = generate_arrays(TINY, "test", 3)
+    clip = generate_clip(TINY, "test", 3)
+    frames, audio = clip.pictures[""], clip.audio
     decoded = decode_frames(media, start_seconds=0, end_seconds=TINY.seconds)
     assert decoded.pixels.shape == frames.shape
     assert np.abs(decoded.pixels.astype(int) - frames).mean() < 12
@@ -56,7 +57,8 @@ def test_the_same_arguments_give_the_same_bytes_in_another_process() -> None:
 
 def test_clips_and_splits_differ() -> None:
     clips = [
-        generate_arrays(TINY, *which)[0] for which in (("train", 0), ("train", 1), ("test", 0))
+        generate_clip(TINY, *which).pictures[""]
+        for which in (("train", 0), ("train", 1), ("test", 0))
     ]
     assert not np.array_equal(clips[0], clips[1])
     assert not np.array_equal(clips[0], clips[2])
@@ -66,7 +68,7 @@ def test_clips_and_splits_differ() -> None:
 def test_truth_is_json_and_agrees_with_itself(name: str) -> None:
     world = WORLDS[name]
     for index in range(6):
-        _, _, truth = generate_arrays(world, "test", index)
+        truth = generate_clip(world, "test", index).truth
         assert json.loads(json.dumps(truth)) == truth
         objects = truth["objects"]
         assert objects[0]["class"] == truth["label"]
@@ -105,8 +107,9 @@ OLD_CLIPS = {
 
 @pytest.mark.parametrize("name", sorted(OLD_CLIPS))
 def test_what_older_worlds_generate_stays_as_it_was(name: str) -> None:
-    frames, audio, truth = generate_arrays(WORLDS[name], "train", 3)
-    digest = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()[:16]
+    clip = generate_clip(WORLDS[name], "train", 3)
+    frames, audio = clip.pictures[""], clip.audio
+    digest = hashlib.sha256(json.dumps(clip.truth, sort_keys=True).encode()).hexdigest()[:16]
     numbers = (frames.mean(), frames.std(), np.abs(audio.astype(float)).mean())
     assert digest == OLD_CLIPS[name][0]
     assert numbers == pytest.approx(OLD_CLIPS[name][1:], abs=2e-3)
@@ -114,7 +117,7 @@ def test_what_older_worlds_generate_stays_as_it_was(name: str) -> None:
 
 def test_clean_worlds_sound_as_they_look() -> None:
     for index in range(8):
-        _, _, truth = generate_arrays(WORLDS["quickstart"], "train", index)
+        truth = generate_clip(WORLDS["quickstart"], "train", index).truth
         assert truth["heard_labels"] == [truth["label"]]
         assert truth["objects"][0]["sounding"]
         assert truth["onsets_seconds"]
@@ -125,17 +128,18 @@ def test_clean_worlds_sound_as_they_look() -> None:
 
 def test_faults_are_flagged_and_change_nothing_else() -> None:
     world = WORLDS["quickstart"]
-    frames, audio, _ = generate_arrays(world, "train", 9)
+    sound = generate_clip(world, "train", 9)
     for fault in ("swapped", "music", "silence", "off_screen"):
         faulty = dataclasses.replace(world, **{f"{fault}_rate": 1.0})
-        other_frames, other_audio, truth = generate_arrays(faulty, "train", 9)
+        other = generate_clip(faulty, "train", 9)
+        truth = other.truth
         assert [name for name, there in truth["faults"].items() if there] == [fault]
-        assert not np.array_equal(audio, other_audio)
+        assert not np.array_equal(sound.audio, other.audio)
         assert (truth["audio_from_index"] == 9) == (fault != "swapped")
-        _, _, source = generate_arrays(world, "train", truth["audio_from_index"])
+        source = generate_clip(world, "train", truth["audio_from_index"]).truth
         assert truth["reverb_seconds"] == source["reverb_seconds"]
         # Off screen, the seen objects fall silent, and move accordingly.
-        assert np.array_equal(frames, other_frames) == (fault != "off_screen")
+        assert np.array_equal(sound.pictures[""], other.pictures[""]) == (fault != "off_screen")
         if fault in ("silence", "swapped"):
             assert not any(thing["sounding"] for thing in truth["objects"])
     assert truth["objects"][-1]["visible"] is False
@@ -143,7 +147,7 @@ def test_faults_are_flagged_and_change_nothing_else() -> None:
 
 
 def test_azimuths_follow_the_boxes() -> None:
-    _, _, truth = generate_arrays(WORLDS["quickstart"], "test", 1)
+    truth = generate_clip(WORLDS["quickstart"], "test", 1).truth
     for thing in truth["objects"]:
         boxes = np.array(thing["boxes"])
         middle = (boxes[:, 0] + boxes[:, 2]) / 2

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from avssl.world.registry import WORLDS
-from avssl.world.render import render
 from avssl.world.scene import draw_scene
+from tests.world.rendering import render
 
 # Scenes do not depend on the frame rate, so this renders fewer frames of the very same scenes.
 WORLD = dataclasses.replace(WORLDS["quickstart"], fps=1)

@@ -10,9 +10,9 @@ from avssl.evaluate.trials import draw_trials
 from avssl.world.generate import generate_clip
 from avssl.world.persons import Person
 from avssl.world.registry import WORLDS
-from avssl.world.render import render
 from avssl.world.scene import draw_label, draw_scene
 from avssl.world.sound import record
+from tests.world.rendering import render
 
 PERSONS, TINY = WORLDS["persons"], WORLDS["tiny_persons"]
 # The same persons in quicker clips.

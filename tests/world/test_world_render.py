@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avssl.world.registry import WORLDS
-from avssl.world.render import render
 from avssl.world.scene import Background, Scene, draw_scene
+from tests.world.rendering import render
 
 WORLD = dataclasses.replace(WORLDS["quickstart"], fps=4)
 

@@ -12,13 +12,13 @@ from avssl.media.encode import encode_clip
 from avssl.media.probe import probe
 from avssl.world.arrange import in_halves, on_sphere
 from avssl.world.directions import from_window
-from avssl.world.generate import describe, generate_arrays
+from avssl.world.generate import describe, generate_clip
 from avssl.world.panorama import render_around, window_size
 from avssl.world.registry import WORLDS, World
-from avssl.world.render import render
 from avssl.world.scene import Background, Room, Scene, draw_scene
 from avssl.world.sound import mix, record
 from avssl.world.things import Thing
+from tests.world.rendering import render
 
 WORLD = WORLDS["sphere"]
 DRY = Room(reverb_seconds=0.1, reverb_level=0.0, noise_level=0.0)
@@ -65,7 +65,8 @@ def degrees_between(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_four_channels_survive_the_file_in_order_sign_and_phase() -> None:
-    frames, audio, _ = generate_arrays(WORLD, "test", 0)
+    clip = generate_clip(WORLD, "test", 0)
+    frames, audio = clip.pictures[""], clip.audio
     media = encode_clip(frames, WORLD.fps, audio, WORLD.audio_rate)
     found = probe(media)
     assert (found.width, found.height, found.audio_channels) == (2 * WORLD.size, WORLD.size, 4)

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from avssl.world.generate import generate_arrays
+from avssl.world.generate import generate_clip
 from avssl.world.registry import WORLDS, World
-from avssl.world.render import render
 from avssl.world.scene import draw_label, draw_scene
 from avssl.world.sound import mix
+from tests.world.rendering import render
 
 UNBALANCED, PAIRS, LONG = WORLDS["unbalanced"], WORLDS["pairs"], WORLDS["long"]
 WINDOW_SECONDS, GAP_SECONDS = 1.5, 0.5
@@ -39,7 +39,7 @@ def test_unequal_classes_change_nothing_but_the_classes() -> None:
     ]
     assert same
     ours, theirs = (
-        generate_arrays(w, "test", same[0])[0] for w in (UNBALANCED, WORLDS["quickstart"])
+        generate_clip(w, "test", same[0]).pictures[""] for w in (UNBALANCED, WORLDS["quickstart"])
     )
     np.testing.assert_array_equal(ours, theirs)
 
@@ -48,7 +48,7 @@ def test_pairs_sound_side_by_side() -> None:
     world = dataclasses.replace(PAIRS, fps=8)
     first_is_left, seen = [], collections.Counter()
     for index in range(40):
-        _, _, truth = generate_arrays(world, "train", index)
+        truth = generate_clip(world, "train", index).truth
         first, second = truth["objects"]
         assert first["class"] == truth["label"] != second["class"]
         assert truth["heard_labels"] == truth["labels"] == sorted({first["class"], second["class"]})

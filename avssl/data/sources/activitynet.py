@@ -6,7 +6,15 @@ from typing import Any
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import chosen, find_file, inside, json_of, number, root_of
+from avssl.data.sources.lists import (
+    chosen,
+    find_file,
+    inside,
+    json_of,
+    number,
+    root_of,
+    word,
+)
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
@@ -71,8 +79,10 @@ def _database(file: epath.Path) -> dict[str, tuple[str, Segments]]:
     database = whole.get("database") if isinstance(whole, dict) else None
     if not isinstance(database, dict):
         raise UsageError(f"'{printable(str(file))}' has no 'database' of videos")
+    listed_in = printable(str(file))
     return {
-        name: _video(f"{printable(str(file))}: {name}", name, database[name]) for name in database
+        name: _video(f"{listed_in}: {printable(name)}", name, entry)
+        for name, entry in database.items()
     }
 
 
@@ -83,10 +93,10 @@ def _video(where: str, name: str, entry: Any) -> tuple[str, Segments]:
             (
                 number(annotation["segment"][0], where, "start"),
                 number(annotation["segment"][1], where, "end"),
-                str(annotation["label"]),
+                word(annotation["label"], where, "label"),
             )
             for annotation in entry["annotations"]
         ]
-        return str(entry["subset"]), segments
+        return word(entry["subset"], where, "subset"), segments
     except (KeyError, TypeError, IndexError) as error:
         raise UsageError(f"{where}: no subset and annotations of segment and label") from error

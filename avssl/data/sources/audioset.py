@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import find_list, inside, number, root_of, rows_of, table_of
+from avssl.data.sources.lists import (
+    find_list,
+    inside,
+    named,
+    number,
+    root_of,
+    rows_of,
+    table_of,
+)
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
@@ -33,10 +41,7 @@ def open_audioset(path: str, split: str | None) -> OfficialSource:
     looking.
     """
     root, path, split = root_of("audioset", path, split)
-    if split is None:
-        raise UsageError(
-            f"audioset: no list is named; write @ and one of {', '.join(SPLITS)} behind the folder"
-        )
+    split = named("audioset", split, f"one of {', '.join(SPLITS)}")
     file = find_list(root, split, LIST_FOLDERS, (".csv",), "list")
     labels = find_list(root, CLASSES, LIST_FOLDERS, (".csv",), "list of classes")
     names, place = _classes(labels)
@@ -44,7 +49,8 @@ def open_audioset(path: str, split: str | None) -> OfficialSource:
     shelf = Shelf(root)
     # The unbalanced list is so long that its audio comes in parts, a folder each.
     parts = shelf.folders_in(f"audios/{name}")
-    found = _rows(file, place, (name, f"audios/{name}", *parts, "video", "audio", ""), shelf)
+    media = shelf.table((name, f"audios/{name}", *parts, "video", "audio", ""))
+    found = _rows(file, place, media)
     spec = f"audioset:{path}@{split}"
     return OfficialSource(spec, root, found, names, listed_in=file.name, multi_label=True)
 
@@ -61,13 +67,11 @@ def _classes(file: epath.Path) -> tuple[list[str], dict[str, int]]:
     return names, place
 
 
-def _rows(
-    file: epath.Path, place: Mapping[str, int], folders: tuple[str, ...], shelf: Shelf
-) -> Iterator[Row]:
+def _rows(file: epath.Path, place: Mapping[str, int], media: Mapping[str, str]) -> Iterator[Row]:
     # A space follows each comma, before the quotation mark too.
     for where, cells in rows_of(file, num_cells=(4,), skip_initial_space=True):
         youtube_id = inside(cells[0].strip(), where)
-        start, end = (number(cells[place], where, "time") for place in (1, 2))
+        start, end = (number(cells[column], where, "time") for column in (1, 2))
         mids = [mid.strip() for mid in cells[3].split(",")]
         for mid in mids:
             if mid not in place:
@@ -76,5 +80,5 @@ def _rows(
                 )
         key = f"{youtube_id}_{round(start * 1000)}_{round(end * 1000)}"
         names = (key, f"Y{youtube_id}", youtube_id)
-        media = next(filter(None, (shelf.find(folders, name) for name in names)), None)
-        yield Row(key, media, where, classes=sorted({place[mid] for mid in mids}))
+        found = next(filter(None, map(media.get, names)), None)
+        yield Row(key, found, where, classes=sorted({place[mid] for mid in mids}))

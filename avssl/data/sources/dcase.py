@@ -86,7 +86,8 @@ def open_dcase2018(path: str, split: str | None) -> OfficialSource:
     Lists are ROOT/metadata/train/weak.csv and so on, tabs between cells: a file alone, a file and its
     classes (`Dog;Speech`), or a file, onset, offset and class, a line for each event. Audio lies in
     ROOT/audio/train/weak and so on, of any suffix. The key is the name in the list. The ten classes
-    are sorted. Where the list has times, `truth["events"]` holds [onset, offset, class] of each.
+    are sorted; a clip of a list of files alone has no `truth["classes"]`, which is not the same as none of
+    them. Where the list has times, `truth["events"]` holds [onset, offset, class] of each.
 
     Verified in DCASE-REPO/dcase2018_baseline (task4/dataset: readme.md, metadata/test/test.csv), but
     for the folder audio/eval, which follows from the others. A line of names at the top and commas
@@ -98,16 +99,19 @@ def open_dcase2018(path: str, split: str | None) -> OfficialSource:
     places = (f"metadata/{folder}/{split}.csv",)
     file = find_file(root, places, "the official list")
     wheres: dict[str, str] = {}
-    classes: dict[str, set[int]] = {}
+    classes: dict[str, set[int] | None] = {}
     events: dict[str, list[list[float | str]]] = {}
     for where, cells in rows_of(file, num_cells=(1, 2, 4), delimiter="\t"):
         if cells[0] == "filename":
             continue
         key = inside(cells[0].strip(), where)
         wheres.setdefault(key, where)
-        labels = cells[-1].replace(",", ";").split(";") if len(cells) > 1 else []
+        if len(cells) == 1:
+            classes.setdefault(key, None)
+            continue
+        labels = cells[-1].replace(",", ";").split(";")
         numbers = [_class(label, CLASSES_2018, where) for label in labels if label.strip()]
-        classes.setdefault(key, set()).update(numbers)
+        classes[key] = (classes.get(key) or set()).union(numbers)
         if len(cells) == 4 and numbers:
             onset, offset = (number(cell, where, "time") for cell in cells[1:3])
             events.setdefault(key, []).append([onset, offset, CLASSES_2018[numbers[0]]])
@@ -117,7 +121,7 @@ def open_dcase2018(path: str, split: str | None) -> OfficialSource:
             key,
             shelf.find((f"audio/{audio}",), _stem(key), official=key),
             where,
-            classes=sorted(classes[key]),
+            classes=None if (numbers := classes[key]) is None else sorted(numbers),
             truth={"events": events[key]} if key in events else None,
         )
         for key, where in wheres.items()

@@ -36,7 +36,7 @@ def open_kinetics(path: str, split: str | None) -> OfficialSource:
     for where, cells in table_of(file, COLUMNS):
         start, end = (whole(cells[name], where, name) for name in COLUMNS[1:])
         name = inside(cells["youtube_id"].strip(), where)
-        clips.append((where, name, f"{name}_{start:06d}_{end:06d}", _label(cells)))
+        clips.append((where, name, f"{name}_{start:06d}_{end:06d}", _label(cells, where)))
     labels = sorted({label for *_, label in clips} - {""})
     place = {label: number for number, label in enumerate(labels)} | {"": -1}
     shelf = Shelf(root)
@@ -51,9 +51,11 @@ def _list_names(split: str) -> list[str]:
     return [f"{split}.csv", *(f"kinetics-{number}_{split}.csv" for number in (400, 600, 700))]
 
 
-def _label(cells: Mapping[str, str]) -> str:
+def _label(cells: Mapping[str, str], where: str) -> str:
     # Some lists put quotation marks into the cell.
-    return cells.get("label", "").strip().strip('"')
+    label = cells.get("label", "").strip().strip('"')
+    # A class is the name of a folder, too; one with a slash is not looked for.
+    return inside(label, where) if label and "/" not in label else label
 
 
 def _find(shelf: Shelf, split: str, name: str, key: str, label: str) -> str | None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from etils import epath
 from avssl.data.keys import printable
 from avssl.errors import UsageError
 
+MAX_SHOWN = 40  # characters of a cell in a message
 # What a list may name: a path that stays below the folder it is looked for in.
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.(?:/|$)|[\x00-\x1f]|://")
 
@@ -36,6 +38,13 @@ def chosen(kind: str, split: str | None, known: Sequence[str]) -> str:
     if split is None or split not in known:
         said = "no split is named" if split is None else f"there is no split '{printable(split)}'"
         raise UsageError(f"{kind}: {said}; write @ and one of {', '.join(known)} behind the folder")
+    return split
+
+
+def named(kind: str, split: str | None, examples: str) -> str:
+    """The list that a spec asks for, of which the data set has any number."""
+    if split is None:
+        raise UsageError(f"{kind}: no list is named; write @ and {examples} behind the folder")
     return split
 
 
@@ -150,6 +159,8 @@ def json_of(file: epath.Path) -> Any:
         return json.loads(read_text(file))
     except ValueError as error:
         raise UsageError(f"'{printable(str(file))}' is no JSON ({error}); is it torn?") from error
+    except RecursionError as error:
+        raise UsageError(f"'{printable(str(file))}' nests deeper than any annotation") from error
 
 
 def xml_of(file: epath.Path) -> ElementTree.Element:
@@ -158,19 +169,41 @@ def xml_of(file: epath.Path) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UsageError(f"'{printable(str(file))}' defines entities, which no annotation needs")
     try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise UsageError(
+            f"{printable(str(file))}:{line}: no UTF-8 text; save it as UTF-8"
+        ) from error
+    try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise UsageError(f"'{printable(str(file))}' is no XML ({error}); is it torn?") from error
 
 
 def number(text: Any, where: str, name: str, *, least: float = 0.0) -> float:
+    # Of JSON it may be anything, and an integer larger than a float can hold.
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not (value >= least and math.isfinite(value)):
-        raise UsageError(f"{where}: {name} '{printable(str(text))}' is no number from {least:g} on")
+        plain = isinstance(text, str | int | float)
+        shown = printable(str(text)[:MAX_SHOWN]) if plain else f"a {type(text).__name__}"
+        bound = f" from {least:g} on" if least > -math.inf else ""
+        raise UsageError(f"{where}: {name} '{shown}' is no number{bound}")
     return value
+
+
+def word(text: Any, where: str, name: str) -> str:
+    """A name in JSON, which can write halves of characters that no file can hold."""
+    if not isinstance(text, str):
+        raise UsageError(f"{where}: {name} is no text")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{where}: {name} '{printable(text)}' holds half a character") from error
+    return text
 
 
 def whole(text: str, where: str, name: str) -> int:
@@ -184,4 +217,4 @@ def inside(text: str, where: str) -> str:
     """A relative path that a list names, refused where it leads out: lists are data."""
     if not text or _LEADS_OUT.search(text):
         raise UsageError(f"{where}: '{printable(text)}' names no file below the data set's folder")
-    return text
+    return word(text, where, "the name")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import find_list, inside, lines_of, root_of
+from avssl.data.sources.lists import find_list, inside, lines_of, named, root_of
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
@@ -25,17 +25,15 @@ def open_mavd(path: str, split: str | None) -> OfficialSource:
     `thermal` and `depth`, the paths of DRIVE/fl_ir_aligned/fl_ir_aligned_STAMP.png and
     DRIVE/fl_rgb_depth/fl_rgb_STAMP.pfm below ROOT, where they are on disk.
 
-    Pictures come whole; the official loader cuts columns 200 to 1720 out. Views of one channel hear
-    the mean of the microphones; more channels than four cannot be asked for yet.
+    Pictures come whole; the official loader cuts columns 200 to 1720 out. Views hear the mean of the
+    microphones, which are no loudspeakers: in their one channel, in both of two, in W of four. More
+    channels than four cannot be asked for yet.
 
     Verified in robot-learning-freiburg/MM-DistillNet (src/datasets/MultimodalDetection.py,
     BaseDataset.py, configs/best.cfg); no list was seen.
     """
     root, path, split = root_of("mavd", path, split)
-    if split is None:
-        raise UsageError(
-            "mavd: no list is named; write @ and one such as train_all behind the folder"
-        )
+    split = named("mavd", split, "one such as train_all")
     file = find_list(root, split, ("",), (".txt",), "list")
     found = _rows(file, Shelf(root))
     return OfficialSource(f"mavd:{path}@{split}", root, found, listed_in=file.name)

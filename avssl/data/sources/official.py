@@ -34,7 +34,7 @@ class Row:
 
     `file` is relative to the root, None where there is no record, for this `reason`. `sounds` are the
     files of the sound where picture and sound are files of their own. `classes` are those of data sets
-    whose records have several; their `label` is -1.
+    whose records have several, None where nobody said which; their `label` is -1.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Row:
     sounds: Sequence[str] = ()
     reason: str = NOT_ON_DISK
     label: int = -1
-    classes: Sequence[int] = ()
+    classes: Sequence[int] | None = ()
     start_seconds: float = math.nan
     end_seconds: float = math.nan
     truth: Mapping[str, Any] | None = None
@@ -52,10 +52,10 @@ class Row:
 class OfficialSource:
     """Records of a published data set, in the order of its list.
 
-    `skipped` names each entry of the list that is no record and why; `num_listed` counts all entries.
-    Classes are those of the whole data set in its own order, whatever part of it is on disk, so that
-    its splits number them alike. Where records have several, `truth["classes"]` holds their names;
-    `avssl.data.record.class_sets` makes a matrix of them.
+    `skipped` names each entry of the list that is no record and why. Classes are those of the whole
+    data set in its own order, whatever part of it is on disk, so that its splits number them alike.
+    Where records have several, `truth["classes"]` holds their names (it is absent where they are not
+    known); `avssl.data.record.class_sets` makes a matrix of them.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class OfficialSource:
         seen: dict[str, str] = {}
         keys, files, sounds, truths, skipped = [], [], [], [], []
         labels, numbers, ends = array.array("i"), array.array("i"), array.array("q")
-        spans = array.array("d")
+        spans, known = array.array("d"), array.array("b")
         for row in rows:
             key = key_of_path(row.key)
             if key in seen:
@@ -91,11 +91,11 @@ class OfficialSource:
             files.append(row.file)
             sounds.append(tuple(row.sounds))
             labels.append(row.label)
-            numbers.extend(row.classes)
+            numbers.extend(row.classes or ())
+            known.append(row.classes is not None)
             ends.append(len(numbers))
             spans.extend((row.start_seconds, row.end_seconds))
             truths.append(row.truth)
-        self.num_listed = len(seen)
         self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
         _tell(self.spec, listed_in, len(seen), len(keys), skipped)
         self._keys, self._files = tuple(keys), tuple(files)
@@ -105,11 +105,12 @@ class OfficialSource:
         self._spans = np.array(spans).reshape(-1, 2)
         self._class_numbers = np.array(numbers, np.int32) if multi_label else None
         self._class_ends = np.array(ends, np.int64)
+        self._classes_known = np.array(known, bool)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         sizes = (
-            (self._size(index), tuple(self._classes(index)), *self._spans[index].tolist())
+            (self._size(index), self._classes(index), *self._spans[index].tolist())
             for index in range(len(self))
         )
         rows = zip(self._keys, self._labels.tolist(), sizes, strict=True)
@@ -126,11 +127,14 @@ class OfficialSource:
                 return -1
         return total
 
-    def _classes(self, index: int) -> list[int]:
+    def _classes(self, index: int) -> tuple[int, ...] | None:
+        """Of data sets whose records have several; None where they are not known."""
         if self._class_numbers is None:
-            return []
+            return ()
+        if not self._classes_known[index]:
+            return None
         start = int(self._class_ends[index - 1]) if index else 0
-        return self._class_numbers[start : int(self._class_ends[index])].tolist()
+        return tuple(self._class_numbers[start : int(self._class_ends[index])].tolist())
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -156,8 +160,8 @@ class OfficialSource:
     def truth(self, index: int) -> dict[str, Any]:
         """What `self[index].truth` holds, without reading the media."""
         truth = dict((self._truths[index] if self._truths else None) or {})
-        if self._class_numbers is not None:
-            truth["classes"] = [self.label_names[number] for number in self._classes(index)]
+        if self._class_numbers is not None and (numbers := self._classes(index)) is not None:
+            truth["classes"] = [self.label_names[number] for number in numbers]
         return truth
 
     def key(self, index: int) -> str:

@@ -44,6 +44,17 @@ class Shelf:
                         return f"{place}/{candidate}" if place else candidate
         return None
 
+    def table(
+        self, folders: Sequence[str], suffixes: Sequence[str] = MEDIA_SUFFIXES
+    ) -> dict[str, str]:
+        """What `find` says of every stem in these folders: one look-up a name, however many folders."""
+        found: dict[str, str] = {}
+        for folder in folders:
+            for stem in self._names(folder):
+                if stem not in found and (path := self.find((folder,), stem, suffixes)):
+                    found[stem] = path
+        return found
+
     def stems(self, folder: str, *suffixes: str) -> list[str]:
         """The files with one of these suffixes in a folder, without it, in order."""
         return [

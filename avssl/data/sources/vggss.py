@@ -1,12 +1,22 @@
 """VGG-SS (VGG-Sound Source), boxes for VGGSound: `vggss:ROOT@vggss_test`, `@vggss_heard_test` ..., or all."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import find_file, find_list, inside, json_of, lines_of, root_of
+from avssl.data.sources.lists import (
+    find_file,
+    find_list,
+    inside,
+    json_of,
+    lines_of,
+    number,
+    root_of,
+    word,
+)
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import (
     PICTURE_SUFFIXES,
@@ -83,11 +93,11 @@ def _entries(file: epath.Path) -> dict[str, tuple[str, list[list[float]]]]:
     listed = json_of(file)
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"'{printable(str(file))}' is no list of clips with their boxes")
-    for number, entry in enumerate(listed):
-        where = f"{printable(str(file))}, entry {number}"
+    for place, entry in enumerate(listed):
+        where = f"{printable(str(file))}, entry {place}"
         try:
-            name, label = str(entry["file"]), str(entry["class"])
-            boxes = [_box(box) for box in entry["bbox"]]
+            name, label = (word(entry[column], where, column) for column in ("file", "class"))
+            boxes = [_box(box, where) for box in entry["bbox"]]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{where}: not a file, a class and boxes of four numbers; is it torn?"
@@ -96,6 +106,8 @@ def _entries(file: epath.Path) -> dict[str, tuple[str, list[list[float]]]]:
     return entries
 
 
-def _box(box: Any) -> list[float]:
-    x0, y0, x1, y1 = (min(max(float(side), 0.0), 1.0) for side in box)
+def _box(box: Any, where: str) -> list[float]:
+    # Some go beyond the edge of the picture.
+    sides = (number(side, where, "bbox", least=-math.inf) for side in box)
+    x0, y0, x1, y1 = (min(max(side, 0.0), 1.0) for side in sides)
     return [x0, y0, x1, y1]

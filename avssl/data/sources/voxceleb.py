@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from etils import epath
 
 from avssl.data.keys import printable
-from avssl.data.sources.lists import find_list, inside, lines_of, root_of
+from avssl.data.sources.lists import find_list, inside, lines_of, named, root_of
 from avssl.data.sources.official import OfficialSource, Row
 from avssl.data.sources.shelf import Shelf
 from avssl.errors import UsageError
@@ -39,11 +39,9 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
     of its archives, are as recalled.
     """
     root, path, split = root_of("voxceleb", path, split)
-    if split is None:
-        raise UsageError(
-            "voxceleb: no list is named; write @ and a trial list such as veri_test2, or one of "
-            f"{', '.join(PARTS)}, behind the folder"
-        )
+    split = named(
+        "voxceleb", split, f"a trial list such as veri_test2 or one of {', '.join(PARTS)}"
+    )
     name = IDENTIFICATION if split in PARTS else split
     file = find_list(root, name, ("",), (".txt",), "list")
     trials: dict[str, Trials] = {}

@@ -51,7 +51,6 @@ def test_ucf51_has_the_classes_with_sound_in_the_order_of_their_names(ucf101):
     assert keys(source) == ["Archery/v_Archery_g01_c01.avi"]
     assert source.label_names == ("Archery", "Typing")
     assert source.labels().tolist() == [0]
-    assert source.num_listed == 1
     assert len(SILENT) == 101 - 51
 
 
@@ -141,6 +140,12 @@ DATABASE = {
 }
 
 
+def with_annotation(**changed) -> str:
+    annotation = {"segment": [0, 1], "label": "Zumba"} | changed
+    video = {"subset": "training", "annotations": [annotation]}
+    return json.dumps({"database": {"aaa": video}})
+
+
 @pytest.fixture
 def activitynet(tmp_path):
     return plant(
@@ -183,6 +188,11 @@ def test_activitynet(activitynet):
             "json: a: no subset and annotations",
         ),
         (json.dumps({"database": {"../a": {"subset": "training", "annotations": []}}}), "no file below"),
+        (with_annotation(label="\ud800"), r"aaa: label '\\ud800' holds half a character"),
+        (with_annotation(label=7), "aaa: label is no text"),
+        (with_annotation(segment=[0, 10**400]), "aaa: end '1000+' is no number from 0 on"),
+        (with_annotation(segment=[0, [1]]), "aaa: end 'a list' is no number"),
+        (json.dumps({"database": {"\udfff": {}}}), "json: .udfff: the name '.udfff' holds half"),
     ],
 )  # fmt: skip
 def test_torn_activitynet(content, message, activitynet):
@@ -242,6 +252,7 @@ def test_kinetics(kinetics):
         ("time_end", "until", r"val\.csv:1: there is no column 'time_end'"),
         (",1,11,val,0", ",1,1", r"val\.csv:5: 4 cells where 6"),
         ("59,69", "soon,69", r"val\.csv:3: time_start 'soon' is no number"),
+        ("zumba", "..", r"val\.csv:5: '\.\.' names no file below"),
     ],
 )
 def test_torn_kinetics(old, new, message, kinetics):

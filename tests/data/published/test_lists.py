@@ -8,6 +8,7 @@ from avssl.data.open import open_source
 from avssl.data.record import Source
 from avssl.data.sources.lists import find_list, json_of, lines_of, rows_of, table_of, xml_of
 from avssl.data.sources.published import OPENERS
+from avssl.data.sources.shelf import Shelf
 from avssl.data.spec import DATA_SETS, KINDS
 from avssl.errors import UsageError
 from tests.data.published.trees import keys, opened, plant, rows, video
@@ -43,7 +44,6 @@ def test_missing_videos_are_counted_listed_and_said(tree, caplog):
     source = opened("vggsound", tree, "train")
     assert isinstance(source, Source)
     assert keys(source) == ["id1_id1_000001", "id2_id2_000002", "id4_id4_000004"]
-    assert source.num_listed == 5
     assert source.skipped == (
         ("id0_id0_000000", "not on disk"),
         ("id3_id3_000003", "not on disk"),
@@ -64,7 +64,6 @@ def test_a_repeated_line_is_left_out(tree):
     plant(tree, {"vggsound.csv": rows(*LINES, LINES[1])})
     source = opened("vggsound", tree, "train")
     assert len(source) == 3
-    assert source.num_listed == 5
     key, reason = source.skipped[-1]
     assert key == "id1_id1_000001"
     assert reason.endswith(":2")
@@ -106,7 +105,10 @@ def test_a_list_names_nothing_outside(name, tree):
         (lambda file: list(table_of(file, ("a", "b"))), b"a,c\n1,2\n", "no column 'b'"),
         (lambda file: list(table_of(file, ("a", "b"))), b"a,b\n1,2\n3\n", "list:3: 1 cells"),
         (json_of, b'{"a": [1, 2', "no JSON .* torn"),
+        (json_of, b"[" * 100_000, "nests deeper"),
+        (json_of, b"[" + b"1" * 5000 + b"]", "no JSON .*limit"),
         (xml_of, b"<a><b></a>", "no XML .* torn"),
+        (xml_of, b'<?xml version="1.0" encoding="latin-1"?>\n<a>\xe9</a>', "list:2: no UTF-8"),
         (xml_of, b'<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "defines entities"),
     ],
 )  # fmt: skip
@@ -116,6 +118,15 @@ def test_torn_lists(read, content, message, tmp_path):
     with pytest.raises(UsageError, match=message) as caught:
         read(file)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_says_what_find_says(tmp_path):
+    names = ("first/a.wav", "second/a.mp4", "second/b.txt", "second/b.flac", "c.mp4")
+    shelf = Shelf(plant(tmp_path, dict.fromkeys(names, "")))
+    folders = ("none", "first", "second", "")
+    table = shelf.table(folders)
+    assert table == {"a": "first/a.wav", "b": "second/b.flac", "c": "c.mp4"}
+    assert table == {stem: shelf.find(folders, stem) for stem in "abc"}
 
 
 def test_an_unknown_list_names_those_that_are_there(tmp_path):

@@ -128,6 +128,8 @@ def test_lists_of_flickr_soundnet(split, expected, flickr):
         (THREE_BOXES[:-20], r"10000130166\.xml' is no XML .* torn"),
         (THREE_BOXES.replace("<y1>256</y1>", ""), "a bbox of 3 numbers where 4 belong"),
         (THREE_BOXES.replace("256", "-"), "bbox '-' is no number"),
+        (THREE_BOXES.replace("256", "nan"), "bbox 'nan' is no number"),
+        (THREE_BOXES.replace("<x0>", "<!-- \xe9 --><x0>", 1).encode("latin-1"), "xml:1: no UTF-8"),
     ],
 )
 def test_torn_annotations_of_flickr_soundnet(content, message, flickr):
@@ -151,6 +153,10 @@ ENTRIES = [
     {"file": "B_b_000001", "class": "arc welding", "bbox": [[0, 0, 1, 0.5]]},
     {"file": "C_000002", "class": "people eating", "bbox": [[0, 0, 1, 1]]},
 ]  # fmt: skip
+
+
+def vggss_entry(**changed) -> str:
+    return json.dumps([ENTRIES[0] | changed])
 
 
 @pytest.fixture
@@ -200,6 +206,9 @@ def test_is_built_like_any_source_and_keeps_its_boxes(vggss, tmp_path):
         ("vggss.json", "{}", "is no list of clips"),
         ("vggss.json", json.dumps([{"file": "a", "class": "b", "bbox": [[0, 0, 1]]}]), "entry 0: not"),
         ("vggss.json", json.dumps([{"file": "a", "bbox": []}]), "entry 0: not a file, a class"),
+        ("vggss.json", vggss_entry(bbox=[[0, 0, float("nan"), 1]]), "entry 0: bbox 'nan' is no number"),
+        ("vggss.json", vggss_entry(bbox=[[0, 0, 10**400, 1]]), "entry 0: bbox '1000+' is no number$"),
+        ("vggss.json", vggss_entry(file="\ud800"), "entry 0: file '.ud800' holds half a character"),
         ("vggss_test.csv", "-A_0000\n", r"vggss_test\.csv:1: '-A_0000' has no boxes in vggss\.json"),
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from avssl.evaluate.error_rates import equal_error_rate
 from avssl.evaluate.truth import trials
 from avssl.media.decode import decode_audio
 from avssl.media.probe import probe
+from avssl.media.transcode import transcode
 from tests.data.published.trees import (
     AUDIO_RATE,
     classes,
@@ -175,6 +176,14 @@ def test_mavd(mavd):
     mono = decode_audio(record.media, start_seconds=0, seconds=1, rate=AUDIO_RATE, channels=1)
     times = click_times(mono[:, 0], AUDIO_RATE, threshold=0.4 / 8)
     np.testing.assert_allclose(times, [0.1 * (k + 1) for k in range(8)], atol=2e-3)
+    # What `data build` keeps of it: no loudspeakers, of which one would be for the lowest tones alone.
+    built = transcode(record.media)
+    for channels in (1, 2):
+        mean = decode_audio(
+            built, start_seconds=0, seconds=1, rate=AUDIO_RATE, channels=channels
+        ).mean(axis=1)  # fmt: skip
+        times = click_times(mean, AUDIO_RATE, threshold=0.4 / 8)
+        np.testing.assert_allclose(times, [0.1 * (k + 1) for k in range(8)], atol=2e-3)
     (mavd / DRIVE / "audio" / f"audio_3_{STAMP}.wav").unlink()
     with pytest.raises(UsageError, match="none of the 3 records"):
         opened("mavd", mavd, "train_all")
