@@ -25,7 +25,7 @@ def additive_angular_margin(
     from 0 makes the start easier. At angles of exactly 0 and pi the sine, which has no gradient
     there, is taken as constant.
 
-    Rows that are not `present` or have no label (-1) leave; without any row the loss is 0. Metrics:
+    Rows that are not `present` or have no label of 0 to k - 1 leave; without any row the loss is 0. Metrics:
     how often the own class has strictly the largest cosine, without margin; the number of rows.
     """
     cosine = blank_absent(cosine, present)

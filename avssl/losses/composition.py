@@ -114,7 +114,7 @@ def compositional_loss(
     known = present & (labels >= 0) & (labels < student_logits.shape[1])
     if distillation_weight is None:
         distillation_weight = 1.0 / max(len(branches), 1)
-    student_loss, metrics = pseudo_label_loss(student_logits, labels, present=known)
+    student_loss, metrics = pseudo_label_loss(student_logits, labels, present=present)
     metrics["classification"] = student_loss
     composition_loss = jnp.zeros((), student_loss.dtype)
     for name in sorted(branches):

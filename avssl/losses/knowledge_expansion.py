@@ -59,7 +59,7 @@ def expansion_loss(
     whose form is not known here: Kullback-Leibler with the clean side fixed is a choice. It needs
     `clean_logits`, those of the same student for the clips as they are.
 
-    Rows that are not `present` leave, from the first term those without a label (-1) as well;
+    Rows that are not `present` leave, from the first term those without a label of 0 to k - 1 too;
     without any row the loss is 0. Metrics: how often the student agrees with the teacher's label,
     the consistency, where there is one, and how many rows there are.
     """
