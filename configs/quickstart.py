@@ -13,7 +13,7 @@ from avssl.config import base, variant_of
 
 def get_config(variant: str = ""):
     config = base()
-    config.steps = 600
+    config.steps = 480
     config.batch_size = 64
     config.data.source = "world:quickstart@train"
     config.data.cache = "memory"
@@ -34,7 +34,7 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 1e-2
-    config.checkpoint.every_steps = 200
+    config.checkpoint.every_steps = 160
     config.eval.data = "world:quickstart@train"
     config.eval.test_data = "world:quickstart@test"
     return variant_of(config, variant)

@@ -44,6 +44,14 @@ def forget_compiled_programs():
 
 
 @pytest.fixture
+def compiled_in_a_hurry():
+    """Where inputs are small, compiling is what takes time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def strict_dtypes():
     """For the tests of losses and signal: no silent promotion between dtypes."""
     with jax.numpy_dtype_promotion("strict"):

@@ -20,12 +20,9 @@ CONFIGS = sorted(
 
 
 @pytest.fixture
-def compiled_in_a_hurry(monkeypatch):
+def on_one_device(monkeypatch, compiled_in_a_hurry):
     """Whether a config runs does not depend on the devices or on how well XLA optimises it."""
     monkeypatch.setattr(run, "make_mesh", lambda fsdp, _: make_mesh(fsdp, jax.devices()[:1]))
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def is_large(config: str) -> bool:
@@ -40,7 +37,7 @@ def is_large(config: str) -> bool:
         for config in CONFIGS
     ],
 )
-def test_quicktest_runs_two_steps(config, tmp_path, compiled_in_a_hurry):
+def test_quicktest_runs_two_steps(config, tmp_path, on_one_device):
     command = ["pretrain", "--config", f"{config}:quicktest", "--workdir", str(tmp_path / "run")]
     assert main([*command, "--config.eval.protocols=()"]) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
+from avssl.errors import UsageError
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.draws import RowDropout
 from avssl.models.features import Features
@@ -59,6 +60,12 @@ class Cnn14(nn.Module):
     def __call__(
         self, x: Float[Array, "b t f c"], *, train: bool, rows: Int[Array, "b"] | None = None
     ) -> Features:
+        least = 2 ** (len(self.widths) - 1)
+        if min(x.shape[1:3]) < least:
+            raise UsageError(
+                f"CNN14 needs {least} frames and {least} bands, not {x.shape[1]} and {x.shape[2]}: give "
+                "its view more seconds, or its front end more mels"
+            )
         drop = partial(RowDropout(self.dropout), train=train, rows=rows)
         x = BatchNorm(dtype=self.dtype, name="norm0")(x.swapaxes(2, 3), train=train).swapaxes(2, 3)
         taps = {}

@@ -21,10 +21,6 @@ def hz_to_erbs(hz: np.ndarray) -> np.ndarray:
     return 9.265 * np.log(1.0 + hz / (24.7 * 9.265))
 
 
-def erbs_to_hz(erbs: np.ndarray) -> np.ndarray:
-    return 24.7 * 9.265 * (np.exp(erbs / 9.265) - 1.0)
-
-
 @lru_cache(maxsize=4)
 def cochlear_filters(
     *, num_samples: int, rate: int, num_bands: int, min_hz: float, max_hz: float

@@ -5,8 +5,11 @@ schedule: SGD 0.05, momentum 0.9, decay 5e-4, batch 64, 240 epochs; here the rat
 is divided by ten at 150, 180 and 210. Student and clips as in CCL (Chen et al. 2021): R(2+1)D with one block a
 stage, 16 frames at 112 px, crops of 25 to 100 %. UCF51 is the 51 classes of UCF101 that have sound; 4,893
 training clips of split 1 is from memory. The teacher is any run with the objective `supervised` on the same
-classes (CCL's is a CNN14 on AudioSet, its features taken once for all).
+classes and sounds of the same length and rate (CCL's is a CNN14 on AudioSet, its features taken once for all).
 
+  avssl pretrain --config configs/world/supervised.py --workdir runs/ucf51-audio \
+      --config.data.source=tfds:data/ucf51@train --config.objectives.supervised.num_classes=51 \
+      --config.views.audio.seconds=2.0 --config.encoders.audio.name=resnet18_audio
   avssl pretrain --config configs/distill/distill.py --workdir runs/ucf51-kd \
       --config.teachers.teacher.run=runs/ucf51-audio --config.data.source=tfds:data/ucf51@train
 

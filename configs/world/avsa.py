@@ -1,6 +1,6 @@
 """Spatial alignment (AVSA) on the embedded world of 360-degree scenes, with the quickstart's small encoders.
 
-Four viewpoints a clip; the first 240 of 600 steps contrast one viewpoint with the sound turned towards it.
+Four viewpoints a clip; the first 240 of 480 steps contrast one viewpoint with the sound turned towards it.
 
   avssl pretrain --config configs/world/avsa.py --workdir runs/world-avsa
 """

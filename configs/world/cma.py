@@ -4,7 +4,7 @@ Constants as there; the positive set is mined from the banks at the start and ev
 
   avssl pretrain --config configs/world/cma.py --workdir runs/world-cma --config.init_from=runs/world-avid
 
-Without `init_from`, `--config.objectives.cma.positives_from_step=300` lets the banks settle first.
+Without `init_from`, `--config.objectives.cma.positives_from_step=240` lets the banks settle first.
 """
 
 from pathlib import Path

@@ -22,7 +22,7 @@ def get_config(variant: str = ""):
     def codebook(config):
         config.objectives = dict(
             xid=xid,
-            desa=dict(weight=1.0, form="codebook", labels_at_step=300, decay_steps=300),
+            desa=dict(weight=1.0, form="codebook", labels_at_step=240, decay_steps=240),
         )
 
     return variant_of(config, variant, codebook=codebook)

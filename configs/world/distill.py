@@ -12,7 +12,7 @@ Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, cc). Fro
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill-cached \
       --config.teachers.teacher.store=runs/audio-targets
 
-`--config.teachers.teacher.run=''` is the baseline: a random network teaches. Measured: see the ablations.
+`--config.teachers.teacher.run=''` is the baseline: a random network teaches. Measured: not yet.
 """
 
 from pathlib import Path

@@ -15,7 +15,7 @@ def get_config(variant: str = ""):
         mcn=dict(
             weight=1.0, embedding_width=128, num_clusters=32, normalise=True, temperature=0.1,
             queue_rows=640,  # 20 half batches, as in the paper
-            cluster_from_step=300, restart_every_steps=200,
+            cluster_from_step=240, restart_every_steps=200,
         ),
     )  # fmt: skip
     return variant_of(config, variant)

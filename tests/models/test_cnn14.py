@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 
 from avssl.config import encoder_defaults
+from avssl.errors import UsageError
 from avssl.models.cnn14 import Cnn14
 from avssl.models.speaker import SpeakerResNet34, statistics_over_time
 from avssl.signal.frontends import build_frontend
+from tests.models.drawing import drawn_evenly
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-
-def drawn(module, x):
-    abstract = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), x)
-    random = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: random.uniform(0.2, 1.0, leaf.shape) - 0.3, abstract)
 
 
 def normalised(x, params, statistics):
@@ -37,7 +33,7 @@ def convolved(x, kernel):
 def test_layers_are_those_of_the_release():
     encoder = Cnn14((2, 3), 4, dtype=jnp.float64)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 9, 7, 1)))
-    variables = drawn(encoder, x)
+    variables = drawn_evenly(encoder, x.shape, -0.1, 0.7)
     variables["batch_stats"] = jax.tree.map(lambda leaf: leaf + 0.4, variables["batch_stats"])
     features = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(variables, x)
     params, statistics = variables["params"], variables["batch_stats"]
@@ -93,3 +89,9 @@ def test_speakers_map_keeps_frequencies():
     )
     assert features.taps["conv1"].shape == (2, 41, 80, 4)
     assert (features.map.shape, features.embedding.shape) == ((2, 6, 10, 4), (2, 256))
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 64, 1), (1, 64, 16, 1)])
+def test_sounds_that_are_too_short_are_refused(shape):
+    with pytest.raises(UsageError, match="CNN14 needs 32 frames and 32 bands"):
+        jax.eval_shape(lambda: Cnn14().init(jax.random.key(0), jnp.zeros(shape), train=False))

@@ -8,23 +8,9 @@ from avssl.losses.anchors import anchor_boxes
 from avssl.losses.detection import detection_loss
 from avssl.losses.multi_teacher import multi_teacher_alignment
 from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo, anchor_outputs
+from tests.models.drawing import drawn
 
 NARROW = {"widths": (4, 4, 4, 4), "pyramid_width": 4, "num_classes": 2, "levels": (3, 4)}
-
-
-def drawn(module, shape):
-    """Without the seconds that compiling an initialiser takes; norms and biases stay positive."""
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    abstract = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), x)
-    random = np.random.default_rng(1)
-
-    def draw(leaf):
-        if leaf.ndim == 1:
-            return random.uniform(0.5, 1.0, leaf.shape).astype(np.float32)
-        scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        return random.normal(scale=scale, size=leaf.shape).astype(np.float32)
-
-    return jax.tree.map(draw, abstract)
 
 
 def test_outputs_stand_in_the_order_of_the_anchors():
@@ -48,14 +34,6 @@ def test_outputs_stand_in_the_order_of_the_anchors():
     sides = (anchors[:, 2:] - anchors[:, :2]) / said[0, :, 3:] / 4
     first_cell = sides[:9]
     np.testing.assert_allclose(sides, first_cell[np.asarray(numbers[0, :, 0], int)], rtol=1e-5)
-
-
-@pytest.fixture
-def compiled_in_a_hurry():
-    """These inputs are small: compiling is what takes time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.usefixtures("compiled_in_a_hurry")
@@ -102,7 +80,7 @@ def test_a_student_learns_from_boxes_and_from_maps():
 
 
 def test_levels_beyond_the_backbone():
-    """Those of MM-DistillNet, and nothing says there is an object."""
+    """Those of MM-DistillNet."""
     encoder = SmallDetectorVideo(levels=(3, 4, 5, 6, 7), num_fusions=2, head_depth=3)
     x = jax.ShapeDtypeStruct((1, 1, 128, 256, 1), jnp.float32)
     features, variables = jax.eval_shape(
@@ -116,6 +94,14 @@ def test_levels_beyond_the_backbone():
     count = 9 * sum(4**level for level in range(5)) * 2
     assert (logits.shape, offsets.shape) == ((1, 1, count, 1), (1, 1, count, 4))
     assert variables["params"]["classes"]["last"]["bias"].shape == (9,)
+
+
+@pytest.mark.usefixtures("compiled_in_a_hurry")
+def test_nothing_says_at_first_that_there_is_an_object():
+    encoder, x = SmallDetectorVideo(**NARROW), jnp.zeros((1, 1, 32, 32, 3))
+    made = jax.jit(lambda x: encoder.init(jax.random.key(0), x, train=False)["params"])
+    bias = made(x)["classes"]["last"]["bias"]
+    np.testing.assert_allclose(jax.nn.sigmoid(bias), 0.01, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from avssl.errors import UsageError
 from avssl.models.heads import ProjectionMLP
 from avssl.models.registry import ENCODERS, build_encoder, encoder_fields
+from tests.models.drawing import drawn
 
 INPUTS = {"video": (2, 3, 64, 64, 3), "audio": (2, 80, 64, 1)}
 # Of those that hear a waveform.
@@ -39,22 +40,6 @@ def test_every_encoder_keeps_the_contract(name, dtype, held):
         assert map_.ndim == len(shape)
     if encoder.modality == "video":
         assert features.map.shape[1] == (1 if name in HALVE_TIME else 3)
-
-
-def drawn(module, shape):
-    """Variables without the seconds that compiling an initialiser takes."""
-    abstract = jax.eval_shape(
-        lambda x: module.init(jax.random.key(0), x, train=False), jnp.zeros(shape)
-    )
-    random = np.random.default_rng(1)
-
-    def draw(leaf):
-        if leaf.ndim == 1:
-            return random.uniform(0.5, 1.0, size=leaf.shape).astype(np.float32)
-        scale = np.sqrt(2 / np.prod(leaf.shape[:-1]))
-        return random.normal(scale=scale, size=leaf.shape).astype(np.float32)
-
-    return jax.tree.map(draw, abstract)
 
 
 def num_values(tree):

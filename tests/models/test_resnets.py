@@ -22,14 +22,6 @@ VIDEO = {
 }
 
 
-@pytest.fixture
-def compiled_in_a_hurry():
-    """These inputs are small: compiling is what takes time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def conv(x, weight, *strides):
     """Batch and channels first."""
     halves = [(size // 2, size // 2) for size in weight.shape[2:]]

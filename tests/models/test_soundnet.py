@@ -7,13 +7,7 @@ from avssl.config import encoder_defaults, taken_over
 from avssl.errors import UsageError
 from avssl.models.soundnet import SlotClassifiers, SoundNet5, SoundNet8
 from avssl.signal.frontends import build_frontend
-
-
-def drawn(module, shape):
-    x = jax.ShapeDtypeStruct(shape, jnp.float64)
-    abstract = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), x)
-    random = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: random.uniform(0.2, 1.0, leaf.shape) - 0.1, abstract)
+from tests.models.drawing import drawn_evenly
 
 
 @pytest.mark.usefixtures("float64")
@@ -21,7 +15,7 @@ def test_layers_are_those_of_the_release():
     """Convolution, bias, norm, ReLU, pooling, one output at a time; odd lengths all the way."""
     encoder = SoundNet5((2, 3, 2, 3), dtype=jnp.float64)
     x = np.random.default_rng(0).normal(size=(1, 5001, 1, 1))
-    variables = drawn(encoder, x.shape)
+    variables = drawn_evenly(encoder, x.shape, 0.1, 0.9)
     features = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(variables, x)
     y = x[0, :, 0]
     for layer, (kernel, pad, pool) in enumerate(
@@ -61,8 +55,14 @@ def test_lengths_of_the_sheet():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: drawn(SoundNet8(), (1, 4000, 1, 1)), "4000 samples are too few.*layer 5"),
-        (lambda: drawn(SoundNet8(), (1, 80, 64, 1)), "not a spectrogram of 64 bins"),
+        (
+            lambda: drawn_evenly(SoundNet8(), (1, 4000, 1, 1), 0.1, 0.9),
+            "4000 samples are too few.*layer 5",
+        ),
+        (
+            lambda: drawn_evenly(SoundNet8(), (1, 80, 64, 1), 0.1, 0.9),
+            "not a spectrogram of 64 bins",
+        ),
     ],
 )
 def test_what_it_cannot_hear(call, sentence):
