@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar
-from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 
 def pseudo_label_loss(
@@ -24,19 +24,16 @@ def pseudo_label_loss(
     num_classes = logits.shape[1]
     counted = present & (labels >= 0) & (labels < num_classes)
     labels = jnp.where(counted, labels, 0)
-    wide = jnp.where(counted[:, None], widen(logits), 0.0)
+    wide = blank_absent(logits, counted)
     own_class = jax.nn.one_hot(labels, num_classes, dtype=jnp.bool_)
     own = jnp.sum(jnp.where(own_class, wide, 0.0), axis=1)
-    rows = counted.astype(wide.dtype)
-    weight = rows
-    if class_weight is not None:
-        weight = rows * class_weight.astype(wide.dtype)[labels]
-    total = jnp.sum(weight)
-    loss = jnp.sum((jax.nn.logsumexp(wide, axis=1) - own) * weight)
+    weights = None if class_weight is None else class_weight[labels]
+    loss = weighted_mean(jax.nn.logsumexp(wide, axis=1) - own, weights, counted)
     rival = jnp.max(jnp.where(own_class, -jnp.inf, wide), axis=1)
-    count = jnp.sum(rows)
-    accuracy = jnp.sum((own > rival).astype(wide.dtype) * rows) / jnp.maximum(count, 1.0)
-    return loss / jnp.where(total > 0.0, total, 1.0), {"accuracy": accuracy, "num_rows": count}
+    return loss, {
+        "accuracy": mean_present((own > rival).astype(wide.dtype), counted),
+        "num_rows": jnp.sum(counted.astype(wide.dtype)),
+    }
 
 
 def two_modality_loss(
