@@ -48,16 +48,18 @@ def detection(
     if not any(len(objects) for objects in truth):
         raise UsageError(f"detection needs pictures with objects; none of the {len(truth)} has any")
 
-    def mean(threshold: float, name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in at(threshold).values()]))
-
-    def at(threshold: float) -> dict[int, ClassScores]:
-        return class_scores(found, truth, iou_threshold=threshold, released=released)
-
     thresholds = RELEASED_IOU_THRESHOLDS if released else IOU_THRESHOLDS
+    by_threshold = {
+        threshold: class_scores(found, truth, iou_threshold=threshold, released=released)
+        for threshold in thresholds.tolist()
+    }
+
+    def mean(threshold: float, name: str) -> float:
+        return float(np.mean([getattr(one, name) for one in by_threshold[threshold].values()]))
+
     distances = center_distances(found, truth, width=width, height=height, released=released)
     return {
-        "map": float(np.mean([mean(t, "average_precision") for t in thresholds])),
+        "map": float(np.mean([mean(t, "average_precision") for t in by_threshold])),
         "map_50": mean(0.5, "average_precision"),
         "map_75": mean(0.75, "average_precision"),
         "precision_50": mean(0.5, "precision"),

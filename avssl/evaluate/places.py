@@ -22,16 +22,16 @@ def places(model: Model, sides: Sides) -> list[Score]:
     `separated` (see `told_apart`), of `video_maps` where an objective has several: on the clips with two
     such objects, and beside it what the maps of the clip before give.
     """
+    mapping = [name for name in model.objectives if "video_map" in sides.test.outputs[name]]
+    if not mapping:
+        raise UsageError("no objective of this run gives a map of the picture, as dmc does")
+    truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+    consensus = common_consensus(truths)
     scores = []
-    for name, objective in model.objectives.items():
-        outputs = sides.test.outputs[name]
-        if "video_map" not in outputs:
-            continue
-        view = objective.video_view
-        truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+    for name in mapping:
+        outputs, view = sides.test.outputs[name], model.objectives[name].video_view
         boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
         maps = list(outputs["video_map"])
-        consensus = common_consensus(truths)
         found = localization(maps, boxes, consensus=consensus)
         guess = localization([centre_box(boxes)] * len(boxes), boxes, consensus=consensus)
         prefix = f"{name}/" if scores else ""
@@ -43,13 +43,10 @@ def places(model: Model, sides: Sides) -> list[Score]:
         # Two boxes of two annotators are one object.
         if consensus == 1 and (pairs := two_objects(boxes)):
             several = list(outputs.get("video_maps", outputs["video_map"][:, None]))
-            apart, guess = (
-                told_apart(several, boxes),
-                told_apart(several[-1:] + several[:-1], boxes),
+            apart, others = (
+                told_apart(each, boxes, pairs) for each in (several, several[-1:] + several[:-1])
             )
-            scores.append(Score("video", f"{prefix}separated", apart, guess, len(pairs)))
-    if not scores:
-        raise UsageError("no objective of this run gives a map of the picture, as dmc does")
+            scores.append(Score("video", f"{prefix}separated", apart, others, len(pairs)))
     return scores
 
 

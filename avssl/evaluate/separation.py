@@ -13,18 +13,24 @@ NUM_OBJECTS = 2
 Maps = Float[np.ndarray, "k h w"]
 
 
-def told_apart(maps: Sequence[Maps], boxes: Sequence[Boxes], *, size: int = PICTURE_SIZE) -> float:
-    """The share of objects that a map of their own points at, over the clips of two objects.
+def told_apart(
+    maps: Sequence[Maps],
+    boxes: Sequence[Boxes],
+    clips: Sequence[int],
+    *,
+    size: int = PICTURE_SIZE,
+) -> float:
+    """The share of objects that a map of their own points at, over `clips` of `two_objects`.
 
     Of each clip the first two maps are taken, the one for the one object and the other for the
     other, whichever way is better. Where there is one map it serves for both, and as its largest
-    heat lies at one place, it finds one of two objects that do not overlap. NaN without any clip.
+    heat lies at one place, it finds one of two objects that do not overlap.
     """
     scores = [
         own_pointing([resize(one, size) for one in maps[clip][:NUM_OBJECTS]], boxes[clip])
-        for clip in two_objects(boxes, size)
+        for clip in clips
     ]
-    return float(np.mean(scores)) if scores else float("nan")
+    return float(np.mean(scores))
 
 
 def two_objects(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> list[int]:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Int
 
+from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
 
 
@@ -28,31 +29,59 @@ def draw_trials(
     Where fewer pairs of one kind exist, there are as many of both: the share is a half always.
     Clips without identity (negative) are in no pair.
     """
-    rng = np.random.default_rng(seed)
-    known = np.flatnonzero(np.asarray(identities) >= 0)
-    names, counts = np.unique(np.asarray(identities)[known], return_counts=True)
-    num_same = int((counts * (counts - 1) // 2).sum())
-    num_other = len(known) * (len(known) - 1) // 2 - num_same
+    identities = np.asarray(identities)
+    known = np.flatnonzero(identities >= 0)
+    # By identity, so that the partners of each clip, of either kind, are one stretch after it.
+    clips = known[np.argsort(identities[known], kind="stable")]
+    place = np.arange(len(clips))
+    end = np.searchsorted(identities[clips], identities[clips], side="right")
+    num_same, num_other = int((end - place - 1).sum()), int((len(clips) - end).sum())
     if not num_same or not num_other:
         raise UsageError(
             "verification needs two identities or more, one of them with two clips or more; "
-            f"these {len(known)} clips are of {len(names)}"
+            f"these {len(clips)} clips are of {len(np.unique(identities[clips]))}"
         )
     of_each = min(max(num_pairs // 2, 1), num_same, num_other)
-    same = np.concatenate([pairs_among(known[identities[known] == name]) for name in names])
-    same = same[rng.permutation(len(same))[:of_each]]
-    other: dict[tuple[int, int], None] = {}
-    # Pairs of two persons are too many to be listed, and so many that few draws fail; only of small
-    # sets all of them are wanted.
-    while len(other) < of_each:
-        drawn = np.sort(rng.choice(known, (2 * of_each, 2)), axis=1)
-        drawn = drawn[identities[drawn[:, 0]] != identities[drawn[:, 1]]]
-        other |= dict.fromkeys(map(tuple, drawn.tolist()))
-    pairs = np.concatenate([same, np.array(list(other))[:of_each]])
-    is_same = np.arange(2 * of_each) < of_each
-    return Trials(pairs[:, 0], pairs[:, 1], is_same)
+    rng = np.random.default_rng(seed)
+    same = draw_pairs(rng, of_each, begin=place + 1, end=end)
+    other = draw_pairs(rng, of_each, begin=end, end=np.full_like(end, len(clips)))
+    pairs = np.sort(clips[np.concatenate([same, other])], axis=1)
+    return Trials(pairs[:, 0], pairs[:, 1], np.arange(2 * of_each) < of_each)
 
 
-def pairs_among(members: Int[np.ndarray, "k"]) -> Int[np.ndarray, "pairs 2"]:
-    first, second = np.triu_indices(len(members), k=1)
-    return np.stack([members[first], members[second]], axis=1)
+def draw_pairs(
+    rng: np.random.Generator,
+    num_pairs: int,
+    *,
+    begin: Int[np.ndarray, "n"],
+    end: Int[np.ndarray, "n"],
+) -> Int[np.ndarray, "pairs 2"]:
+    """Different ones of the pairs of a place and another of `begin` to `end`, its partners.
+
+    The pairs are numbered and never listed: thousands of clips of one person have millions.
+    """
+    last = np.cumsum(end - begin)
+    number = rng.choice(last[-1], num_pairs, replace=False)
+    first = np.searchsorted(last, number, side="right")
+    return np.stack([first, end[first] - (last[first] - number)], axis=1)
+
+
+def listed_trials(source: Source, indices: Int[np.ndarray, "n"]) -> Trials:
+    """The pairs of a trial list (VoxCeleb) among these records, as places in `indices`.
+
+    A pair of which one record is not among them is left out.
+    """
+    place = {source.key(index): row for row, index in enumerate(indices.tolist())}
+    found = [
+        (row, place[other], same)
+        for row, index in enumerate(indices.tolist())
+        for other, same in truth_of(source, index).get("trials", ())
+        if other in place
+    ]
+    if not found:
+        raise UsageError(
+            f"{source.spec} names no pairs of persons to verify; a trial list does, as "
+            "'voxceleb:PATH@veri_test2'"
+        )
+    first, second, same = (np.array(column) for column in zip(*found, strict=True))
+    return Trials(first, second, same.astype(bool))

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
 from avssl.evaluate.boxes import Objects
 
@@ -70,42 +69,6 @@ def objects_at(
         np.array([boxes[place] for place in seen], np.float64).reshape(-1, 4),
         np.array([things[place]["class"] for place in seen], np.int64),
     )
-
-
-def weather(truth: Mapping[str, Any]) -> str:
-    """What hurts the RGB picture: "night", "fog", or nothing."""
-    return truth.get("weather", "")
-
-
-def silent_boxes(
-    truth: Mapping[str, Any], start_seconds: float, seconds: float
-) -> Float[np.ndarray, "n 4"]:
-    """As `sounding_boxes`, of the objects that are seen but not heard."""
-    silent = [thing for thing in objects(truth) if thing["visible"] and not thing["sounding"]]
-    return mean_boxes(silent, float(truth["fps"]), start_seconds, seconds)
-
-
-def trials(
-    source: Source, indices: Int[np.ndarray, "n"]
-) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"], Bool[np.ndarray, "pairs"]]:
-    """The pairs of a trial list (VoxCeleb) among these records: places in `indices`, and same person or not.
-
-    A pair of which one record is not among them is left out.
-    """
-    place = {source.key(index): row for row, index in enumerate(indices.tolist())}
-    found = [
-        (row, place[other], same)
-        for row, index in enumerate(indices.tolist())
-        for other, same in truth_of(source, index).get("trials", ())
-        if other in place
-    ]
-    if not found:
-        raise UsageError(
-            f"{source.spec} names no pairs of persons to verify; a trial list does, as "
-            "'voxceleb:PATH@veri_test2'"
-        )
-    first, second, same = (np.array(column) for column in zip(*found, strict=True))
-    return first, second, same.astype(bool)
 
 
 def is_faulty(truth: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar
+from avssl.losses.contrastive import Scalar, root
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.rows import blank_absent
 
@@ -25,14 +25,13 @@ def additive_angular_margin(
     from 0 makes the start easier. At angles of exactly 0 and pi the sine, which has no gradient
     there, is taken as constant.
 
-    Rows that are not `present` or have no label (-1) leave; without any row the loss is 0. Metrics:
-    how often the own class has strictly the largest cosine, without margin; the number of rows.
+    Rows that are not `present` or have no label of 0 to k - 1 leave; without any row the loss is 0.
+    Metrics: how often the own class has strictly the largest cosine, without margin; the number of
+    rows.
     """
     cosine = blank_absent(cosine, present)
     margin, scale = (jnp.asarray(x).astype(cosine.dtype) for x in (margin, scale))
-    square = 1.0 - cosine**2
-    # The root of exactly 0 has no gradient, hence the `where` inside it as well.
-    sine = jnp.where(square > 0.0, jnp.sqrt(jnp.where(square > 0.0, square, 1.0)), 0.0)
+    sine = root(1.0 - cosine**2)
     farther = cosine * jnp.cos(margin) - sine * jnp.sin(margin)
     farther = jnp.where(cosine > -jnp.cos(margin), farther, cosine - margin * jnp.sin(margin))
     own = jax.nn.one_hot(jnp.maximum(labels, 0), cosine.shape[1], dtype=jnp.bool_)

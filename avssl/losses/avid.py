@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 from avssl.losses.bank import bank_cosines, bank_rows
 from avssl.losses.contrastive import Scalar
 from avssl.losses.nce import frozen_partition, nce_loss
+from avssl.losses.rows import blank_absent
 
 Bank = Float[Array, "n d"]
 Queries = dict[str, Float[Array, "b d"]]
@@ -45,7 +46,7 @@ def avid_loss(
     Z is set by the first term, in the order above, of the first batch, and frozen: keep what is
     returned. `update_bank` comes after the loss. Departure: rows with `present` False leave.
     """
-    queries = _queries(video, audio, present)
+    queries = {"video": blank_absent(video, present), "audio": blank_absent(audio, present)}
     own = _rows(video_bank, audio_bank, index[:, None])
     others = _rows(video_bank, audio_bank, negatives)
     cross_scores = _scores(queries, own, others, CROSS, temperature) if cross > 0 else {}
@@ -85,7 +86,7 @@ def cma_loss(
     discrimination, which so never enters, though its weight still divides:
     `released_within_instance` does the same. Z as in `avid_loss`; CMA starts from the Z of AVID.
     """
-    queries = _queries(video, audio, present)
+    queries = {"video": blank_absent(video, present), "audio": blank_absent(audio, present)}
     own = _rows(video_bank, audio_bank, index[:, None])
     agreeing = _rows(video_bank, audio_bank, positives)
     others = _rows(video_bank, audio_bank, negatives)
@@ -104,14 +105,6 @@ def cma_loss(
         (within_positives, scores("positives_", agreeing, fewer, WITHIN, within_positives > 0)),
     )
     return _weighted_nce(groups, partition, present)
-
-
-def _queries(
-    video: Float[Array, "b d"], audio: Float[Array, "b d"], present: Bool[Array, "b"]
-) -> Queries:
-    """Absent rows may hold anything, NaN too: they must not reach a product, nor its gradient."""
-    video, audio = (jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (video, audio))
-    return {"video": video, "audio": audio}
 
 
 def _rows(video_bank: Bank, audio_bank: Bank, index: Int[Array, "b k"]) -> Rows:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from avssl.losses.contrastive import unit_rows
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent
 
 AGREEMENTS = ("consensus", "union", "video", "audio")
 # Columns whose maximum is compared first in a search: about sqrt(2 million rows / 32 positives).
@@ -44,7 +45,7 @@ def update_bank(
     position = jnp.arange(num_examples, dtype=index.dtype)
     later = (index[:, None] == index[None, :]) & (position[:, None] < position[None, :])
     last = present & ~jnp.any(later & present[None, :], axis=1)
-    rows = unit_rows(jax.lax.stop_gradient(jnp.where(present[:, None], embedding, 0.0)))
+    rows = unit_rows(jax.lax.stop_gradient(blank_absent(embedding, present)))
     stored = bank_rows(bank, index)
     updated = unit_rows(momentum * stored.astype(rows.dtype) + (1.0 - momentum) * rows)
     vanished = jnp.all(updated == 0.0, axis=1)

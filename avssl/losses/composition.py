@@ -114,64 +114,52 @@ def compositional_loss(
     known = present & (labels >= 0) & (labels < student_logits.shape[1])
     if distillation_weight is None:
         distillation_weight = 1.0 / max(len(branches), 1)
-    student_loss, metrics = pseudo_label_loss(student_logits, labels, present=known)
+    student_loss, metrics = pseudo_label_loss(student_logits, labels, present=present)
     metrics["classification"] = student_loss
     composition_loss = jnp.zeros((), student_loss.dtype)
     for name in sorted(branches):
         branch = branches[name]
         counted = known & branch["present"]
-        of_teacher = {
-            "teacher": jax.lax.stop_gradient(branch["teacher"]),
-            "labels": labels,
-            "temperature": temperatures[name],
-            "present": counted,
+        teacher = jax.lax.stop_gradient(branch["teacher"])
+        options = {"labels": labels, "temperature": temperatures[name], "present": counted}
+        of_student = {
+            "student_composed": _both_orders(student, branch["composed"], **options),
+            "student_teacher": _both_orders(student, teacher, **options),
+            "divergence": jeffreys_divergence(student_logits, branch["logits"], present=counted),
         }
-        joint = _terms(student, student_logits, branch["composed"], branch["logits"], **of_teacher)
         student_loss += distillation_weight * (
-            joint["student_composed"] + joint["student_teacher"] + joint["divergence"]
+            of_student["student_composed"]
+            + of_student["student_teacher"]
+            + of_student["divergence"]
         )
-        detached = _terms(
-            jax.lax.stop_gradient(student),
-            jax.lax.stop_gradient(student_logits),
-            branch["composed_detached"],
-            branch["logits_detached"],
-            **of_teacher,
-        )
-        classification, found = pseudo_label_loss(
-            branch["logits_detached"], labels, present=counted
-        )
+        composed, logits = branch["composed_detached"], branch["logits_detached"]
+        classification, found = pseudo_label_loss(logits, labels, present=counted)
+        composed_teacher = _both_orders(composed, teacher, **options)
         branch_loss = (
             classification
-            + detached["student_composed"]
-            + detached["composed_teacher"]
-            + detached["divergence"]
+            + _both_orders(jax.lax.stop_gradient(student), composed, **options)
+            + composed_teacher
+            + jeffreys_divergence(jax.lax.stop_gradient(student_logits), logits, present=counted)
         )
         composition_loss += branch_loss
-        found |= joint | {"classification": classification, "composition_loss": branch_loss}
+        found |= of_student | {
+            "composed_teacher": composed_teacher,
+            "classification": classification,
+            "composition_loss": branch_loss,
+        }
         metrics |= {f"{name}_{key}": value for key, value in found.items()}
     metrics["student_loss"] = student_loss
     return student_loss + composition_loss, metrics
 
 
-def _terms(
-    student: Float[Array, "b d"],
-    student_logits: Float[Array, "b k"],
-    composed: Float[Array, "b d"],
-    logits: Float[Array, "b k"],
+def _both_orders(
+    first: Float[Array, "b d"],
+    second: Float[Array, "b d"],
     *,
-    teacher: Float[Array, "b d"],
     labels: Int[Array, "b"],
     temperature: float,
     present: Bool[Array, "b"],
-) -> dict[str, Scalar]:
-    def nce(one: Float[Array, "b d"], other: Float[Array, "b d"]) -> Scalar:
-        options = {"temperature": temperature, "present": present}
-        forward = multi_class_nce(one, other, labels, **options)
-        return forward + multi_class_nce(other, one, labels, **options)
-
-    return {
-        "student_composed": nce(student, composed),
-        "student_teacher": nce(student, teacher),
-        "composed_teacher": nce(composed, teacher),
-        "divergence": jeffreys_divergence(student_logits, logits, present=present),
-    }
+) -> Scalar:
+    options = {"temperature": temperature, "present": present}
+    forward = multi_class_nce(first, second, labels, **options)
+    return forward + multi_class_nce(second, first, labels, **options)

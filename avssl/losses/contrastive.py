@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present
 
 Scalar = Float[Array, ""]
 
@@ -15,6 +16,12 @@ def unit_rows(embedding: Float[Array, "*rows d"]) -> Float[Array, "*rows d"]:
     square = jnp.sum(wide**2, axis=-1, keepdims=True)
     # The root of exactly 0 has no gradient, hence the `where` inside it as well.
     return jnp.where(square > 0.0, wide / jnp.sqrt(jnp.where(square > 0.0, square, 1.0)), 0.0)
+
+
+def root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The root, of exactly 0 with gradient 0, which has none: where two vectors are equal."""
+    apart = square > 0.0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
 
 
 def cosines(first: Float[Array, "b d"], second: Float[Array, "n d"]) -> Float[Array, "b n"]:
@@ -35,6 +42,14 @@ def negative_mask(index: Int[Array, "b"], present: Bool[Array, "b"]) -> Bool[Arr
     return different & present[:, None] & present[None, :]
 
 
+def masked_log_softmax(
+    logits: Float[Array, "b n"], counted: Bool[Array, "b n"]
+) -> Float[Array, "b n"]:
+    """The logarithm of the softmax over the counted columns, of which each row needs one; else 0."""
+    total = jax.nn.logsumexp(logits, axis=1, where=counted, keepdims=True)
+    return jnp.where(counted, logits - total, 0.0)
+
+
 def symmetric_info_nce(
     video: Float[Array, "b d"],
     audio: Float[Array, "b d"],
@@ -51,8 +66,7 @@ def symmetric_info_nce(
     Masks, metrics and departures: see `contrast_pairs`.
     """
     # Absent rows may hold anything, NaN too: they must not reach the product, nor its gradient.
-    video, audio = (jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (video, audio))
-    similarity = cosines(video, audio)
+    similarity = cosines(blank_absent(video, present), blank_absent(audio, present))
     logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
     return contrast_pairs(logits, index=index, present=present)
 
@@ -70,23 +84,20 @@ def contrast_pairs(
     number of pairs.
     """
     negatives = negative_mask(index, present)
-    weight = present.astype(logits.dtype)
-    count = jnp.sum(weight)
-
-    def mean(values: Float[Array, "b"]) -> Scalar:
-        return jnp.sum(values * weight) / jnp.maximum(count, 1.0)
-
     own = jnp.diagonal(logits)
     # A row's own partner always counts, so that an absent row has a finite (and unused) loss.
     counted = negatives | jnp.eye(len(index), dtype=bool)
     to_audio = jax.nn.logsumexp(logits, axis=1, where=counted) - own
     to_video = jax.nn.logsumexp(logits, axis=0, where=counted) - own
-    loss = 0.5 * (mean(to_audio) + mean(to_video))
+    loss = 0.5 * (mean_present(to_audio, present) + mean_present(to_video, present))
 
     rivals = jnp.where(negatives, logits, -jnp.inf)
+    audio_first, video_first = (
+        (own > jnp.max(rivals, axis=axis)).astype(logits.dtype) for axis in (1, 0)
+    )
     metrics = {
-        "video_to_audio_top1": mean((own > jnp.max(rivals, axis=1)).astype(logits.dtype)),
-        "audio_to_video_top1": mean((own > jnp.max(rivals, axis=0)).astype(logits.dtype)),
-        "num_pairs": count,
+        "video_to_audio_top1": mean_present(audio_first, present),
+        "audio_to_video_top1": mean_present(video_first, present),
+        "num_pairs": jnp.sum(present.astype(logits.dtype)),
     }
     return loss, metrics

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avssl.losses.contrastive import Scalar, unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.contrastive import Scalar, root, unit_rows
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def correspondence_loss(
@@ -16,15 +16,13 @@ def correspondence_loss(
     Mean over the pairs that are `present`; 0 if there is none. A tie counts as a wrong answer. The
     paper's weight penalty (1e-5) is the optimiser's business.
     """
-    wide = jnp.where(present[:, None], widen(logits), 0.0)
+    wide = blank_absent(logits, present)
     # Cross-entropy of two classes depends on the difference of their logits alone.
     margin = jnp.where(corresponds, wide[:, 1] - wide[:, 0], wide[:, 0] - wide[:, 1])
-    weight = present.astype(wide.dtype)
-    count = jnp.sum(weight)
-    divisor = jnp.maximum(count, 1.0)
-    loss = jnp.sum(jax.nn.softplus(-margin) * weight) / divisor
-    accuracy = jnp.sum((margin > 0.0).astype(wide.dtype) * weight) / divisor
-    return loss, {"accuracy": accuracy, "num_pairs": count}
+    return mean_present(jax.nn.softplus(-margin), present), {
+        "accuracy": mean_present((margin > 0.0).astype(wide.dtype), present),
+        "num_pairs": jnp.sum(present.astype(wide.dtype)),
+    }
 
 
 def distance_logits(
@@ -40,8 +38,6 @@ def distance_logits(
     embeddings are equal its gradient does not exist and is taken as 0.
     """
     difference = unit_rows(video) - unit_rows(audio)
-    square = jnp.sum(difference**2, axis=-1)
-    apart = square > 0.0
-    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+    distance = root(jnp.sum(difference**2, axis=-1))
     weight, bias = weight.astype(distance.dtype), bias.astype(distance.dtype)
     return distance[:, None] * weight[None] + bias[None], distance

@@ -6,7 +6,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.anchors import assign_anchors, offsets_of_boxes
 from avssl.losses.contrastive import Scalar
+from avssl.losses.distillation import smooth_l1
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def detection_loss(
@@ -41,7 +43,7 @@ def detection_loss(
     """
     known = known & present[:, None]
     boxes = jnp.where(known[:, :, None], widen(boxes), 0.0)
-    logits, offsets = (jnp.where(present[:, None, None], widen(x), 0.0) for x in (logits, offsets))
+    logits, offsets = (blank_absent(x, present) for x in (logits, offsets))
     boxes, anchors = boxes.astype(offsets.dtype), anchors.astype(offsets.dtype)
     nearest, positive, background = assign_anchors(anchors, boxes, known=known)
 
@@ -62,17 +64,12 @@ def detection_loss(
     error = jnp.where(positive, jnp.mean(error, axis=2), 0.0)
     regression = jnp.sum(error, axis=1) / jnp.maximum(num_positives, 1.0)
 
-    weight = present.astype(focal.dtype)
-
-    def mean(values: Float[Array, "b"]) -> Scalar:
-        return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1.0)
-
-    classification, regression = mean(classification), mean(regression)
-    return classification + regression, {
-        "classification_loss": classification,
-        "regression_loss": regression,
-        "num_positive_anchors": mean(num_positives),
+    metrics = {
+        "classification_loss": mean_present(classification, present),
+        "regression_loss": mean_present(regression, present),
+        "num_positive_anchors": mean_present(num_positives, present),
     }
+    return metrics["classification_loss"] + metrics["regression_loss"], metrics
 
 
 def focal_loss(
@@ -87,13 +84,3 @@ def focal_loss(
     balance = jnp.where(is_class, alpha, 1.0 - alpha)
     # The power as an exponential: its gradient exists at p = 1 too.
     return -balance * jnp.exp(gamma * jax.nn.log_sigmoid(-right)) * jax.nn.log_sigmoid(right)
-
-
-def smooth_l1(
-    difference: Float[Array, "*shape"], *, quadratic_until: float
-) -> Float[Array, "*shape"]:
-    """d^2 / (2 u) up to |d| = u, `quadratic_until` (1/9); |d| - u / 2 beyond."""
-    size = jnp.abs(difference)
-    return jnp.where(
-        size <= quadratic_until, 0.5 / quadratic_until * difference**2, size - 0.5 * quadratic_until
-    )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present
 
 # A nearest-prototype classifier of one modality: "prototypes" [p, d] and their "labels" [p].
 Codebook = dict[str, Array]
@@ -57,9 +58,7 @@ def minimise_disagreement(
             )
     if present is None:
         present = jnp.ones(video.shape[0], bool)
-    video, audio = (
-        jnp.where(present[:, None], x, jnp.zeros_like(x)) for x in (widen(video), widen(audio))
-    )
+    video, audio = (blank_absent(x, present) for x in (video, audio))
 
     def step(prototypes: tuple[Array, Array], pair: tuple):
         examples, rate, reach, here = pair
@@ -125,9 +124,8 @@ def disagreement_rate(
     video_class: Int[Array, "n"], audio_class: Int[Array, "n"], *, present: Bool[Array, "n"]
 ) -> Scalar:
     """The share of present pairs whose modalities name different classes; 0 without any pair."""
-    count = jnp.sum(present).astype(jnp.result_type(float))
-    differ = jnp.sum(present & (video_class != audio_class)).astype(count.dtype)
-    return differ / jnp.maximum(count, 1.0)
+    differ = video_class != audio_class
+    return mean_present(differ.astype(jnp.result_type(float)), present)
 
 
 def competitive_labels(
@@ -221,19 +219,14 @@ def soft_disagreement(
     sharpness 4 (temperature 0.25), are those of PAWS (Assran et al. 2021, arXiv 2104.13963, as
     recalled); the paper of 1993 has neither. Absent rows leave; without any, the loss is 0.
     """
-    count = jnp.maximum(jnp.sum(present.astype(jnp.float32)), 1.0)
 
     def sides(logits: Float[Array, "b c"]) -> tuple[Array, Array, Array]:
-        logits = jnp.where(present[:, None], widen(logits), 0.0)
+        logits = blank_absent(logits, present)
         target = lax.stop_gradient(jax.nn.softmax(sharpness * logits))
         return logits, jax.nn.log_softmax(logits), target
 
-    def mean(values: Float[Array, "b"]) -> Scalar:
-        return jnp.sum(jnp.where(present, values, 0.0)) / count.astype(values.dtype)
-
     def marginal_entropy(log_share: Float[Array, "b c"]) -> Scalar:
-        everywhere = jnp.where(present[:, None], jnp.exp(log_share), 0.0)
-        share = jnp.sum(everywhere, axis=0) / count.astype(log_share.dtype)
+        share = jax.vmap(mean_present, in_axes=(1, None))(jnp.exp(log_share), present)
         used = share > 0.0
         return -jnp.sum(jnp.where(used, share * jnp.log(jnp.where(used, share, 1.0)), 0.0))
 
@@ -250,4 +243,4 @@ def soft_disagreement(
         "audio_marginal_entropy": entropies[1],
         "num_pairs": jnp.sum(present.astype(video.dtype)),
     }
-    return -0.5 * mean(crossed) + marginal_weight * collapse, metrics
+    return -0.5 * mean_present(crossed, present) + marginal_weight * collapse, metrics

@@ -80,3 +80,13 @@ def soundnet_loss(
         for name in sorted(logits)
     }
     return scale * jnp.mean(jnp.concatenate(list(divergences.values()))), divergences
+
+
+def smooth_l1(
+    difference: Float[Array, "*shape"], *, quadratic_until: float
+) -> Float[Array, "*shape"]:
+    """d^2 / (2 u) up to |d| = u, `quadratic_until` (1/9); |d| - u / 2 beyond."""
+    size = jnp.abs(difference)
+    return jnp.where(
+        size <= quadratic_until, 0.5 / quadratic_until * difference**2, size - 0.5 * quadratic_until
+    )

@@ -11,9 +11,8 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, unit_rows
 from avssl.losses.distillation import learner_and_constant
-from avssl.losses.multi_teacher import attention
 from avssl.losses.precision import widen
-from avssl.losses.rows import mean_present
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def hint_loss(
@@ -48,6 +47,17 @@ def attention_loss(
     student, teacher = pool_to_smaller(*learner_and_constant(student, teacher, present))
     apart = attention(student, 2, present) - attention(teacher, 2, present)
     return mean_present(_row_means(apart**2), present)
+
+
+def attention(
+    features: Float[Array, "b *positions c"], power: int, present: Bool[Array, "b"]
+) -> Float[Array, "b n"]:
+    """The mean over channels of |features|^power, over all positions scaled to length 1.
+
+    Zeros stay zeros, as do rows that are not present.
+    """
+    energy = jnp.mean(jnp.abs(blank_absent(features, present)) ** power, axis=-1)
+    return unit_rows(energy.reshape(len(energy), -1))
 
 
 def variational_loss(

@@ -6,7 +6,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.precision import dot, widen
+from avssl.losses.rows import blank_absent
 
 METRICS = ("euclidean", "cosine")
 EMPTIES = ("reseed", "keep", "zero")
@@ -119,7 +120,7 @@ def random_rows(
     _refuse_more_clusters_than_rows(num_clusters, features.shape[0])
     rank = jnp.where(present, jax.random.uniform(key, present.shape, jnp.float32), -1.0)
     chosen = lax.top_k(rank, num_clusters)[1]
-    return widen(jnp.where(present[chosen][:, None], features[chosen], 0))
+    return blank_absent(features[chosen], present[chosen])
 
 
 def plus_plus_rows(
@@ -132,7 +133,7 @@ def plus_plus_rows(
     been drawn, or equals one that has, further draws are uniform.
     """
     _refuse_more_clusters_than_rows(num_clusters, features.shape[0])
-    wide = jnp.where(present[:, None], widen(features), 0.0)
+    wide = blank_absent(features, present)
 
     def draw(step: Int[Array, ""], square: Float[Array, "n"]) -> Int[Array, ""]:
         # Gumbel noise on log-probabilities draws from them; -1e30 is "only if all others are, too".
@@ -197,7 +198,7 @@ def _assign(
         points = unit_rows(rows) if metric == "cosine" else rows
         # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c), of which the bracket orders the centroids. All
         # nonzero anchors of cosine mode have length 1; a zero one has cosine 0 with everything.
-        product = jnp.matmul(points, anchors.T, precision=lax.Precision.HIGHEST)
+        product = dot(points, anchors.T)
         score = -product if metric == "cosine" else half_square[None] - product
         label = jnp.argmin(score, axis=1).astype(jnp.int32)
         # Once more without the cancellation, for the one centroid that matters.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar
-from avssl.losses.precision import widen
+from avssl.losses.distillation import softened_divergence
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.rows import blank_absent, mean_present
 
@@ -37,7 +37,7 @@ def relative_noise(
     as zeros; x keeps its dtype.
     """
     counted = present.reshape(-1, *(1,) * (x.ndim - 1))
-    wide = jnp.where(counted, widen(x), 0.0)
+    wide = blank_absent(x, present)
     size = jnp.mean(jnp.abs(wide).reshape(x.shape[0], -1), axis=1)
     reach = jnp.asarray(scale).astype(wide.dtype) * mean_present(size, present)
     moved = wide + reach * noise.astype(wide.dtype)
@@ -59,7 +59,7 @@ def expansion_loss(
     whose form is not known here: Kullback-Leibler with the clean side fixed is a choice. It needs
     `clean_logits`, those of the same student for the clips as they are.
 
-    Rows that are not `present` leave, from the first term those without a label (-1) as well;
+    Rows that are not `present` leave, from the first term those without a label of 0 to k - 1 too;
     without any row the loss is 0. Metrics: how often the student agrees with the teacher's label,
     the consistency, where there is one, and how many rows there are.
     """
@@ -74,11 +74,8 @@ def expansion_loss(
     if consistency_weight:
         if clean_logits is None:
             raise ValueError("consistency needs the student's logits for the clips as they are")
-        transformed, clean = (
-            jax.nn.log_softmax(blank_absent(x, present)) for x in (transformed_logits, clean_logits)
+        metrics["consistency"] = softened_divergence(
+            transformed_logits, clean_logits, temperature=1.0, present=present
         )
-        clean = jax.lax.stop_gradient(clean)
-        divergence = jnp.sum(jnp.exp(clean) * (clean - transformed), axis=1)
-        metrics["consistency"] = mean_present(divergence, present)
         loss += consistency_weight * metrics["consistency"]
     return loss, metrics

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, contrast_pairs, unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent
 
 
 def multiple_instance_loss(
@@ -29,8 +29,8 @@ def multiple_instance_loss(
     released code contrasts within each device): see `contrast_pairs`. Positions that are equally
     near share the gradient; torch gives it to one of them.
     """
-    audio = jnp.where(present[:, None], widen(audio), 0.0)
-    nearest = jnp.max(position_cosines(present_maps(video, present), audio), axis=2)
+    video, audio = (blank_absent(x, present) for x in (video, audio))
+    nearest = jnp.max(position_cosines(video, audio), axis=2)
     logits = nearest / jnp.asarray(temperature).astype(nearest.dtype)
     half, metrics = contrast_pairs(logits, index=index, present=present)
     return 2.0 * half, metrics
@@ -54,8 +54,3 @@ def position_cosines(
     """
     video, audio = unit_rows(video), unit_rows(audio)
     return jnp.einsum("bnd,md->bmn", video, audio, precision=jax.lax.Precision.HIGHEST)
-
-
-def present_maps(video: Float[Array, "b n d"], present: Bool[Array, "b"]) -> Float[Array, "b n d"]:
-    """The maps in float32 or wider, those that are not present as zeros: they may hold NaN."""
-    return jnp.where(present[:, None, None], widen(video), 0.0)

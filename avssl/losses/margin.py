@@ -1,11 +1,10 @@
 """Contrastive margin loss: pairs that belong together are pulled, others pushed apart."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avssl.losses.contrastive import Scalar, unit_rows
-from avssl.losses.precision import widen
+from avssl.losses.contrastive import Scalar, root, unit_rows
+from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 
 def margin_loss(
@@ -32,31 +31,19 @@ def margin_loss(
     mean distance of positives and of negatives, and the numbers of both. 0 where there are none.
     """
     # Absent pairs may hold anything, NaN too: they must not reach the distance, nor its gradient.
-    video, audio = (jnp.where(present[:, None], widen(x), 0.0) for x in (video, audio))
+    video, audio = (blank_absent(x, present) for x in (video, audio))
     if normalise:
         video, audio = unit_rows(video), unit_rows(audio)
     square = jnp.sum((video - audio) ** 2, axis=1)
-    # The root of exactly 0 has no gradient, hence the `where` inside it as well.
-    apart = square > 0.0
-    distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+    distance = root(square)
     each = jnp.where(together, square, jnp.maximum(margin - distance, 0.0) ** 2)
 
-    counts = present.astype(each.dtype)
-    if weights is None:
-        weights = counts
-    weights = jax.lax.stop_gradient(jnp.where(present, weights.astype(counts.dtype), 0.0))
-    total = jnp.sum(weights)
-    loss = jnp.sum(weights * each) / jnp.where(total > 0.0, total, 1.0)
-
-    positive = counts * together.astype(each.dtype)
-    negative = counts - positive
-    num_positives, num_negatives = jnp.sum(positive), jnp.sum(negative)
-    within = (distance < margin).astype(each.dtype)
+    positive, negative = present & together, present & ~together
     metrics = {
-        "active_negatives": jnp.sum(within * negative) / jnp.maximum(num_negatives, 1.0),
-        "positive_distance": jnp.sum(distance * positive) / jnp.maximum(num_positives, 1.0),
-        "negative_distance": jnp.sum(distance * negative) / jnp.maximum(num_negatives, 1.0),
-        "num_positives": num_positives,
-        "num_negatives": num_negatives,
+        "active_negatives": mean_present((distance < margin).astype(each.dtype), negative),
+        "positive_distance": mean_present(distance, positive),
+        "negative_distance": mean_present(distance, negative),
+        "num_positives": jnp.sum(positive.astype(each.dtype)),
+        "num_negatives": jnp.sum(negative.astype(each.dtype)),
     }
-    return loss, metrics
+    return weighted_mean(each, weights, present), metrics

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avssl.losses.contrastive import Scalar, unit_rows
-from avssl.losses.rows import blank_absent
+from avssl.losses.contrastive import Scalar
+from avssl.losses.hints import attention
+from avssl.losses.rows import mean_present
 
 
 def multi_teacher_alignment(
@@ -40,21 +41,9 @@ def multi_teacher_alignment(
         own = jax.nn.log_softmax(attention(features, power, present) / temperature, axis=1)
         reached = jnp.exp(own) if released else own
         target = target.astype(own.dtype)
-        rows = jnp.sum(jnp.exp(target) * (target - reached), axis=1)
-        weight = present.astype(rows.dtype)
-        losses.append(jnp.sum(rows * weight) / jnp.maximum(jnp.sum(weight), 1.0))
+        divergence = jnp.sum(jnp.exp(target) * (target - reached), axis=1)
+        losses.append(mean_present(divergence, present))
     return sum(losses[1:], losses[0]), {f"level_{level}": loss for level, loss in enumerate(losses)}
-
-
-def attention(
-    features: Float[Array, "b *positions c"], power: int, present: Bool[Array, "b"]
-) -> Float[Array, "b n"]:
-    """The mean over channels of |features|^power, over all positions scaled to length 1.
-
-    Zeros stay zeros, as do rows that are not present.
-    """
-    energy = jnp.mean(jnp.abs(blank_absent(features, present)) ** power, axis=-1)
-    return unit_rows(energy.reshape(len(energy), -1))
 
 
 def joint_attention(

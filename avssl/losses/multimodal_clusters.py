@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
-from avssl.losses.precision import widen
-from avssl.losses.rows import mean_present
+from avssl.losses.precision import dot, widen
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def masked_margin_softmax(
@@ -67,7 +67,7 @@ def pairwise_contrastive(
     for first, second in ((a, b) for a in names for b in names if a < b):
         both = present[first] & present[second]
         one, (to_second, to_first) = masked_margin_softmax(
-            _dot(embeddings[first], embeddings[second].T),
+            dot(embeddings[first], embeddings[second].T),
             index=index,
             present=both,
             margin=margin,
@@ -93,10 +93,10 @@ def centroid_cross_entropy(
     Written as log-sum-exp minus the own logit: the released flag `nce` chooses between this and
     `nll_loss`, which are the same number. No gradient reaches the centroids. Mean over present rows.
     """
-    embedding = jnp.where(present[:, None], widen(embedding), 0.0)
+    embedding = blank_absent(embedding, present)
     centroids = jax.lax.stop_gradient(centroids.astype(embedding.dtype))
     own = labels[:, None] == jnp.arange(centroids.shape[0], dtype=labels.dtype)[None, :]
-    logits = _dot(embedding, centroids.T)
+    logits = dot(embedding, centroids.T)
     logits = jnp.where(own, logits - margin, logits)
     own_logit = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
     return mean_present(jax.nn.logsumexp(logits, axis=1) - own_logit, present)
@@ -152,7 +152,7 @@ def nearest_centroids(
     """The centroid with the largest cosine, the first one of equals."""
     # The length of a vector is the same factor for every centroid.
     wide = widen(vectors)
-    similarity = _dot(wide, unit_rows(centroids).astype(wide.dtype).T)
+    similarity = dot(wide, unit_rows(centroids).astype(wide.dtype).T)
     return jnp.argmax(similarity, axis=1).astype(jnp.int32)
 
 
@@ -174,7 +174,7 @@ def cosine_kmeans(
     Departure: a cluster that empties keeps its centroid. As released (`empty_to_zero`) it falls to
     0, from where it wins every vector whose cosine with all the others is negative.
     """
-    vectors = jax.lax.stop_gradient(jnp.where(present[:, None], widen(vectors), 0.0))
+    vectors = jax.lax.stop_gradient(blank_absent(vectors, present))
     centroids = jax.lax.stop_gradient(centroids.astype(vectors.dtype))
     clusters = jnp.arange(centroids.shape[0], dtype=jnp.int32)
 
@@ -187,7 +187,7 @@ def cosine_kmeans(
         labels = nearest_centroids(vectors, centroids)
         members = ((labels[:, None] == clusters[None, :]) & present[:, None]).astype(vectors.dtype)
         count = jnp.sum(members, axis=0)[:, None]
-        means = _dot(members.T, vectors) / jnp.maximum(count, 1.0)
+        means = dot(members.T, vectors) / jnp.maximum(count, 1.0)
         if not empty_to_zero:
             means = jnp.where(count > 0.0, means, centroids)
         return iteration + 1, jnp.sum((means - centroids) ** 2), means, labels
@@ -285,7 +285,7 @@ def online_clusters(
     code's every epoch) centroids are drawn anew and fitted. MCN refits every 20 steps, as many as the
     queue holds, with 256 clusters.
     """
-    fused = jax.lax.stop_gradient(jnp.where(present[:, None], widen(fused), 0.0))
+    fused = jax.lax.stop_gradient(blank_absent(fused, present))
     batch = fused.shape[0]
     in_use = queue_is_full(
         queue, in_use & ~restart, block=batch // clips_per_video * kept_per_video
@@ -316,11 +316,4 @@ def online_clusters(
 def _present_rows(
     embeddings: dict[str, Float[Array, "b d"]], present: dict[str, Bool[Array, "b"]]
 ) -> dict[str, Float[Array, "b d"]]:
-    return {
-        name: jnp.where(present[name][:, None], widen(rows), 0.0)
-        for name, rows in embeddings.items()
-    }
-
-
-def _dot(first: Float[Array, "m n"], second: Float[Array, "n o"]) -> Float[Array, "m o"]:
-    return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)
+    return {name: blank_absent(rows, present[name]) for name, rows in embeddings.items()}

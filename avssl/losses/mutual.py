@@ -73,11 +73,16 @@ def mutual_loss(
         "single_modal": mean_present(apart, audio_present),
         "cross_modal": mean_present(crossed, both),
     }
-    weights = (
+    single_modal_weight, cross_modal_weight = (
         jnp.asarray(weight).astype(student.dtype)
-        for weight in (1.0, 1.0, single_modal_weight, cross_modal_weight)
+        for weight in (single_modal_weight, cross_modal_weight)
     )
-    terms = [weight * term for weight, term in zip(weights, metrics.values(), strict=True)]
+    loss = (
+        metrics["student_classification"]
+        + metrics["teacher_classification"]
+        + single_modal_weight * metrics["single_modal"]
+        + cross_modal_weight * metrics["cross_modal"]
+    )
     metrics["num_audio_rows"] = jnp.sum(audio_present.astype(student.dtype))
     metrics["num_pairs"] = jnp.sum(both.astype(student.dtype))
-    return sum(terms[1:], terms[0]), metrics
+    return loss, metrics

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present
 
 
 def nce_loss(
@@ -31,7 +32,7 @@ def nce_loss(
         raise ValueError("NCE needs at least one positive for each row")
     if num_negatives == 0:
         return jnp.zeros((), widen(positive).dtype)
-    positive, negative = (jnp.where(present[:, None], widen(x), 0.0) for x in (positive, negative))
+    positive, negative = (blank_absent(x, present) for x in (positive, negative))
     constant = jax.lax.stop_gradient(partition).astype(negative.dtype)
     # Z is unset only while no row has been seen: every row is absent here, and leaves.
     noise = jnp.log(jnp.where(constant > 0.0, constant, 1.0)) + jnp.log(
@@ -39,8 +40,7 @@ def nce_loss(
     )
     found = jnp.mean(jax.nn.softplus(noise - positive), axis=1)
     refused = jnp.sum(jax.nn.softplus(negative - noise), axis=1)
-    weight = present.astype(negative.dtype)
-    return jnp.sum((found + refused) * weight) / jnp.maximum(jnp.sum(weight), 1.0)
+    return mean_present(found + refused, present)
 
 
 def frozen_partition(
@@ -56,7 +56,7 @@ def frozen_partition(
     num_negatives = negative.shape[1]
     if num_negatives == 0:
         return stored
-    logits = jnp.where(present[:, None], negative, 0.0)
+    logits = blank_absent(negative, present)
     count = jnp.maximum(jnp.sum(present.astype(logits.dtype)), 1.0) * num_negatives
     # The largest logit is taken out by hand: logsumexp over nothing would be minus infinity.
     largest = jnp.max(logits)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar
-from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 
 def pseudo_label_loss(
@@ -15,25 +15,25 @@ def pseudo_label_loss(
     present: Bool[Array, "b"],
     class_weight: Float[Array, "k"] | None = None,
 ) -> tuple[Scalar, dict[str, Scalar]]:
-    """Softmax cross-entropy, mean over the rows that are `present` and labelled (label >= 0).
+    """Softmax cross-entropy, mean over the rows that are `present` and labelled.
 
-    With `class_weight` a mean weighted by the weight of each row's label. 0 if there is no row.
+    A label is one of 0 to k - 1: a row with another (-1: none yet) leaves. With `class_weight` a
+    mean weighted by the weight of each row's label. 0 if there is no row.
     Metrics, unweighted: how often the label has strictly the largest logit, and the number of rows.
     """
-    counted = present & (labels >= 0)
-    wide = jnp.where(counted[:, None], widen(logits), 0.0)
-    own_class = jax.nn.one_hot(jnp.maximum(labels, 0), wide.shape[1], dtype=jnp.bool_)
+    num_classes = logits.shape[1]
+    counted = present & (labels >= 0) & (labels < num_classes)
+    labels = jnp.where(counted, labels, 0)
+    wide = blank_absent(logits, counted)
+    own_class = jax.nn.one_hot(labels, num_classes, dtype=jnp.bool_)
     own = jnp.sum(jnp.where(own_class, wide, 0.0), axis=1)
-    rows = counted.astype(wide.dtype)
-    weight = rows
-    if class_weight is not None:
-        weight = rows * class_weight.astype(wide.dtype)[jnp.maximum(labels, 0)]
-    total = jnp.sum(weight)
-    loss = jnp.sum((jax.nn.logsumexp(wide, axis=1) - own) * weight)
+    weights = None if class_weight is None else class_weight[labels]
+    loss = weighted_mean(jax.nn.logsumexp(wide, axis=1) - own, weights, counted)
     rival = jnp.max(jnp.where(own_class, -jnp.inf, wide), axis=1)
-    count = jnp.sum(rows)
-    accuracy = jnp.sum((own > rival).astype(wide.dtype) * rows) / jnp.maximum(count, 1.0)
-    return loss / jnp.where(total > 0.0, total, 1.0), {"accuracy": accuracy, "num_rows": count}
+    return loss, {
+        "accuracy": mean_present((own > rival).astype(wide.dtype), counted),
+        "num_rows": jnp.sum(counted.astype(wide.dtype)),
+    }
 
 
 def two_modality_loss(

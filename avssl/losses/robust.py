@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, cosines, unit_rows
-from avssl.losses.rows import blank_absent
+from avssl.losses.contrastive import Scalar, cosines, masked_log_softmax, unit_rows
+from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 # Agreements of a collapsed model differ by rounding alone; below this spread they count as equal.
 LEAST_DEVIATION = 1e-3
@@ -60,12 +60,10 @@ def update_statistics(
     mean, deviation, mass = (
         statistics[name].astype(score.dtype) for name in ("mean", "deviation", "mass")
     )
-    weight = present.astype(score.dtype)
-    count = jnp.sum(weight)
-    divisor = jnp.maximum(count, 1.0)
-    score = jnp.where(present, jax.lax.stop_gradient(score), 0.0)
-    batch_mean = jnp.sum(score) / divisor
-    batch_variance = jnp.sum(weight * (score - batch_mean) ** 2) / divisor
+    score = jax.lax.stop_gradient(score)
+    count = jnp.sum(present.astype(score.dtype))
+    batch_mean = mean_present(score, present)
+    batch_variance = mean_present((score - batch_mean) ** 2, present)
 
     gain = (1.0 - momentum) * count / len(score)
     total = momentum * mass + gain
@@ -232,8 +230,7 @@ def robust_cross_modal_loss(
         first = (jnp.diagonal(logits) > rival).astype(logits.dtype)
         # Relative to the own partner: a loss near 0 would else be the difference of large numbers.
         logits = logits - jnp.diagonal(logits)[:, None]
-        total = jax.nn.logsumexp(logits, axis=1, where=counted, keepdims=True)
-        log_probability = jnp.where(counted, logits - total, 0.0)
+        log_probability = masked_log_softmax(logits, counted)
         target = own.astype(logits.dtype)
         if soft is not None:
             share = jnp.asarray(softness).astype(logits.dtype)
@@ -246,21 +243,12 @@ def robust_cross_modal_loss(
     to_video, video_first, video_own = direction(audio, video_candidates, soft_audio)
 
     counts = present.astype(to_audio.dtype)
-    num_pairs = jnp.sum(counts)
-    if weights is None:
-        weights = counts
-    weights = jax.lax.stop_gradient(jnp.where(present, weights.astype(counts.dtype), 0.0))
-    total = jnp.sum(weights)
-    loss = jnp.sum(weights * (to_audio + to_video)) / jnp.where(total > 0.0, total, 1.0)
-
-    def mean(values: Float[Array, "b"]) -> Scalar:
-        return jnp.sum(values * counts) / jnp.maximum(num_pairs, 1.0)
-
+    weights = counts if weights is None else weights.astype(counts.dtype)
     metrics = {
-        "video_to_audio_top1": mean(audio_first),
-        "audio_to_video_top1": mean(video_first),
-        "weight": mean(weights),
-        "own_target": mean(0.5 * (audio_own + video_own)),
-        "num_pairs": num_pairs,
+        "video_to_audio_top1": mean_present(audio_first, present),
+        "audio_to_video_top1": mean_present(video_first, present),
+        "weight": mean_present(jax.lax.stop_gradient(weights), present),
+        "own_target": mean_present(0.5 * (audio_own + video_own), present),
+        "num_pairs": jnp.sum(counts),
     }
-    return loss, metrics
+    return weighted_mean(to_audio + to_video, weights, present), metrics

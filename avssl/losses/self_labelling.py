@@ -9,8 +9,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar
-from avssl.losses.precision import widen
 from avssl.losses.pseudo_labels import pseudo_label_loss
+from avssl.losses.rows import blank_absent
 
 
 def multi_head_loss(
@@ -83,7 +83,6 @@ def alignment_cost(
     the least sum_i cost[i, permutation[i]] by random swaps; any solver of assignments may do it.
     """
     video, audio = (
-        jnp.where(present[:, None], widen(posterior), 0.0)
-        for posterior in (video_posterior, audio_posterior)
+        blank_absent(posterior, present) for posterior in (video_posterior, audio_posterior)
     )
     return lax.map(lambda column: jnp.sum(jnp.abs(column[:, None] - audio), axis=0), video.T)

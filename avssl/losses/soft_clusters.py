@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, unit_rows
 from avssl.losses.precision import widen
+from avssl.losses.rows import blank_absent, mean_present
 
 # Keras' epsilon, under the root of a length.
 LENGTH_EPSILON = 1e-7
@@ -76,12 +77,10 @@ def max_margin_loss(
     The released margin is the number of clusters, the largest score there is. Mean over the rows
     that are `present`, that is, have all three; 0 if there is none. Accuracy: right above wrong.
     """
-    gap = widen(right) - widen(wrong)
-    gap = jnp.where(present, gap, 0.0)
-    mean, count = _mean_over(present, gap.dtype)
-    return mean(jax.nn.relu(margin - gap)), {
-        "accuracy": mean((gap > 0.0).astype(gap.dtype)),
-        "num_pairs": count,
+    gap = blank_absent(right, present) - blank_absent(wrong, present)
+    return mean_present(jax.nn.relu(margin - gap), present), {
+        "accuracy": mean_present((gap > 0.0).astype(gap.dtype), present),
+        "num_pairs": jnp.sum(present.astype(gap.dtype)),
     }
 
 
@@ -137,14 +136,13 @@ def contrastive_distance_loss(
     is none. Unscaled features of 512 channels start far beyond the margin (D about 27): there only
     the pairs that correspond pull. Metrics: mean D of either kind.
     """
-    square = jnp.sum(jnp.where(present[:, None], widen(distance), 0.0) ** 2, axis=-1)
+    square = jnp.sum(blank_absent(distance, present) ** 2, axis=-1)
     length = jnp.sqrt(square + LOSS_EPSILON)
     apart = jax.nn.relu(margin - length) ** 2
-    mean, count = _mean_over(present, square.dtype)
-    return 0.5 * mean(jnp.where(corresponds, square, apart)), {
-        "positive_distance": _mean_over(present & corresponds, square.dtype)[0](length),
-        "negative_distance": _mean_over(present & ~corresponds, square.dtype)[0](length),
-        "num_pairs": count,
+    return 0.5 * mean_present(jnp.where(corresponds, square, apart), present), {
+        "positive_distance": mean_present(length, present & corresponds),
+        "negative_distance": mean_present(length, present & ~corresponds),
+        "num_pairs": jnp.sum(present.astype(square.dtype)),
     }
 
 
@@ -156,10 +154,3 @@ def _einsum(formula: str, first: Array, second: Array) -> Array:
     return jnp.einsum(
         formula, first, second.astype(first.dtype), precision=jax.lax.Precision.HIGHEST
     )
-
-
-def _mean_over(counted: Bool[Array, "b"], dtype: jnp.dtype):
-    """A function that takes the mean over the counted rows (0 if there is none); their number."""
-    weight = counted.astype(dtype)
-    count = jnp.sum(weight)
-    return lambda values: jnp.sum(values * weight) / jnp.maximum(count, 1.0), count

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
+from avssl.losses.rows import blank_absent, mean_present
 
 MODES = ("avc", "hard", "easy_hard")
 
@@ -41,19 +42,12 @@ def viewpoint_info_nce(
     the clip's other viewpoints (`viewpoint_top1`, by chance 1 / V), of those the mode contrasts.
     """
     check_mode(mode)
-    num_clips, num_viewpoints, dim = prediction.shape
+    num_viewpoints = prediction.shape[1]
     if mode == "avc" and num_viewpoints > 1:
         raise ValueError(f"'avc' contrasts one viewpoint per clip, not {num_viewpoints}")
     # Absent clips may hold anything, NaN too: they must not reach the product, nor its gradient.
-    prediction, target = (
-        unit_rows(jnp.where(present[:, None, None], x, jnp.zeros_like(x)).reshape(-1, dim)).reshape(
-            num_clips, num_viewpoints, dim
-        )
-        for x in (prediction, target)
-    )
+    prediction, target = (unit_rows(blank_absent(x, present)) for x in (prediction, target))
     temperature = jnp.asarray(temperature).astype(prediction.dtype)
-    count = jnp.sum(present.astype(prediction.dtype))
-    weight = present.astype(prediction.dtype)[:, None]
 
     def products(pairs: str) -> Float[Array, "b v n"]:
         return (
@@ -68,7 +62,7 @@ def viewpoint_info_nce(
         )
 
     def mean(values: Float[Array, "b v"]) -> Scalar:
-        return jnp.sum(values * weight) / (jnp.maximum(count, 1.0) * num_viewpoints)
+        return mean_present(jnp.mean(values, axis=1), present)
 
     def top1(logits: Float[Array, "b v n"], rivals: Bool[Array, "b v n"]) -> Scalar:
         nearest = jnp.max(jnp.where(rivals, logits, -jnp.inf), axis=-1)

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, unit_rows
-from avssl.losses.localization import multiple_instance_loss, present_maps
-from avssl.losses.precision import widen
+from avssl.losses.hints import hint_loss
+from avssl.losses.localization import multiple_instance_loss
+from avssl.losses.rows import blank_absent
 
 
 def hinted_localization_loss(
@@ -66,11 +67,11 @@ def sound_hint_loss(
     rows that are present and have a hint (no NaN in it); 0 if there is none. The number of those
     rows. No gradient for the teacher.
     """
-    teacher, hinted = _hints(teacher, present)
+    hinted = _hinted(teacher, present)
     if normalise_teacher:
-        teacher = unit_rows(teacher)
-    student = unit_rows(jnp.where(present[:, None], widen(audio), 0.0))
-    return _mean_of_rows((student - teacher.astype(student.dtype)) ** 2, hinted)
+        teacher = unit_rows(blank_absent(teacher, hinted))
+    student = unit_rows(blank_absent(audio, hinted))
+    return hint_loss(student, teacher, present=hinted), _number(hinted, student)
 
 
 def object_hint_loss(
@@ -89,29 +90,16 @@ def object_hint_loss(
     (it marks others by NaN); 0 if there is none, where the released mean over nothing is NaN. The
     number of those rows. No gradient for the teacher.
     """
-    attention, found = _hints(attention, present)
-    batch, height, width, channels = video_map.shape
-    vectors = present_maps(video_map.reshape(batch, -1, channels), present)
-    response = jnp.mean(unit_rows(vectors), axis=-1).reshape(batch, height, width)
+    found = _hinted(attention, present)
+    response = jnp.mean(unit_rows(blank_absent(video_map, found)), axis=-1)
     response = jax.image.resize(response, attention.shape, "linear", antialias=False)
-    return _mean_of_rows((response - attention.astype(response.dtype)) ** 2, found)
+    return hint_loss(response, attention, present=found), _number(found, response)
 
 
-def _hints(
-    teacher: Float[Array, "b *shape"], present: Bool[Array, "b"]
-) -> tuple[Float[Array, "b *shape"], Bool[Array, "b"]]:
-    """The teacher's targets with zeros for rows that are absent or hold NaN; which ones do not."""
-    unknown = jnp.any(jnp.isnan(teacher), axis=tuple(range(1, teacher.ndim)))
-    hinted = present & ~unknown
-    wanted = hinted.reshape(-1, *[1] * (teacher.ndim - 1))
-    return jax.lax.stop_gradient(jnp.where(wanted, widen(teacher), 0.0)), hinted
+def _hinted(teacher: Float[Array, "b *shape"], present: Bool[Array, "b"]) -> Bool[Array, "b"]:
+    """Which rows are present and have a target: one without any NaN."""
+    return present & ~jnp.any(jnp.isnan(teacher), axis=tuple(range(1, teacher.ndim)))
 
 
-def _mean_of_rows(
-    values: Float[Array, "b *shape"], counted: Bool[Array, "b"]
-) -> tuple[Scalar, Scalar]:
-    """The mean over the counted rows and all their elements (0 if there is none); their number."""
-    weight = counted.astype(values.dtype)
-    rows = jnp.mean(values, axis=tuple(range(1, values.ndim)))
-    count = jnp.sum(weight)
-    return jnp.sum(rows * weight) / jnp.maximum(count, 1.0), count
+def _number(rows: Bool[Array, "b"], like: Float[Array, "b *shape"]) -> Scalar:
+    return jnp.sum(rows.astype(like.dtype))

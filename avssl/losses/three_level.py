@@ -10,8 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, cosines, negative_mask, unit_rows
+from avssl.losses.contrastive import (
+    Scalar,
+    cosines,
+    masked_log_softmax,
+    negative_mask,
+    unit_rows,
+)
 from avssl.losses.distillation import softened_divergence
+from avssl.losses.precision import dot
 from avssl.losses.rows import blank_absent, mean_present
 
 DISTRIBUTIONS = ("similarity", "moments", "kernel")
@@ -47,9 +54,7 @@ def similarity_level(
     def log_shares(rows: Float[Array, "b _"]) -> Float[Array, "b b"]:
         rows = blank_absent(rows, present)
         logits = cosines(rows, rows)
-        logits = logits / jnp.asarray(temperature).astype(logits.dtype)
-        total = jax.nn.logsumexp(logits, axis=1, where=counted, keepdims=True)
-        return jnp.where(counted, logits - total, 0.0)
+        return masked_log_softmax(logits / jnp.asarray(temperature).astype(logits.dtype), counted)
 
     log_teacher, log_student = log_shares(jax.lax.stop_gradient(teacher)), log_shares(student)
     divergence = jnp.where(counted, jnp.exp(log_teacher) * (log_teacher - log_student), 0.0)
@@ -69,7 +74,7 @@ def moment_level(
     def moments(rows: Float[Array, "b d"]) -> tuple[Float[Array, "d"], Float[Array, "d d"]]:
         mean = jnp.sum(rows, axis=0) / count.astype(rows.dtype)
         centred = blank_absent(rows - mean[None], present)
-        return mean, _product(centred.T, centred) / count.astype(rows.dtype)
+        return mean, dot(centred.T, centred) / count.astype(rows.dtype)
 
     (mean_s, cov_s), (mean_t, cov_t) = map(moments, _unit_pair(student, teacher, present))
     return jnp.sum((mean_t - mean_s) ** 2) + jnp.sum((cov_t - cov_s) ** 2)
@@ -86,7 +91,7 @@ def kernel_level(
     """
     count = jnp.maximum(jnp.sum(present.astype(jnp.float32)), 1.0)
     student, teacher = _unit_pair(student, teacher, present)
-    gap = _product(teacher.T, teacher) - _product(student.T, student)
+    gap = dot(teacher.T, teacher) - dot(student.T, student)
     return jnp.sum((gap / count.astype(gap.dtype)) ** 2)
 
 
@@ -145,7 +150,3 @@ def _unit_pair(
 ) -> tuple[Float[Array, "b d"], Float[Array, "b d"]]:
     student, teacher = (unit_rows(blank_absent(x, present)) for x in (student, teacher))
     return student, jax.lax.stop_gradient(teacher)
-
-
-def _product(first: Float[Array, "m n"], second: Float[Array, "n o"]) -> Float[Array, "m o"]:
-    return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)

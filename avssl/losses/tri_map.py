@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from avssl.losses.contrastive import Scalar, negative_mask
-from avssl.losses.localization import position_cosines, present_maps
-from avssl.losses.precision import widen
+from avssl.losses.localization import position_cosines
+from avssl.losses.rows import blank_absent, mean_present
 
 # What the released code multiplies a row's own column by, 1 - 100, to take it from the negatives.
 RELEASED_DIAGONAL = -99.0
@@ -44,10 +44,9 @@ def tri_map_loss(
     Metrics: how often the own sound is strictly nearer than every other, and than the background;
     the number of pairs.
     """
-    audio = jnp.where(present[:, None], widen(audio), 0.0)
     regions, quiet = region_cosines(
-        present_maps(video, present),
-        audio,
+        blank_absent(video, present),
+        blank_absent(audio, present),
         sounding_from=sounding_from,
         background_below=background_below,
         softness=softness,
@@ -65,17 +64,12 @@ def tri_map_loss(
     logits = logits / jnp.asarray(temperature).astype(logits.dtype)
     losses = jax.nn.logsumexp(logits, axis=1, where=jnp.concatenate(counted, axis=1))
 
-    weight = present.astype(regions.dtype)
-    count = jnp.sum(weight)
-
-    def mean(values: Float[Array, "b"]) -> Scalar:
-        return jnp.sum(values * weight) / jnp.maximum(count, 1.0)
-
     rival = jnp.max(jnp.where(negatives, regions, -jnp.inf), axis=1)
-    return mean(losses), {
-        "video_to_audio_top1": mean((own > rival).astype(regions.dtype)),
-        "above_background": mean((own > quiet).astype(regions.dtype)),
-        "num_pairs": count,
+    nearest, above = ((own > other).astype(regions.dtype) for other in (rival, quiet))
+    return mean_present(losses, present), {
+        "video_to_audio_top1": mean_present(nearest, present),
+        "above_background": mean_present(above, present),
+        "num_pairs": jnp.sum(present.astype(regions.dtype)),
     }
 
 

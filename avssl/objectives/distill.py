@@ -159,10 +159,9 @@ class Distill(Objective):
         return jax.vmap(of_row)(answer, target, present)
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        label, present = batch["label"], self.both_present(batch)
-        num_classes = outputs["logits"].shape[1]
-        known = present & (label >= 0) & (label < num_classes)
-        label_loss, metrics = pseudo_label_loss(outputs["logits"], label, present=known)
+        label_loss, metrics = pseudo_label_loss(
+            outputs["logits"], batch["label"], present=self.both_present(batch)
+        )
         transfer = self.transfer(outputs, batch)
         label_weight, transfer_weight = self.weights
         taught = jnp.sum(self.transferred(batch)).astype(self.dtype)

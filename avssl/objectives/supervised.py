@@ -43,7 +43,7 @@ class Supervised(Objective):
         losses, metrics = [], {"labelled": jnp.sum(known).astype(self.dtype)}
         for modality, view in (("video", self.video_view), ("audio", self.audio_view)):
             loss, of_modality = pseudo_label_loss(
-                outputs[f"{modality}_logits"], label, present=known & batch["present"][view]
+                outputs[f"{modality}_logits"], label, present=batch["present"][view]
             )
             losses.append(loss)
             metrics |= {f"{modality}_{key}": value for key, value in of_modality.items()}

@@ -9,38 +9,52 @@ import pytest
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.rows import Row
 
-CLASSES = np.repeat(np.arange(3), 8)
+# The last clip has no class.
+CLASSES = np.append(np.repeat(np.arange(3), 8), -1)
+# By objective, by modality: its own names of the classes, and two classes under one name.
+LABELS = {
+    "none": {},
+    "one": {"video": (CLASSES + 1) % 3},
+    "two": {"audio": np.minimum(CLASSES, 1)},
+}
 
 
 @dataclasses.dataclass
 class Extracted:
     labels: np.ndarray
     embeddings: dict
+    outputs: dict
 
     def where(self, kept):
-        return Extracted(
-            self.labels[kept], {name: rows[kept] for name, rows in self.embeddings.items()}
-        )
+        def rows(arrays):
+            return {name: array[kept] for name, array in arrays.items()}
+
+        outputs = {name: rows(arrays) for name, arrays in self.outputs.items()}
+        return Extracted(self.labels[kept], rows(self.embeddings), outputs)
 
     def of(self, name):
-        return {"video": self.labels}
+        return self.outputs[name]
 
 
-def objective(names):
-    return SimpleNamespace(clusters=lambda outputs: dict.fromkeys(names, (CLASSES + 1) % 3))
-
-
-def test_first_objective_with_labels_has_no_prefix():
-    features = np.eye(3)[CLASSES] + np.random.default_rng(0).normal(0, 0.01, (24, 3))
-    test = Extracted(CLASSES, {"video": features.astype(np.float32)})
-    model = SimpleNamespace(
-        objectives={"none": objective([]), "one": objective(["video"]), "two": objective(["audio"])}
-    )
+def test_each_objective_names_its_own_clusters_and_the_first_has_no_prefix():
+    features = np.eye(3)[CLASSES] + np.random.default_rng(0).normal(0, 0.01, (25, 3))
+    test = Extracted(CLASSES, {"video": features.astype(np.float32)}, LABELS)
+    objective = SimpleNamespace(clusters=dict)
+    model = SimpleNamespace(objectives=dict.fromkeys(LABELS, objective))
     scores = clusters(model, SimpleNamespace(test=test))
-    assert {(score.features, score.metric) for score in scores if "nmi" in score.metric} == {
-        ("video", "nmi"), ("video", "labels_nmi"), ("audio", "two/labels_nmi"),
-    }  # fmt: skip
-    assert all(score.value == pytest.approx(1) for score in scores)
+    found = {
+        (score.features, score.metric): score.value
+        for score in scores
+        if score.metric.endswith("accuracy")
+    }
+    assert found == pytest.approx(
+        {
+            ("video", "accuracy"): 1.0,
+            ("video", "labels_accuracy"): 1.0,
+            ("audio", "two/labels_accuracy"): 2 / 3,
+        }
+    )
+    assert all(score.n == 24 for score in scores)
 
 
 @pytest.mark.parametrize("metric", ["ari", "labels_ari", "two/labels_ari"])

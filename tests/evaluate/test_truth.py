@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avssl.errors import UsageError
-from avssl.evaluate.truth import is_faulty, silent_boxes, sounding_boxes, sounding_classes
+from avssl.evaluate.truth import is_faulty, objects_at, sounding_boxes, sounding_classes
 from avssl.world.generate import generate_clip
 from avssl.world.registry import WORLDS
 from avssl.world.scene import FAULTS, draw_scene
@@ -46,12 +46,12 @@ def test_objects_keep_their_order_and_silent_and_unseen_ones_are_left_out():
     truth = clip(thing(5), thing(2, sounding=False), thing(1), thing(7, visible=False))
     assert sounding_boxes(truth, 0, 0.25)[:, 0].tolist() == [0.5, 0.1]
     assert sounding_classes(truth).tolist() == [5, 1]
-    assert silent_boxes(truth, 0, 0.25)[:, 0].tolist() == [0.2]
+    assert objects_at(truth, 0, sounding=False).boxes[:, 0].tolist() == [0.2]
 
 
 def test_without_any_such_object_there_is_no_box():
     truth = clip(thing(0, visible=False))
-    assert sounding_boxes(truth, 0, 1).shape == silent_boxes(truth, 0, 1).shape == (0, 4)
+    assert sounding_boxes(truth, 0, 1).shape == objects_at(truth, 0).boxes.shape == (0, 4)
     assert sounding_classes(truth).shape == (0,)
 
 
@@ -66,7 +66,7 @@ def test_a_world_says_what_sounds():
         num_silent = len(truth["objects"]) - num_sounding
         boxes = sounding_boxes(truth, 0.0, world.seconds)
         assert boxes.shape == (num_sounding, 4)
-        assert len(silent_boxes(truth, 0.0, world.seconds)) == num_silent
+        assert len(objects_at(truth, 0.0, sounding=False)) == num_silent
         assert sounding_classes(truth)[0] == truth["label"]
         assert np.all((boxes >= 0) & (boxes <= 1))
         assert np.all(boxes[:, :2] < boxes[:, 2:])
@@ -82,7 +82,7 @@ def test_a_clip_with_the_sound_of_another_has_no_sounding_object():
     truth = generate_clip(world, "test", 0).truth
     assert is_faulty(truth)
     assert sounding_boxes(truth, 0.0, world.seconds).shape == (0, 4)
-    assert len(silent_boxes(truth, 0.0, world.seconds)) == len(truth["objects"])
+    assert len(objects_at(truth, 0.0, sounding=False)) == len(truth["objects"])
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.losses.contrastive import cosines, symmetric_info_nce, unit_rows
+from avssl.losses.contrastive import (
+    cosines,
+    masked_log_softmax,
+    root,
+    symmetric_info_nce,
+    unit_rows,
+)
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 INDEX = np.array([4, 7, 4, 1, 9, 7, 4, 2])
@@ -143,3 +149,19 @@ def test_bf16_is_computed_in_float32():
     assert cosines(video, audio).dtype == jnp.float32
     wide = loss_of(video.astype(jnp.float32), audio.astype(jnp.float32))[0]
     np.testing.assert_array_equal(loss, wide)
+
+
+def test_the_root_of_zero_has_gradient_zero():
+    found = jax.vmap(jax.value_and_grad(root))(jnp.asarray([0.0, 4.0]))
+    np.testing.assert_array_equal(found, [[0.0, 2.0], [0.0, 0.25]])
+
+
+def test_a_masked_softmax_is_that_of_the_counted_columns_alone():
+    logits, counted = jnp.asarray([[1.0, 2.0, 3.0, 0.5]]), jnp.asarray([[True, False, True, False]])
+    found = masked_log_softmax(logits, counted)
+    np.testing.assert_allclose(
+        jnp.exp(found[0, ::2]), jax.nn.softmax(jnp.asarray([1.0, 3.0])), 1e-6
+    )
+    np.testing.assert_array_equal(found[0, 1::2], 0.0)
+    far = jax.grad(lambda logits: masked_log_softmax(logits, counted)[0, 0])(logits)
+    np.testing.assert_array_equal(far[0, 1::2], 0.0)

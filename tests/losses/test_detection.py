@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.losses.detection import detection_loss, focal_loss, smooth_l1
+from avssl.losses.detection import detection_loss, focal_loss
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 PRESENT = np.array([1, 1, 0, 1], bool)
@@ -167,15 +167,6 @@ def test_without_focus_and_balance_it_is_half_the_cross_entropy():
         found = focal_loss(logits, jnp.full(11, there), alpha=0.5, gamma=0.0)
         expected = 0.5 * np.log1p(np.exp(-logits if there else logits))
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-@pytest.mark.usefixtures("float64")
-def test_smooth_l1_and_its_slope_have_no_jump():
-    at = jnp.array([1 / 9 - 1e-9, 1 / 9 + 1e-9])
-    slope = jax.vmap(jax.grad(partial(smooth_l1, quadratic_until=1 / 9)))
-    np.testing.assert_allclose(smooth_l1(at, quadratic_until=1 / 9), 1 / 18, rtol=1e-6)
-    np.testing.assert_allclose(slope(at), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(slope(-at), -1.0, rtol=1e-6)
 
 
 def test_bf16_is_computed_in_float32():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from avssl.losses.distillation import (
+    smooth_l1,
     softened_divergence,
     soundnet_divergence,
     soundnet_loss,
@@ -103,3 +104,12 @@ def test_a_certain_teacher_teaches_its_class_alone():
     gradient = jax.jit(jax.grad(loss))(answers)
     expected = (softmax(logits["objects"][0, 1]) - np.eye(7)[4]) / (4 * 7)
     np.testing.assert_allclose(gradient[0, 1], expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+def test_smooth_l1_and_its_slope_have_no_jump():
+    at = jnp.array([1 / 9 - 1e-9, 1 / 9 + 1e-9])
+    slope = jax.vmap(jax.grad(partial(smooth_l1, quadratic_until=1 / 9)))
+    np.testing.assert_allclose(smooth_l1(at, quadratic_until=1 / 9), 1 / 18, rtol=1e-6)
+    np.testing.assert_allclose(slope(at), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(slope(-at), -1.0, rtol=1e-6)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.losses.multi_teacher import attention, joint_attention, multi_teacher_alignment
+from avssl.losses.hints import attention
+from avssl.losses.multi_teacher import joint_attention, multi_teacher_alignment
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 PRESENT = np.array([1, 0, 1], bool)

@@ -60,6 +60,29 @@ def test_rows_that_do_not_count_may_hold_anything(filling):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("weight", [None, np.array([1.0, 5.0, 0.25], np.float32)])
+def test_a_label_beyond_the_classes_is_none(weight):
+    def compute(labels):
+        return jax.value_and_grad(
+            lambda logits: pseudo_label_loss(
+                logits,
+                labels,
+                present=jnp.ones(6, bool),
+                class_weight=None if weight is None else jnp.asarray(weight),
+            ),
+            has_aux=True,
+        )(jnp.asarray(logits_of()))
+
+    beyond = jnp.asarray([2, 0, 3, 1, 99, -7], jnp.int32)
+    found, expected = compute(beyond), compute(jnp.where(beyond < 3, beyond, -1))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    (loss, metrics), gradient = found
+    counted = np.array([1, 1, 0, 1, 0, 0], bool)
+    np.testing.assert_allclose(loss, naive(logits_of(), beyond, counted, weight), rtol=1e-6)
+    assert metrics["num_rows"] == 3
+    np.testing.assert_array_equal(gradient[~counted], 0.0)
+
+
 def test_no_rows_and_ties():
     zeros, labels = jnp.zeros((6, 3)), jnp.asarray(LABELS)
     loss, metrics = pseudo_label_loss(zeros, labels, present=jnp.zeros(6, bool))

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from avssl.losses.hints import (
+    attention,
     attention_loss,
     hint_loss,
     pool_to_smaller,
     selectivity_loss,
     variational_loss,
 )
-from avssl.losses.multi_teacher import attention
 from avssl.models.regressors import HintRegressor, VariationalRegressor
 
 

@@ -15,7 +15,8 @@ from avssl.evaluate.detection import (
     hits,
 )
 from avssl.losses.detection import detection_loss
-from avssl.losses.multi_teacher import attention, joint_attention, multi_teacher_alignment
+from avssl.losses.hints import attention
+from avssl.losses.multi_teacher import joint_attention, multi_teacher_alignment
 
 # The released order of anchors and offsets is y before x.
 SWAPPED = np.array([1, 0, 3, 2])

@@ -31,7 +31,7 @@ def open_voxceleb(path: str, split: str | None) -> OfficialSource:
     with any suffix. The key is the name in the list. Classes are the ids in the list, sorted.
 
     `truth["trials"]` of the first utterance of a pair holds [key of the other, 1 or 0] for each of its
-    pairs; `avssl.evaluate.truth.trials` collects them.
+    pairs; `avssl.evaluate.trials.listed_trials` collects them.
 
     Verified: both lists, what the numbers say and ROOT/wav in the documentation of torchaudio
     (VoxCeleb1Verification, VoxCeleb1Identification), the names of the trial lists in that of

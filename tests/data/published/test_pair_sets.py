@@ -8,7 +8,7 @@ from PIL import Image
 
 from avssl.errors import UsageError
 from avssl.evaluate.error_rates import equal_error_rate
-from avssl.evaluate.truth import trials
+from avssl.evaluate.trials import listed_trials
 from avssl.media.decode import decode_audio
 from avssl.media.probe import probe
 from avssl.media.transcode import transcode
@@ -54,14 +54,15 @@ def test_trials_of_voxceleb(voxceleb, caplog):
     assert source.label_names == ("id10270", "id10300", "id10309")
     assert source.skipped == ((GONE, "not on disk"),)
     assert "1 of 4 trials lack an utterance; 3 are left" in caplog.text
-    first, second, same = trials(source, np.arange(3))
-    assert (first.tolist(), second.tolist()) == ([0, 0, 2], [1, 2, 1])
-    assert same.tolist() == [True, False, False]
+    trials = listed_trials(source, np.arange(3))
+    assert (trials.first.tolist(), trials.second.tolist()) == ([0, 0, 2], [1, 2, 1])
+    assert trials.same.tolist() == [True, False, False]
     # Places are those in the indices, whatever their order.
-    assert [column.tolist() for column in trials(source, np.array([2, 0]))] == [[1], [0], [False]]
+    turned = listed_trials(source, np.array([2, 0]))
+    assert (turned.first, turned.second, turned.same) == ([1], [0], [False])
     embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
-    scores = (embeddings[first] * embeddings[second]).sum(axis=1)
-    assert equal_error_rate(scores, same) == 0
+    scores = (embeddings[trials.first] * embeddings[trials.second]).sum(axis=1)
+    assert equal_error_rate(scores, trials.same) == 0
     assert frame_numbers(decoded(source[1]).video) == [4, 4]
 
 
@@ -70,7 +71,7 @@ def test_identification_splits_of_voxceleb(voxceleb):
     source = opened("voxceleb", voxceleb, "iden_test")
     assert classes(source) == ["id10270"]
     with pytest.raises(UsageError, match="names no pairs"):
-        trials(source, np.arange(1))
+        listed_trials(source, np.arange(1))
     with pytest.raises(UsageError, match=r"none of the 1 records that iden_split\.txt"):
         opened("voxceleb", voxceleb, "iden_dev")
 

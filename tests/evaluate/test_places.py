@@ -1,0 +1,98 @@
+"""Localisation of a run: which maps meet which boxes, and what chance is."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from avssl.errors import UsageError
+from avssl.evaluate.places import places
+
+VIEW = "frames"
+LEFT_HALF, RIGHT_HALF, ALL = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]
+LEFT, RIGHT, LOW = [0.1, 0.3, 0.3, 0.6], [0.7, 0.3, 0.9, 0.6], [0.4, 0.7, 0.6, 0.9]
+HALF = np.repeat(np.array([[1.0] * 10 + [0.0] * 10]), 20, axis=0)
+
+
+def peak(x: float, y: float = 0.45, size: int = 20) -> np.ndarray:
+    heat = np.zeros((size, size))
+    heat[int(y * size), int(x * size)] = 1
+    return heat
+
+
+def scored(outputs: dict, truths: list[dict], flip=(False, False)) -> dict[str, tuple]:
+    """Of two clips, which are the records 7 and 3, by metric: value, chance and n."""
+    records = dict(zip((7, 3), truths, strict=True))
+    geometry = {"start_seconds": np.zeros(2), "box": np.array([ALL] * 2), "flip": np.array(flip)}
+    test = SimpleNamespace(
+        outputs={
+            name: {key: np.stack(m) for key, m in maps.items()} for name, maps in outputs.items()
+        },
+        index=np.array([7, 3]),
+        geometry={VIEW: geometry},
+    )
+    model = SimpleNamespace(
+        objectives=dict.fromkeys(outputs, SimpleNamespace(video_view=VIEW)),
+        views={VIEW: SimpleNamespace(seconds=1.0)},
+    )
+    source = SimpleNamespace(truth=records.__getitem__)
+    scores = places(model, SimpleNamespace(test=test, scored=(source, np.array([7, 3]))))
+    assert {score.features for score in scores} == {"video"}
+    found = {score.metric: (score.value, score.chance, score.n) for score in scores}
+    assert len(found) == len(scores)
+    return found
+
+
+def annotated(*boxes, **further) -> dict:
+    return {"sounding_boxes": list(boxes), **further}
+
+
+def test_maps_are_scored_on_clips_with_boxes_as_the_view_shows_them():
+    maps = {
+        "seen": {"video_map": [HALF, HALF]},
+        "blind": {},
+        "mirrored": {"video_map": [HALF[:, ::-1]] * 2},
+    }
+    # Flipped, the right half is the left one; the other clip shows nothing that sounds.
+    found = scored(maps, [annotated(RIGHT_HALF), annotated()], flip=(True, False))
+    # A box of half the width in the middle covers half of the object, and half of it is beside.
+    chance = {"ciou": 0.0, "ciou_auc": 0.325, "mean_ciou": 1 / 3, "pointing": 0.5}
+    assert set(found) == {*chance, *(f"mirrored/{metric}" for metric in chance)}
+    for metric, by_chance in chance.items():
+        assert found[metric] == pytest.approx((1.0, by_chance, 1))
+        # With cIoU 0 one threshold of twenty is passed, which is 0.
+        none = 0.025 if metric == "ciou_auc" else 0.0
+        assert found[f"mirrored/{metric}"] == pytest.approx((none, by_chance, 1))
+
+
+def test_objects_are_told_apart_by_the_several_maps_and_chance_is_the_clip_before():
+    middle, left, right = peak(0.5), peak(0.2), peak(0.8)
+    several = [np.stack([left, right]), np.stack([left, left])]
+    found = scored(
+        {
+            "several": {"video_map": [middle, middle], "video_maps": several},
+            "single": {"video_map": [right, middle]},
+        },
+        [annotated(LEFT, RIGHT), annotated(LEFT, LOW)],
+    )
+    assert found["separated"] == (0.75, 0.5, 2)
+    # One map serves for both objects.
+    assert found["single/separated"] == (0.25, 0.0, 2)
+    assert found["pointing"][::2] == (0.0, 2)
+
+
+@pytest.mark.parametrize(("consensus", "mean_ciou"), [(1, 1 / 2), (2, 2 / 3)])
+def test_boxes_of_two_annotators_are_one_object(consensus, mean_ciou):
+    truth = annotated(LEFT_HALF, ALL, consensus=consensus)
+    found = scored({"seen": {"video_map": [HALF, HALF]}}, [truth, truth])
+    assert found["mean_ciou"][0] == pytest.approx(mean_ciou)
+    assert ("separated" in found) == (consensus == 1)
+
+
+def test_what_has_no_score_is_refused():
+    with pytest.raises(UsageError, match="gives a map of the picture"):
+        scored({"blind": {}}, [annotated(LEFT), annotated(LEFT, consensus=2)])
+    with pytest.raises(UsageError, match="no common score"):
+        scored(
+            {"seen": {"video_map": [HALF, HALF]}}, [annotated(LEFT), annotated(LEFT, consensus=2)]
+        )
