@@ -126,7 +126,7 @@ def quicktest(config: ConfigDict) -> None:
     config.eval.test_data = f"world:{world}@test"
     # No earlier run: what teaches is a random network.
     for teacher in config.teachers.values():
-        teacher.update(run="", store="")
+        teacher.update(run="", store="", hash="")
         teacher.shapes = ConfigDict()
     # Curricula, warm-ups and refreshes happen within the two steps.
     for objective in config.objectives.values():
@@ -353,17 +353,31 @@ def says_nothing(value: Any) -> bool:
     return value is None or value is False or value in ("", {}, (), [])
 
 
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The keys of two flat configs that do not say the same, in order; of configs inside them, theirs.
+
+    A key that one of them did not know of counts only where it says something.
+    """
+    keys = []
+    for key in sorted(old.keys() | new.keys()):
+        sides = [side[key] for side in (old, new) if key in side]
+        if len(sides) == 1:
+            keys += [] if says_nothing(sides[0]) else [key]
+        elif all(isinstance(side, dict) for side in sides):
+            keys += [f"{key}.{inner}" for inner in changed_keys(*sides)]
+        elif sides[0] != sides[1]:
+            keys.append(key)
+    return keys
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What moves the numbers between two resolved configs, one line each: `key: old -> new`."""
     flat_old, flat_new = flatten(old), flatten(new)
     lines = []
-    for key in sorted(set(flat_old) | set(flat_new)):
+    for key in changed_keys(flat_old, flat_new):
+        if key.startswith(FREE_KEYS) or FREE_PATHS.match(key):
+            continue
         before, after = flat_old.get(key, "absent"), flat_new.get(key, "absent")
-        if before == after or key.startswith(FREE_KEYS) or FREE_PATHS.match(key):
-            continue
-        known = [side[key] for side in (flat_old, flat_new) if key in side]
-        if len(known) == 1 and says_nothing(known[0]):
-            continue
         longer = key == "steps" and before != "absent" and after != "absent" and after > before
         if longer and flat_new["optimizer.schedule"] == "constant":
             continue

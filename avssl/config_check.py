@@ -55,6 +55,7 @@ def check(config: ConfigDict) -> None:
             check_rule(key, rule)
     check_names(config)
     check_combinations(config)
+    check_teachers(config)
 
 
 def check_number(key: str, value: Any, low: float, high: float) -> None:
@@ -98,3 +99,13 @@ def check_combinations(config: ConfigDict) -> None:
             f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
             "micro-batches: change optimizer.accumulate"
         )
+
+
+def check_teachers(config: ConfigDict) -> None:
+    for name, teacher in config.get("teachers", {}).items():
+        # JAX has float64 switched off then, and would quietly compute in float32.
+        if teacher.precision == "float64" and config.precision != "float64":
+            raise UsageError(
+                f"teachers.{name}.precision=float64 needs precision=float64, not {config.precision}: set "
+                "both, or float32 here"
+            )

@@ -2,7 +2,16 @@
 
 import pytest
 
-from avssl.config import base, differences, override, parse_value, resolve, to_json
+from avssl.config import (
+    base,
+    changed_keys,
+    differences,
+    override,
+    parse_value,
+    quicktest,
+    resolve,
+    to_json,
+)
 from avssl.config_file import load_config
 from avssl.errors import UsageError
 
@@ -122,3 +131,18 @@ def test_a_key_that_older_runs_lack_is_no_difference_while_it_says_nothing():
     for loud in (0, 0.5, True, "x"):
         assert differences(old, {"a": {"b": 1, "new": loud}}) == [f"a.new: absent -> {loud}"]
     assert differences({"a": {"b": 1}}, {"a": {"b": False}}) == ["a.b: 1 -> False"]
+
+
+def test_of_configs_inside_configs_what_they_say_is_compared():
+    inside = {"init_from": {"a": 1, "init_from": {"b": 2}}}
+    assert changed_keys(inside, {"init_from": {"a": 1, "new": "", "init_from": {"b": 2}}}) == []
+    other = {"init_from": {"a": 1, "init_from": {"b": 3}}}
+    assert changed_keys(inside, other) == ["init_from.init_from.b"]
+    assert changed_keys(inside, {"init_from": ""}) == ["init_from"]
+
+
+def test_a_quick_test_asks_no_earlier_run():
+    config = base()
+    config.teachers.teacher = dict(run="r", store="s", hash="h", encoder="audio", view="audio")
+    quicktest(config)
+    assert [config.teachers.teacher[key] for key in ("run", "store", "hash")] == ["", "", ""]

@@ -14,11 +14,12 @@ from typing import Any
 from avssl.ablate.plan import Ablation, AblationRow
 from avssl.config import (
     FREE_KEYS,
+    FREE_PATHS,
     ConfigDict,
+    changed_keys,
     flatten,
     override,
     resolve,
-    says_nothing,
     to_json,
 )
 from avssl.config_file import load_config
@@ -84,13 +85,6 @@ def damaged(file: Path, error: Exception) -> UsageError:
     )
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The keys whose values are not the same; results from before there was such a key lack it."""
-    alone = [key for key in old.keys() ^ new.keys() if not says_nothing({**old, **new}[key])]
-    both = [key for key in old.keys() & new.keys() if old[key] != new[key]]
-    return sorted(alone + both)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """One row with one seed."""
@@ -109,11 +103,14 @@ class Run:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """Every key that moves a number of the training; for `init_from` those of the run named there."""
+        """Every key that moves a number of the training; for `init_from` those of the run named there.
+
+        A teacher is its hash, wherever it lies.
+        """
         keys = {
             key: value
             for key, value in flatten(to_json(self.config)).items()
-            if not key.startswith(FREE_KEYS)
+            if not key.startswith(FREE_KEYS) and not FREE_PATHS.match(key)
         }
         return keys if self.start is None else {**keys, "init_from": self.start.training}
 
@@ -127,12 +124,12 @@ class Run:
     def result(self) -> Result | None:
         """The result, if it is one of this very config."""
         found = read_result(self.file)
-        return None if found is None or differing(found.config, self.identity) else found
+        return None if found is None or changed_keys(found.config, self.identity) else found
 
     def changed(self) -> list[str]:
         """The keys in which a result that is there differs."""
         found = read_result(self.file)
-        return [] if found is None else differing(found.config, self.identity)
+        return [] if found is None else changed_keys(found.config, self.identity)
 
     def failure(self) -> str:
         """Why this run failed when it was last tried with this config."""
@@ -141,7 +138,7 @@ class Run:
     def is_ours(self) -> bool:
         """Whether the run folder holds this config's run, and not an earlier one's."""
         config = self._note().get("config")
-        return config is not None and not differing(config, self.training)
+        return config is not None and not changed_keys(config, self.training)
 
     def step(self) -> int:
         """The newest checkpoint's."""
@@ -206,7 +203,18 @@ def build_run(
         config = load_config(row.config)
         override(config, pairs)
         config = resolve(config)
+        check_teachers(config)
     except UsageError as error:
         raise UsageError(f"row '{row.name}': {error}") from error
     folder, file = workdir / row.name / f"seed-{seed}", results / f"{row.name}-seed{seed}.json"
     return Run(row, seed, pairs, config, folder, file, start)
+
+
+def check_teachers(config: ConfigDict) -> None:
+    """Refuses a teacher that is known by a path alone: what lies there may change under a finished result."""
+    for name, teacher in config.teachers.items():
+        if (teacher.run or teacher.store) and not teacher.hash:
+            raise UsageError(
+                f"teachers.{name} is {teacher.store or teacher.run}, whatever lies there: state its hash "
+                f"(teachers.{name}.hash), which `avssl pretrain` prints at its start"
+            )

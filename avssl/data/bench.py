@@ -78,9 +78,10 @@ def measure(
         "decode": lambda: _decode(reader, windows),
         "bare": lambda: [bare_clip(source[w.index].media, w.starts) for w in windows],
     }
-    if joins is not None:
+    # Without any where no objective asks for targets.
+    if asked := joins(source) if joins is not None else {}:
         joined = Pipeline(
-            source, views, batch_size=batch_size, seed=seed, read_threads=1, joins=joins(source)
+            source, views, batch_size=batch_size, seed=seed, read_threads=1, joins=asked
         )  # fmt: skip
         work["joined"] = lambda: _drain(joined, num_batches)
     best = _best_seconds(work)

@@ -1,6 +1,7 @@
 """The folder for what can be made again: generated worlds, tables of other data sets."""
 
 import os
+import re
 import secrets
 
 from etils import epath
@@ -9,6 +10,10 @@ from etils import epath
 def cache_folder() -> epath.Path:
     """`$AVSSL_CACHE`, by default ~/.cache/avssl."""
     return epath.Path(os.environ.get("AVSSL_CACHE") or "~/.cache/avssl").expanduser()
+
+
+# What `write_whole` calls a file before it is whole.
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def write_whole(path: epath.Path, content: bytes) -> None:

@@ -1,12 +1,12 @@
 """What teachers said of the records, joined to the rows of a batch by record index."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from avssl.data.placement import share_of_room
+from avssl.data.placement import drawn_flip, share_of_room
 from avssl.data.record import Source
 from avssl.data.views import View
 from avssl.errors import UsageError
@@ -46,10 +46,14 @@ class Join:
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Which window of its store each teacher speaks of, and where views must begin for it."""
+    """Which window of its store each teacher speaks of, and where views must begin for it.
+
+    mirrored: the teachers whose maps are of a picture that is mirrored.
+    """
 
     numbers: Mapping[str, int]
     starts: Mapping[View, float]
+    mirrored: frozenset[str]
 
 
 def check_joins(joins: Mapping[str, Join]) -> None:
@@ -77,8 +81,8 @@ def draw_windows(
 ) -> Windows:
     """The window of each gridded store, one for all that share an anchor; the first of the others.
 
-    Drawn as the window of an anchor is, so that neither hosts nor workers change it. A record that one
-    store of an anchor has nothing of is placed by the others.
+    Drawn as the window of an anchor and the flip of a picture are, so that neither hosts nor workers
+    change it. A record that one store of an anchor has nothing of is placed by the others.
     """
     counts: dict[str, int] = {}
     for join in joins.values():
@@ -95,7 +99,12 @@ def draw_windows(
         if join.on_grid and join.view is not None and join.view.anchor in chosen:
             numbers[name] = chosen[join.view.anchor]
             starts[join.view] = numbers[name] * join.store.every_seconds
-    return Windows(numbers, starts)
+    mirrored = frozenset(
+        name
+        for name, join in joins.items()
+        if "map" in join.shapes and join.view and drawn_flip(join.view, seed, position)[1]
+    )
+    return Windows(numbers, starts, mirrored)
 
 
 class Shaped(Protocol):
@@ -128,10 +137,8 @@ def fill_targets(
     source: Source,
     index: int,
     windows: Windows,
-    mirrored: Iterable[View],
 ) -> None:
     """The targets of one record. What a store should have and has not is zeros, and counted."""
-    mirrored = set(mirrored)
     for name, join in joins.items():
         taught = False
         if join.store.num_windows(index):
@@ -144,7 +151,7 @@ def fill_targets(
                 batch["untaught"][name][row] = index
             else:
                 for kind, array in found.items():
-                    if kind == "map" and join.view in mirrored:
+                    if kind == "map" and name in windows.mirrored:
                         # [time, height, width, channels] of a mirrored picture.
                         array = array[:, :, ::-1]
                     batch["targets"][name][kind][row] = array

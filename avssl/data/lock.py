@@ -16,9 +16,10 @@ LOG = logging.getLogger("avssl")
 
 
 @contextlib.contextmanager
-def folder_lock(path: epath.Path, *, what: str, wait: bool) -> Iterator[None]:
+def folder_lock(path: epath.Path, *, what: str, wait: bool, shared: bool = False) -> Iterator[None]:
     """Holds the lock file `path`; where another process holds it, waits or raises UsageError.
 
+    shared: by any number that share it, while nobody holds it alone.
     The kernel frees the lock when its holder dies, however it dies. Object stores have no locks:
     there nothing is locked, and the caller must see to it that one process writes.
     """
@@ -28,7 +29,7 @@ def folder_lock(path: epath.Path, *, what: str, wait: bool) -> Iterator[None]:
     while True:
         descriptor = _open(path)
         try:
-            _lock(descriptor, what, wait)
+            _lock(descriptor, what, wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             # The holder before may have removed the file: a lock on it keeps nobody out any more.
             if os.fstat(descriptor).st_nlink:
                 yield
@@ -37,16 +38,16 @@ def folder_lock(path: epath.Path, *, what: str, wait: bool) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, what: str, wait: bool) -> None:
+def _lock(descriptor: int, what: str, wait: bool, kind: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
         if not wait:
             raise UsageError(
                 f"another process is writing to '{printable(what)}'; wait for its end"
             ) from error
         LOG.warning("another process is writing to %s; waiting for its end", printable(what))
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, kind)
     except OSError as error:
         raise AvsslError(
             f"'{printable(what)}' cannot be locked ({error.strerror}); "

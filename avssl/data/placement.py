@@ -74,21 +74,23 @@ def place_in_time(
     A view longer than the record starts at 0; what it asks for past the end is for the decoder to
     fill. NaN where the record has no room for a view's shift.
 
-    fixed: views whose start is given; the window that others share with one lies around it, as far
-    as the record allows. Such a view need not be among `views`.
+    fixed: views whose start is given, and with it that of every view that is placed as they are; the
+    first window that others share with one lies around it, as far as the record allows. Such a view
+    need not be among `views`.
     """
     middles = {view.anchor: start + view.seconds / 2 for view, start in fixed.items()}
+    given = {view.placed_as: start for view, start in fixed.items()}
 
     def anchor_start(view: View, number: int) -> float:
         window, seconds = windows[view.anchor]
         room = max(0.0, duration_seconds - seconds)
-        if view.anchor in middles:
+        if number == 0 and view.anchor in middles:
             return min(max(middles[view.anchor] - seconds / 2, 0.0), room)
         return share_of_room(window, view.anchor, seed, position, number) * room
 
     def view_start(view: View, number: int) -> float:
-        if view in fixed:
-            return fixed[view]
+        if number == 0 and view.placed_as in given:
+            return given[view.placed_as]
         draws = generator(seed, position, numbered(f"time {view.placed_as}", number))
         seconds = windows[view.anchor][1]
         return _view_start(view, anchor_start(view, number), seconds, duration_seconds, draws)
@@ -166,8 +168,7 @@ def place_in_space(
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
     pixels in the middle, which needs no resizing.
     """
-    draws = generator(seed, position, numbered(f"space {view.placed_as}", number))
-    flip = bool(draws.random() < 0.5) and view.flip
+    draws, flip = drawn_flip(view, seed, position, number)
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
         width, height = side, side
@@ -187,6 +188,18 @@ def place_in_space(
         width = min(frame_width, round(frame_height * aspect))
         height = min(frame_height, round(frame_width / aspect))
     return Crop((frame_width - width) // 2, (frame_height - height) // 2, width, height, flip)
+
+
+def drawn_flip(
+    view: View, seed: int, position: int, number: int = 0
+) -> tuple[np.random.Generator, bool]:
+    """The source of the draws in space of a view's window, and the first of them: whether it is mirrored.
+
+    The one rule for pictures and for what was said of them beforehand, whether they are decoded or not.
+    """
+    draws = generator(seed, position, numbered(f"space {view.placed_as}", number))
+    mirrored = bool(draws.random() < 0.5)
+    return draws, mirrored and getattr(view, "flip", False)
 
 
 def place_on_sphere(view: VideoView, *, seed: int, position: int) -> list[Viewpoint]:

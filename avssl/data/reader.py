@@ -252,12 +252,7 @@ class BatchReader:
         with self.handle(index) as handle:
             self._fill_views(batch, row, position, handle, windows.starts)
         if self.joins:
-            flips = [places.get("flip") for places in batch["geometry"]]
-            mirrored = [
-                view for view, flip in zip(self.views, flips, strict=True)
-                if view.windows == 1 and flip is not None and flip[row]
-            ]  # fmt: skip
-            fill_targets(batch, row, self.joins, self.source, index, windows, mirrored)
+            fill_targets(batch, row, self.joins, self.source, index, windows)
         batch["index"][row] = index
         batch["label"][row] = self._open()[2][index]
 

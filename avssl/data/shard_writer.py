@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from avssl.data.cache import write_whole
+from avssl.data.cache import PARTIAL, write_whole
 from avssl.data.keys import printable
 from avssl.data.lock import folder_lock
 from avssl.data.records import ShardWriter, shard_mark, shard_name
@@ -91,10 +91,11 @@ class ShardedWriter:
             self._look_for_finished()
             if not self.complete:
                 self._refuse_strangers()
-                # Each host of several has shards, and a lock, of its own.
-                name = "lock" if self._num_hosts == 1 else f"lock-{self._host}"
-                lock = folder_lock(self._work / name, what=str(self.out), wait=self._wait)
-                self._stack.enter_context(lock)
+                # Each host of several has shards, and a lock, of its own; one that writes all has both.
+                several = self._num_hosts > 1
+                self._lock("lock", shared=several)
+                if several:
+                    self._lock(f"lock-{self._host}")
                 # Whoever held the lock may have finished it.
                 self._look_for_finished()
             if self.complete:
@@ -109,10 +110,20 @@ class ShardedWriter:
             shard.abandon()
         self._keep.close()
 
+    @property
+    def own_shards(self) -> range:
+        """The shards of this host."""
+        return range(self._host, self.num_shards, self._num_hosts)
+
+    @property
+    def num_own_records(self) -> int:
+        return sum(len(range(*self.bounds(shard))) for shard in self.own_shards)
+
     def pending_shards(self) -> list[int]:
         """The shards of this host that are not finished."""
-        own = range(self._host, self.num_shards, self._num_hosts)
-        return [] if self.complete else [shard for shard in own if shard not in self._notes]
+        if self.complete:
+            return []
+        return [shard for shard in self.own_shards if shard not in self._notes]
 
     def pending(self) -> list[int]:
         """The records of this host that are not in a finished shard, in order."""
@@ -143,6 +154,11 @@ class ShardedWriter:
             self._look_for_finished()
             return None
         return [self._notes[shard] for shard in range(self.num_shards)]
+
+    def _lock(self, name: str, *, shared: bool = False) -> None:
+        path = self._work / name
+        lock = folder_lock(path, what=str(self.out), wait=self._wait, shared=shared)
+        self._stack.enter_context(lock)
 
     def _told_plainly(self):
         return told_plainly(str(self.out), self._bytes_needed)
@@ -203,11 +219,14 @@ class ShardedWriter:
 
     def _remove_leftovers(self) -> None:
         if self._num_hosts > 1:  # the others are writing
-            for shard in range(self._host, self.num_shards, self._num_hosts):
+            for shard in self.own_shards:
                 (self._scratch / f"{shard:05d}.tmp").unlink(missing_ok=True)
             return
-        for folder in (self._scratch, Path(self.out)):
-            for leftover in folder.glob("*.tmp"):
+        for leftover in self._scratch.glob("*.tmp"):
+            leftover.unlink()
+        # Here others may have files of any name.
+        for leftover in Path(self.out).iterdir():
+            if PARTIAL.fullmatch(leftover.name):
                 leftover.unlink()
 
     def _read_notes(self) -> None:

@@ -147,6 +147,15 @@ class Objective(nn.Module):
         """bool [batch]: the rows that have all that the objective reads, by default both modalities."""
         return batch["present"][self.video_view] & batch["present"][self.audio_view]
 
+    def map_of(self, features: Mapping[Read, Features], read: Read, asking: str) -> Array:
+        """The map of a read; UsageError where its encoder gives none. asking: the setting that needs it."""
+        found = features[read].map
+        if found is None:
+            raise UsageError(
+                f"{asking} needs the map of the encoder '{read.encoder}', which gives none"
+            )
+        return found
+
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         """The per-example outputs of the objective's own modules, on local rows or a micro-batch."""
         raise TypeError(f"{type(self).__name__} defines no heads")
@@ -208,6 +217,11 @@ class Objective(nn.Module):
     def classifies(self, encoder: str) -> bool:
         """Whether `class_logits` has logits for what that encoder gives: whether it can teach classes."""
         return False
+
+    @property
+    def classes_are_labels(self) -> bool:
+        """Whether the columns of `class_logits` are the classes of the data's labels."""
+        return True
 
     def class_logits(self, embedding: Array, encoder: str) -> Array:
         """The logits of embeddings, [batch, classes]."""

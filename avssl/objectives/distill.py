@@ -127,6 +127,11 @@ class Distill(Objective):
     def classifies(self, encoder: str) -> bool:
         return encoder == self.student_read.encoder and (self.loss == "kd" or self.weights[0] > 0)
 
+    @property
+    def classes_are_labels(self) -> bool:
+        """Without labels the columns are those of its own teacher, whose names the run does not keep."""
+        return self.weights[0] > 0
+
     def class_logits(self, embedding: Array, encoder: str) -> Array:
         return self.classifier(embedding)
 
@@ -139,7 +144,7 @@ class Distill(Objective):
         target = batch["targets"][self.teacher][self.target.kind]
         outputs = {self.student: student.embedding, "logits": self.classifier(student.embedding)}
         if self.target.kind == "map":
-            answer = student.map.astype(self.dtype)
+            answer = self.student_map(features).astype(self.dtype)
             if self.regressor is not None:
                 answer = self.regressor(answer, train=train)
             outputs["row_losses"] = self.row_losses(answer, target, self.transferred(batch))
@@ -149,6 +154,18 @@ class Distill(Objective):
             outputs["answer"] = self.student_head(student.embedding, train=train)
             outputs["target"] = self.teacher_head(target, train=train)
         return outputs
+
+    def student_map(self, features: Mapping[Read, Features]) -> Array:
+        setting = f"objectives.distill.loss={self.loss}"
+        found = self.map_of(features, self.student_read, setting)
+        shape = self.target_shapes[self.teacher]["map"]
+        if found.ndim - 1 != len(shape):
+            raise UsageError(
+                f"{setting} compares maps of equally many axes, and that of the encoder "
+                f"'{self.student_read.encoder}' is {found.shape[1:]}, that of the teacher "
+                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, cc)"
+            )
+        return found
 
     def row_losses(self, answer: Array, target: Array, present: Array) -> Array:
         """The loss of each row by itself, [batch]; their mean is the loss of the batch."""

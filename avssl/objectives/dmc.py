@@ -107,8 +107,8 @@ class Dmc(Objective):
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        video_map = self.map_of(features, self.video_read)
-        audio_map = self.map_of(features, self.audio_read)
+        video_map = self.map_of(features, self.video_read, "objective 'dmc'")
+        audio_map = self.map_of(features, self.audio_read, "objective 'dmc'")
         if self.projected and video_map.shape[-1] != audio_map.shape[-1]:
             raise UsageError(
                 "objective 'dmc' projects pictures and sounds alike, but their maps have "
@@ -124,15 +124,6 @@ class Dmc(Objective):
         if not train:
             outputs.update(self.heat_maps(video, audio, assignment, video_map.shape[-3:-1]))
         return outputs
-
-    def map_of(self, features: Mapping[Read, Features], read: Read) -> Array:
-        found = features[read].map
-        if found is None:
-            raise UsageError(
-                f"objective 'dmc' clusters the positions of a map, which the encoder "
-                f"'{read.encoder}' does not give"
-            )
-        return found
 
     def clustered(self, vectors: Array, modality: str) -> tuple[Array, Array]:
         """Centers [batch, k, d] and assignment [batch, k, positions]."""

@@ -96,11 +96,18 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
         if spec.is_stored:
             stores[name] = opened = open_store(config, name, spec, source)
             shapes, classes, hashed = opened.shapes(spec.targets), opened.classes, opened.hash
+            found = f"targets of {opened.teacher} in {spec.store}"
         else:
             online[name] = seeing = open_online(config, name, spec, source)
             shapes, classes = seeing.shapes(spec.targets), seeing.teacher.classes
             hashed = seeing.teacher.hash
-            say(f"teacher '{name}': {spec.encoder} of {seeing.teacher.where}, {hashed[:12]}")
+            found = f"{spec.encoder} of {seeing.teacher.where}"
+        if spec.hash and spec.hash != hashed:
+            raise UsageError(
+                f"teachers.{name}.hash is {spec.hash}, and {found} is {hashed}: give the teacher that is "
+                "meant, or state the hash of this one"
+            )
+        say(f"teacher '{name}': {found}, {hashed}")
         if "logits" in shapes and any(target.classes for target in asked[name]):
             check_classes(name, shapes["logits"][-1], classes, source)
         config.teachers[name].hash = hashed
@@ -158,7 +165,6 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
                 f"its views the teacher saw: set teachers.{name}.view"
             )
         store.check_view(name, spec.view, view_of(config, name, spec), spec.targets)
-    say(f"teacher '{name}': targets of {store.teacher} in {spec.store}, {store.hash[:12]}")
     return store
 
 

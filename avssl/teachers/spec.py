@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avssl.data.views import View
@@ -27,7 +27,8 @@ class TeacherSpec:
     store: what `avssl teach` wrote; then nothing is computed.
 
     hash: of its weights and config, or of its store's; shapes: of one clip's targets. Both are found when
-    the teacher is opened, and stated only to plan a run without it.
+    the teacher is opened. A hash that is stated must be the one that is found, wherever the teacher lies;
+    shapes are stated only to plan a run without it.
     """
 
     run: str = ""
@@ -127,7 +128,14 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def told(view: View) -> str:
-    """What `same_sight` compares, for a person."""
-    facts = ", ".join(f"{key} {getattr(view, key):g}" if not isinstance(getattr(view, key), str)
-                      else f"{key} {getattr(view, key)}" for key in SEEN[view.modality])  # fmt: skip
-    return f"{view.modality}: {facts}"
+    """What `same_sight` compares, for a person: what is empty goes without saying."""
+    return facts(view, [key for key in SEEN[view.modality] if getattr(view, key) != ""])
+
+
+def facts(view: View, keys: Sequence[str] = ()) -> str:
+    """Some of what `same_sight` compares, or all of it: by this text hashes know a teacher's views."""
+    values = ((key, getattr(view, key)) for key in keys or SEEN[view.modality])
+    said = (
+        f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}" for key, value in values
+    )
+    return f"{view.modality}: {', '.join(said)}"

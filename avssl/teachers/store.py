@@ -21,6 +21,8 @@ from avssl.teachers.spec import same_sight, told
 SPLIT = "targets"
 META = "targets.json"
 TABLE = "targets.npz"
+# Of the store's format; another one is refused.
+VERSION = 1
 # What became of a record.
 WRITTEN, LACKING, UNREADABLE = 0, 1, 2
 
@@ -71,12 +73,18 @@ class TargetStore:
             )
         try:
             meta = json.loads((self.root / META).read_text())
-            if lacking := {"encoding", "shard_lengths", "marks"} - meta.keys():
+            if lacking := {"encoding", "shard_lengths", "marks", "settings"} - meta.keys():
                 raise KeyError(", ".join(sorted(lacking)))
+            version = meta["settings"]["version"]
         except (ValueError, KeyError) as error:
             raise UsageError(
                 f"'{shown}/{META}' is damaged ({error}); write the store again"
             ) from error
+        if version != VERSION:
+            raise UsageError(
+                f"'{shown}' is a store of format {version}, and this avssl reads format {VERSION}: write it "
+                "again with `avssl teach`, or use the avssl that wrote it"
+            )
         return meta
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,6 +171,11 @@ class TargetStore:
             raise UsageError(
                 f"{where} is moved in time by itself (jitter_seconds, shift_seconds, windows), and "
                 f"'{printable(self.path)}' holds {self.kind_of_windows}: switch that off, or teach online"
+            )
+        if isinstance(view, VideoView) and view.projection == "sphere":
+            raise UsageError(
+                f"{where} looks in directions that are drawn anew, and '{printable(self.path)}' holds what was "
+                "seen in others: teach online, or by embeddings of the middle of each record"
             )
         if not self.every_seconds and (view.window != "center" or view.align != "center"):
             raise UsageError(

@@ -21,8 +21,9 @@ from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 from avssl.objectives.base import TARGET_KINDS
 from avssl.teachers.encoding import DTYPES, Encoding
+from avssl.teachers.spec import same_sight, told
 from avssl.teachers.store import LACKING, UNREADABLE
-from avssl.teachers.teacher import SeeingTeacher, teacher_of_run
+from avssl.teachers.teacher import SeeingTeacher, Teacher, teacher_of_run
 from avssl.teachers.writer import Answers, TargetWriter
 from avssl.train.mesh import batch_sharding, replicated
 
@@ -47,6 +48,8 @@ class TeachReport:
         kinds = ", ".join(
             f"{kind} {list(shape)}" for kind, shape in meta["encoding"]["shapes"].items()
         )
+        if "logits" in meta["encoding"]["shapes"] and meta["classes"] is None:
+            kinds += " (the names of its classes are not known)"
         unreadable = meta["unreadable"]
         lines = [
             f"{shown} {done}: {kinds} of {meta['num_windows']} windows of {meta['num_records']} records of "
@@ -83,7 +86,7 @@ def teach(
     teacher = teacher_of_run(run, encoder)
     teacher.check_targets(targets)
     source = open_source(data)
-    view = teacher.views[0]
+    view = only_view(teacher)
     seeing = teacher.seeing(VIEW, view, precision)
     encoding = Encoding(seeing.shapes(targets), dtype, top_k)
     check_top_k(encoding)
@@ -112,6 +115,18 @@ def teach(
             write_all(writer, seeing, source, batch_size, workers, every_seconds)
         meta = writer.finish()
     return TeachReport(out, meta, already_complete)
+
+
+def only_view(teacher: Teacher) -> View:
+    """What the teacher was trained on; a store is of one kind of view, and nobody could say of which."""
+    first = teacher.views[0]
+    if others := [view for view in teacher.views if not same_sight(view, first)]:
+        raise UsageError(
+            f"the encoder '{teacher.encoder}' of {teacher.where} was trained on views of several kinds "
+            f"({told(first)}; {told(others[0])}), and a store is of one: teach online, or by a run whose "
+            "encoder has views of one kind"
+        )
+    return first
 
 
 def check_arguments(
@@ -210,7 +225,7 @@ def write_all(
     planned = plan(writer, source, view, batch_size, every_seconds)
     pending = writer.pending()
     answers = answered(seeing, source, planned, devices, batch_size, workers, kinds)
-    total = len(range(writer.num_records))
+    total = writer.num_own_records
     bar = tqdm(total=total, initial=total - len(pending), desc="teach", unit="clip", disable=None)
     with bar:
         for record in pending:

@@ -1,6 +1,7 @@
 """A frozen encoder: what it is made of, what it knows a clip by, and what it says of one."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from avssl.errors import AvsslError, UsageError, unknown
 from avssl.models.registry import build_encoder
 from avssl.objectives.base import Batch, Objective, Read
 from avssl.signal.frontends import build_frontend
-from avssl.teachers.spec import same_sight, told
+from avssl.teachers.spec import facts, same_sight, told
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import read_checkpoint
 from avssl.train.mesh import compute_type, float_type, path_name
@@ -47,7 +48,7 @@ class Teacher:
     def hash(self) -> str:
         """Of weights and config: equal for the same teacher, wherever it lies."""
         digest = hashlib.sha256()
-        seen = sorted(told(view) for view in self.views)
+        seen = sorted(facts(view) for view in self.views)
         digest.update(json.dumps([dict(self.config), seen], sort_keys=True).encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             array = np.ascontiguousarray(leaf)
@@ -92,12 +93,16 @@ class SeeingTeacher:
     model: Model
     read: Read
 
-    @property
+    @functools.cached_property
     def variables(self) -> Variables:
         """The weights in the type of the teacher's precision."""
         dtype = float_type(self.model.precision)
         return jax.tree.map(
-            lambda leaf: leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf,
+            lambda leaf: (
+                np.asarray(leaf).astype(dtype, copy=False)
+                if np.issubdtype(leaf.dtype, np.floating)
+                else leaf
+            ),
             self.teacher.variables,
         )
 
@@ -157,7 +162,8 @@ def teacher_of_run(folder: str, encoder: str = "") -> Teacher:
         "batch_stats": statistics.get("encoders", {}).get(encoder, {}),
         "head": params["objectives"][name] if objective is not None else {},
     }
-    classes = classes_of(items["meta"], config) if objective is not None else None
+    named = objective is not None and objective.classes_are_labels
+    classes = classes_of(items["meta"], config) if named else None
     keys = config.encoders[encoder].to_dict()
     return Teacher(where, encoder, keys, views, variables, objective, classes)
 
@@ -181,9 +187,8 @@ def random_teacher(
     @jax.jit
     def make() -> Variables:
         made = seeing.model.init(key)
-        weights = {**made, "memory": {}}
         batch = seeing.model.example_batch(2)
-        features, _ = seeing.model.features(weights, batch, key, train=False)
+        features, _ = seeing.model.features(made, batch, key, train=False)
         embedding = features[seeing.read].embedding
         head = objective.init(purpose_key(key, "head"), embedding, encoder, method="class_logits")
         return {

@@ -14,9 +14,7 @@ from avssl.data.keys import printable
 from avssl.data.shard_writer import OpenShard, ShardedWriter
 from avssl.errors import UsageError
 from avssl.teachers.encoding import Encoding
-from avssl.teachers.store import LACKING, META, SPLIT, TABLE, UNREADABLE, WRITTEN
-
-VERSION = 1
+from avssl.teachers.store import LACKING, META, SPLIT, TABLE, UNREADABLE, VERSION, WRITTEN
 
 
 @dataclasses.dataclass(frozen=True)

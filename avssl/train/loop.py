@@ -36,22 +36,37 @@ class Log(Protocol):
 
 
 @dataclasses.dataclass
+class Recent:
+    """The records that something was wrong with of late."""
+
+    last: collections.deque = dataclasses.field(
+        default_factory=lambda: collections.deque(maxlen=1000)
+    )
+
+    def add(self, rows: np.ndarray) -> None:
+        """rows: record indices, -1 where nothing is wrong."""
+        self.last.extend(rows[rows >= 0].tolist())
+
+    def worst(self) -> list[int]:
+        return [index for index, _ in collections.Counter(self.last).most_common(5)]
+
+
+@dataclasses.dataclass
 class Faults:
     """Watches the share of clips that could not be read; `names_of` says which and why."""
 
     max_fraction: float
     names_of: Any
-    last: collections.deque = dataclasses.field(
-        default_factory=lambda: collections.deque(maxlen=1000)
-    )
+    recent: Recent = dataclasses.field(default_factory=Recent)
 
     def check(self, step: int, logs: dict[str, np.ndarray]) -> None:
-        self.last.extend(int(index) for index in logs["faults"] if index >= 0)
+        self.recent.add(logs["faults"])
         bad, seen = int(logs["bad_clips"]), int(logs["seen_clips"])
         if bad <= self.max_fraction * max(seen, MIN_SEEN_CLIPS):
             return
-        worst = [index for index, _ in collections.Counter(self.last).most_common(5)]
-        named = "; ".join(f"{printable(key)} ({reason})" for key, reason in self.names_of(worst))
+        named = "; ".join(
+            f"{printable(key)} ({reason})" for key, reason in self.names_of(self.recent.worst())
+        )
         raise AvsslError(
             f"step {step}: {bad} of {seen} clips could not be read, more than data.max_bad_fraction="
             f"{self.max_fraction:g} allows: {named or 'none of them since this start'}; drop them with "
@@ -64,35 +79,37 @@ class Gaps:
     """Watches the clips that a teacher should have said something of and has not.
 
     A store may have gaps, as data may have bad clips: counted, and bounded alike. A teacher that computes
-    has none: its targets are finite, or the run stops.
+    has none: its targets of each step are finite, or the run stops, whatever was counted before.
     """
 
     max_fraction: float
     key_of: Callable[[int], str]
     stored: frozenset[str]
-    last: dict[str, collections.deque] = dataclasses.field(default_factory=dict)
+    recent: dict[str, Recent] = dataclasses.field(default_factory=dict)
 
     def check(self, step: int, logs: dict[str, np.ndarray]) -> None:
         names = [key.split("/")[1] for key in logs if re.fullmatch(r"teachers/[^/]+/untaught", key)]
         for name in names:
             rows = logs[f"teachers/{name}/untaught"]
-            last = self.last.setdefault(name, collections.deque(maxlen=1000))
-            last.extend(int(index) for index in rows if index >= 0)
-            worst = [index for index, _ in collections.Counter(last).most_common(5)]
-            keys = ", ".join(printable(self.key_of(index)) for index in worst)
-            missing, seen = int(logs[f"teachers/{name}/untaught_clips"]), int(logs["seen_clips"])
-            if name not in self.stored and missing:
+            recent = self.recent.setdefault(name, Recent())
+            recent.add(rows)
+            if name not in self.stored and np.any(rows >= 0):
                 raise AvsslError(
-                    f"step {step}: teacher '{name}' gives values that are not finite for {keys}; nothing was "
-                    "saved from it: look at these clips with `avssl data verify`, or at the teacher's run"
+                    f"step {step}: teacher '{name}' gives values that are not finite for {self.keys(recent)}; "
+                    "nothing was saved from it: look at these clips with `avssl data verify`, or at the "
+                    "teacher's run"
                 )
-            if missing > self.max_fraction * max(seen, MIN_SEEN_CLIPS):
+            missing, seen = int(logs[f"teachers/{name}/untaught_clips"]), int(logs["seen_clips"])
+            if name in self.stored and missing > self.max_fraction * max(seen, MIN_SEEN_CLIPS):
+                named = self.keys(recent) or "none of them since this start"
                 raise AvsslError(
                     f"step {step}: the store of teacher '{name}' has nothing of {missing} of {seen} clips, "
-                    f"more than data.max_bad_fraction={self.max_fraction:g} allows: "
-                    f"{keys or 'none of them since this start'}; write it again with `avssl teach`, or raise "
-                    "the limit (with --allow-config-change)"
+                    f"more than data.max_bad_fraction={self.max_fraction:g} allows: {named}; write it again "
+                    "with `avssl teach`, or raise the limit (with --allow-config-change)"
                 )
+
+    def keys(self, recent: Recent) -> str:
+        return ", ".join(printable(self.key_of(index)) for index in recent.worst())
 
 
 def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:

@@ -7,7 +7,7 @@ n times this device's share, and their mean is the gradient of the global loss.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -120,6 +120,12 @@ def taught(teach: Teach, frozen: Any, batch: Any, key: Array, accumulate: int) -
     return {**batch, **whole_batch(said)}
 
 
+def complete_rows(model: Model, present: Mapping[str, Array]) -> Array:
+    """bool [batch]: the rows with all that the student looks at, whatever its teachers see."""
+    own = model.without_teachers().views
+    return jnp.stack([present[name] for name in own]).all(axis=0)
+
+
 def make_step(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -151,7 +157,7 @@ def make_step(
         small = seam.gather(
             {key: batch[key] for key in ("valid", "fault", "present", "untaught") if key in batch}
         )
-        whole = jnp.stack(list(small["present"].values())).all(axis=0)
+        whole = complete_rows(model, small["present"])
         bad = state.bad + jnp.sum(~small["valid"], dtype=jnp.int32)
         seen = state.seen + small["valid"].shape[0]
         gaps = small.get("untaught", {})

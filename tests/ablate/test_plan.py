@@ -6,7 +6,7 @@ import pytest
 
 from avssl.ablate.plan import AblationRow, load_ablation, quicktest
 from avssl.ablate.record import build_runs
-from avssl.config import differences, to_json
+from avssl.config import changed_keys, differences, to_json
 
 FILES = sorted(str(path) for path in Path("configs/ablations").glob("*.py"))
 ROW = 'AblationRow("xid", CONFIG)'
@@ -53,6 +53,18 @@ def test_runs_come_seed_by_seed_and_know_where_they_start(write_ablation, tmp_pa
     assert difference == "seed: 0 -> 1"
 
 
+def test_a_teacher_is_its_hash_wherever_it_lies(write_ablation, tmp_path):
+    rows = [
+        f'AblationRow("{name}", "configs/world/distill.py", '
+        f'("teachers.teacher.hash={hashed}", "teachers.teacher.{place}=somewhere"))'
+        for name, hashed, place in (("a", 1, "run"), ("b", 1, "store"), ("c", 2, "run"))
+    ]
+    _, ablation = load_ablation(str(write_ablation(*rows)))
+    here, there, other = build_runs(ablation, tmp_path, tmp_path)
+    assert here.identity == there.identity
+    assert changed_keys(here.identity, other.identity) == ["teachers.teacher.hash"]
+
+
 @pytest.mark.parametrize(
     ("rows", "claims", "sentence"),
     [
@@ -75,6 +87,7 @@ def test_runs_come_seed_by_seed_and_know_where_they_start(write_ablation, tmp_pa
         ([ROW], ['Claim("c", Cell("xid", *KNN), "chanse")'], "did you mean 'chance'?"),
         ([ROW], ['Claim("c", Cell("xid", "knm", "video", "top1"), 0.5)'], "did you mean 'knn'?"),
         ([ROW], ['Claim("c", Cell("xid", "knn", "video", "median_rank"), 0.5)'], "less is better"),
+        (['AblationRow("d", "configs/world/distill.py")'], [], "teachers.teacher is runs/world-sup"),
         ([ROW + "[0]"], [], "line 8: TypeError"),
     ],
 )  # fmt: skip

@@ -164,3 +164,19 @@ def test_several_windows_are_drawn_apart_and_views_of_an_anchor_share_each():
     assert video == audio
     alone = starts([dataclasses.replace(AUDIO, align="start")], position=4)
     assert audio[0] == next(iter(alone.values()))
+
+
+def test_a_given_start_holds_for_views_placed_alike_and_for_the_first_window_of_an_anchor():
+    depth = dataclasses.replace(VIDEO, stream="depth")
+    several = dataclasses.replace(AUDIO, windows=3, align="start")
+    views = [VIDEO, several]
+
+    def placed(**fixed):
+        return place_in_time(
+            views, anchor_windows(views), duration_seconds=10.0, seed=0, position=4, **fixed
+        )
+
+    free, given = placed(), placed(fixed={depth: 3.0})
+    assert given[VIDEO] == [3.0]
+    assert given[several][0] == pytest.approx(3.0 + VIDEO.seconds / 2 - AUDIO.seconds / 2)
+    assert given[several][1:] == free[several][1:]

@@ -207,6 +207,31 @@ def test_second_writer_is_refused(tmp_path):
         writer(tmp_path / "out").__enter__()
 
 
+def test_one_that_writes_all_and_hosts_that_share_keep_each_other_out(tmp_path):
+    out = tmp_path / "out"
+    refused = pytest.raises(UsageError, match="another process is writing")
+    with writer(out, host=0, num_hosts=2) as first, writer(out, host=1, num_hosts=2) as second:
+        assert (first.num_own_records, second.num_own_records) == (14, 16)
+        for rival in (dict(), dict(host=1, num_hosts=2)):
+            with refused:
+                writer(out, **rival).__enter__()
+    with writer(out), refused:
+        writer(out, host=0, num_hosts=2).__enter__()
+
+
+def test_only_what_a_killed_writer_left_is_removed(tmp_path):
+    out = tmp_path / "out"
+    with writer(out):
+        pass
+    left = [out / ".train.npz.0123abcd.tmp", out / ".build" / "00001.tmp"]
+    others = [out / "notes.tmp", out / ".notes.tmp"]
+    for file in (*left, *others):
+        file.write_bytes(b"x")
+    with writer(out):
+        assert not any(file.exists() for file in left)
+    assert all(file.exists() for file in others)
+
+
 def test_nothing_kept_leaves_a_report_alone(tmp_path):
     out = tmp_path / "out"
     with writer(out) as store:

@@ -136,5 +136,23 @@ def test_classes_are_asked_for_where_labels_are_used():
     assert made("kd", {"logits": drawn(1, 4)}).target.classes
     assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).target.classes
     assert not made("sp", {"embedding": drawn(1, 4)}).target.classes
+    # What it learnt to name without labels are its teacher's classes.
+    assert made("kd", {"logits": drawn(1, 4)}).classes_are_labels
+    assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).classes_are_labels
     with pytest.raises(UsageError, match="'at' takes map, not 'logits'"):
         made("at", {}, kind="logits").targets()
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (None, "distill.loss=at needs the map of the encoder 'video', which gives none"),
+        (drawn(ROWS, 2, 5), r"equally many axes.*'video' is \(2, 5\).*'teacher' \(1, 2, 2, 3\)"),
+    ],
+)
+def test_maps_that_cannot_be_compared(student, said):
+    targets = {"map": drawn(ROWS, 1, 2, 2, 3)}
+    objective = made("at", targets)
+    features = {objective.student_read: Features(drawn(ROWS, 5), student)}
+    with pytest.raises(UsageError, match=said):
+        objective.init(jax.random.key(0), features, batch_of(targets), method="initialise")

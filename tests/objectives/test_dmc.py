@@ -149,7 +149,7 @@ def test_refuses_maps_it_cannot_cluster():
     with pytest.raises(UsageError, match=r"objectives\.dmc\.form=simplified"):
         started(PROJECTED, random_maps(audio_channels=4))
     video, _ = random_maps()
-    with pytest.raises(UsageError, match="the encoder 'audio' does not give"):
+    with pytest.raises(UsageError, match="needs the map of the encoder 'audio'"):
         started(PROJECTED, (video, None))
 
 

@@ -10,6 +10,7 @@ from avssl.config import resolve
 from avssl.errors import AvsslError, UsageError
 from avssl.train.build_model import build_model
 from avssl.train.loop import Gaps
+from avssl.train.step import complete_rows
 from tests.train.small_runs import batches, furthest, opened, small_config, train
 
 PLACES = {
@@ -51,6 +52,7 @@ def test_a_teacher_is_silent_where_it_sees_nothing_and_has_its_own_precision(flo
     assert set(model.without_teachers().views) == {"video"}
     (batch,) = batches(config, 1)
     batch["present"]["audio"][:] = np.arange(16) > 2
+    assert complete_rows(model, batch["present"]).all()
     key = jax.random.key(0)
 
     def said_by(teachers, variables):
@@ -84,12 +86,21 @@ def logs_of(untaught, total, seen=100):
 
 
 def test_gaps_are_bounded_and_named():
-    gaps = Gaps(0.01, lambda index: f"clip{index}", frozenset({"a"}))
+    named = []
+
+    def key_of(index):
+        named.append(index)
+        return f"clip{index}"
+
+    gaps = Gaps(0.01, key_of, frozenset({"a"}))
     gaps.check(1, logs_of([-1, 7], 10))
+    # What was counted while a store taught says nothing of a teacher that computes.
+    Gaps(0.0, key_of, frozenset()).check(1, logs_of([-1, -1], 1000))
+    assert named == []
     with pytest.raises(AvsslError, match=r"'a' has nothing of 11 of 100 clips.*clip7"):
         gaps.check(2, logs_of([-1, 7], 11))
     with pytest.raises(AvsslError, match=r"'a' gives values that are not finite for clip3"):
-        Gaps(1.0, lambda index: f"clip{index}", frozenset()).check(1, logs_of([3], 1))
+        Gaps(1.0, key_of, frozenset()).check(1, logs_of([3], 1))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +111,14 @@ def test_gaps_are_bounded_and_named():
         ({"teachers.teacher.targets": ("logit",)}, "did you mean 'logits'"),
         ({"teachers.teacher.targets": ("embedding",)}, "asks teacher 'teacher' for 'logits'"),
         ({"teachers.teacher.precision": "fp16"}, "teachers.teacher.precision"),
+        (
+            {"teachers.teacher.precision": "float64"},
+            "teachers.teacher.precision=float64 needs prec",
+        ),
+        (
+            {"teachers.teacher.hash": "0" * 32},
+            "teachers.teacher.hash is 0+, and .*random network is",
+        ),
         ({"teachers.teacher.run": "/no/such/run"}, "/no/such/run is no run folder"),
         ({"teachers.teacher.store": "/no/store"}, "no store of targets"),
         ({"objectives.distill.teacher": "techer"}, "did you mean 'teacher'"),

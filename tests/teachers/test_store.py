@@ -13,14 +13,18 @@ from avssl.config_file import load_config
 from avssl.data.joined import Join, check_joins, draw_windows, empty_targets, fill_targets
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
-from avssl.data.views import AudioView
+from avssl.data.placement import place_in_space
+from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.media.errors import MediaError
+from avssl.objectives.supervised import Supervised
 from avssl.teachers import teach as teaching
 from avssl.teachers.encoding import Encoding
 from avssl.teachers.open import open_teachers
+from avssl.teachers.spec import told
 from avssl.teachers.store import TargetStore
-from avssl.teachers.teach import teach
+from avssl.teachers.teach import only_view, teach
+from avssl.teachers.teacher import Teacher, teacher_of_run
 from avssl.train.build_model import build_model
 from avssl.train.stream import training_pipeline
 from tests.teachers.conftest import DATA
@@ -94,18 +98,36 @@ def still(config, name):
     return config
 
 
-def test_the_middle_of_a_record_as_it_would_be_said_online(teacher_run, store):
-    config = student(**{"teachers.teacher.store": str(store)})
-    config.objectives.distill.loss = "hint"
-    # The student looks at sound as well, so that the same batch can be taught online.
-    config.objectives.distill.student = "audio"
-    still(config, "audio").views.video.window = "center"
+@pytest.fixture(scope="module")
+def pictures(teacher_run, tmp_path_factory):
+    """Pictures' maps of the middle of each record."""
+    return written(teacher_run, tmp_path_factory.mktemp("store") / "maps", "video", ("map",))
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "seen"), [("hint", "embedding", "audio"), ("at", "map", "video")]
+)
+def test_the_middle_of_a_record_as_it_would_be_said_online(
+    loss, kind, seen, teacher_run, store, pictures
+):
+    place = {"audio": store, "video": pictures}[seen]
+    keys = dict(encoder=seen, view=seen, targets=(kind,), store=str(place))
+    config = student(**{"teachers.teacher": keys})
+    config.objectives.distill.loss = loss
+    # The student looks at the same view, so that the same batch can be taught online.
+    config.objectives.distill.student = seen
+    for view in config.views.values():
+        view.window = "center"
+    still(config, seen)
     _, _, (batch,) = taught_batches(config, 1)
     assert batch["taught"]["teacher"].all()
     config.teachers.teacher.update(store="", run=str(teacher_run))
     exact = online(config, batch)
-    assert_rounded(batch["targets"]["teacher"]["embedding"], exact["embedding"])
-    assert np.ptp(exact["embedding"], axis=0).max() > 0.01
+    assert_rounded(batch["targets"]["teacher"][kind], exact[kind])
+    assert np.ptp(exact[kind], axis=0).max() > 0.01
+
+
+def test_a_store_says_what_it_holds(store):
     meta = json.loads((store / "targets.json").read_text())
     assert meta["num_windows"] == 32
     assert TargetStore(str(store)).classes == open_source(DATA).label_names
@@ -221,6 +243,17 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
     shard = next(broken.glob("*.array_record-*"))
     shard.write_bytes(shard.read_bytes()[:-70000])
     refused("is cut|where the metadata say", **{f"{teacher}.store": str(broken)})
+    refused("teacher.hash is 0+, and targets of audio of step 1", **{f"{teacher}.hash": "0" * 32})
+    meta = json.loads((store / "targets.json").read_text())
+    meta["settings"]["version"] = 2
+    (broken / "targets.json").write_text(json.dumps(meta))
+    refused("of format 2, and this avssl reads format 1", **{f"{teacher}.store": str(broken)})
+    panoramas = TargetStore(str(grid))
+    panoramas.view = dataclasses.replace(
+        panoramas.view, projection="sphere", crop="center", flip=False
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="directions that are drawn anew"):
+        panoramas.check_view("teacher", "video", panoramas.view, ("embedding",))
     # Without labels the teacher's classes are its own.
     config = student(**online)
     config.objectives.distill.label_weight = 0.0
@@ -257,7 +290,7 @@ def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
         for position in range(20):
             windows = draw_windows(joins, row, {"clip": ("random", 0.5)}, seed=0, position=position)
             numbers.append((row, windows.numbers["a"], windows.starts.get(view)))
-        fill_targets(batch, row, joins, source, row, windows, ())
+        fill_targets(batch, row, joins, source, row, windows)
     assert {number for number in numbers if number[0] == 0} == {(0, w, w / 2) for w in range(4)}
     assert batch["taught"]["a"].tolist() == [True, False, False, False]
     assert batch["untaught"]["a"].tolist() == [-1, -1, 2, 3]
@@ -265,6 +298,43 @@ def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
     assert batch["targets"]["b"]["logits"].tolist()[0] == [0.0, 0.0]
     with pytest.raises(UsageError, match=r"every 0.5 s and every 0.25 s of one anchor"):
         check_joins({**joins, "c": Join(Fake(every_seconds=0.25), {}, view)})
+
+
+class Maps(Fake):
+    def read(self, index, window, key, kinds):
+        return {"map": np.arange(2, dtype=np.float32).reshape(1, 1, 2, 1)}
+
+
+def test_maps_of_another_track_are_mirrored_with_the_pictures_that_are_cut_like_it():
+    rgb = VideoView(frames=2, size=8)
+    joins = {
+        "depth": Join(Maps(0.0), {"map": (1, 1, 2, 1)}, dataclasses.replace(rgb, stream="depth"))
+    }
+    source, flips = open_source(DATA), []
+    for position in range(20):
+        windows = draw_windows(joins, 0, {"clip": ("random", 1.0)}, seed=0, position=position)
+        fill_targets(batch := empty_targets(joins, 1), 0, joins, source, 0, windows)
+        crop = place_in_space(rgb, frame_width=40, frame_height=30, seed=0, position=position)
+        assert batch["targets"]["depth"]["map"].ravel().tolist() == [crop.flip, not crop.flip]
+        flips.append(crop.flip)
+    assert 0 < sum(flips) < 20
+
+
+def test_a_teacher_is_known_by_weights_and_views(teacher_run, monkeypatch):
+    weights = {"params": {"a": np.arange(3, dtype=np.float32)}, "batch_stats": {}, "head": {}}
+    views = VideoView(stream="depth"), AudioView()
+    one = Teacher("x", "e", {"name": "linear_video"}, views[:1], weights)
+    # Stores and run folders hold it: it must not move.
+    both = dataclasses.replace(one, views=views)
+    assert both.hash == "eca0debec9e7f3967e8c54dd9aef407d"
+    assert told(VideoView()) == "video: frames 8, fps 16, size 112, projection flat"
+    assert told(views[0]).endswith("projection flat, stream depth")
+    assert only_view(one) == views[0]
+    with pytest.raises(UsageError, match=r"'e' of x was trained on views of several kinds"):
+        only_view(both)
+    assert teacher_of_run(str(teacher_run), "audio").classes == open_source(DATA).label_names
+    monkeypatch.setattr(Supervised, "classes_are_labels", False)
+    assert teacher_of_run(str(teacher_run), "audio").classes is None
 
 
 def test_numbers_that_cannot_be_kept_name_their_record():
@@ -325,7 +395,10 @@ def test_a_cached_run_resumes_bit_for_bit_and_knows_its_teacher(
         ((), "has the encoders audio, video: say which one"),
         (("--encoder", "audio", "--top-k", "2"), "--top-k is of logits"),
         (("--encoder", "audio", "--every-seconds", "-1"), "--every-seconds"),
-        (("--encoder", "audio", "--dtype", "float8"), "did you mean 'float16'|known"),
+        (
+            ("--encoder", "audio", "--dtype", "float8"),
+            "unknown --dtype 'float8'; did you mean 'float",
+        ),
         (("--encoder", "audio", "--hosts", "2"), "did you mean '--host'"),
     ],
 )
