@@ -240,7 +240,10 @@ def abstract_state(initialise: Callable[[], TrainState]) -> TrainState:
 
 def fresh_state(setup: Setup) -> TrainState:
     """The initial state, made where it lies."""
-    return jax.jit(setup.initialise, out_shardings=setup.shardings)()
+    # It runs once: on CPU to optimise it takes seconds, and saves milliseconds.
+    on_cpu = setup.mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 0} if on_cpu else None
+    return jax.jit(setup.initialise, out_shardings=setup.shardings, compiler_options=options)()
 
 
 def start_state(
