@@ -5,22 +5,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, root, unit_rows
-from avssl.losses.rows import blank_absent, mean_present
+from avssl.losses.rows import blank_absent, weighted_mean
 
 
 def correspondence_loss(
-    logits: Float[Array, "n 2"], corresponds: Bool[Array, "n"], *, present: Bool[Array, "n"]
+    logits: Float[Array, "n 2"],
+    corresponds: Bool[Array, "n"],
+    *,
+    present: Bool[Array, "n"],
+    weights: Float[Array, "n"] | None = None,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Softmax cross-entropy of L3-Net (Arandjelovic & Zisserman 2017); class 1 is "together".
 
-    Mean over the pairs that are `present`; 0 if there is none. A tie counts as a wrong answer. The
-    paper's weight penalty (1e-5) is the optimiser's business.
+    Mean over the pairs that are `present`, with `weights` a weighted one; 0 if there is none. A tie
+    counts as a wrong answer. The paper's weight penalty (1e-5) is the optimiser's business.
     """
     wide = blank_absent(logits, present)
     # Cross-entropy of two classes depends on the difference of their logits alone.
     margin = jnp.where(corresponds, wide[:, 1] - wide[:, 0], wide[:, 0] - wide[:, 1])
-    return mean_present(jax.nn.softplus(-margin), present), {
-        "accuracy": mean_present((margin > 0.0).astype(wide.dtype), present),
+    return weighted_mean(jax.nn.softplus(-margin), weights, present), {
+        "accuracy": weighted_mean((margin > 0.0).astype(wide.dtype), weights, present),
         "num_pairs": jnp.sum(present.astype(wide.dtype)),
     }
 

@@ -20,13 +20,15 @@ class Avc(Objective):
     that what compares clips, on the global batch, is a sum of projections and a 128 x 2 product.
 
     Departure: the mismatched sound is another clip's of the batch (see `pairs.py`), not of a video drawn from
-    the whole data. The paper's weight penalty (1e-5) is the optimiser's.
+    the whole data; with `all_negatives` each other clip's is, which encodes nothing more. The paper's weight
+    penalty (1e-5) is the optimiser's.
 
     In evaluation `video_map` shows where in the picture the answer comes from, which the paper shows by
     single units: the same layers on each position's features, as trained on their maximum.
     """
 
     hidden: int = 128
+    all_negatives: bool = False
 
     def setup(self) -> None:
         self.video_half = nn.Dense(self.hidden)
@@ -51,9 +53,18 @@ class Avc(Objective):
         return scores.mean(axis=1) if scores.ndim == 4 else scores
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        pairs = pairs_of_batch(
+            self.make_rng("draw"),
+            batch["index"],
+            self.both_present(batch),
+            all_negatives=self.all_negatives,
+        )
         logits = self.logits(outputs["video"][pairs.video], outputs["audio"][pairs.audio])
-        return Outcome(*correspondence_loss(logits, pairs.corresponds, present=pairs.usable))
+        return Outcome(
+            *correspondence_loss(
+                logits, pairs.corresponds, present=pairs.usable, weights=pairs.weight
+            )
+        )
 
     def logits(self, video: Array, audio: Array) -> Array:
         return self.classify(jax.nn.relu(video + audio))

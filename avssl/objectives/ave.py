@@ -18,13 +18,15 @@ class Ave(ProjectedObjective):
     logits = weight * distance + bias with two weights and two biases; softmax cross-entropy, half of the pairs
     corresponding. The common space serves retrieval.
 
-    Departures: the mismatched sound is another clip's of the batch (see `pairs.py`); weight starts at
+    Departures: the mismatched sound is another clip's of the batch (see `pairs.py`), with `all_negatives`
+    each other clip's, which encodes nothing more; weight starts at
     (slope, -slope) and bias so that both logits are 0 at a distance of sqrt(2), because the paper does not
     give its initialisation and a slope of the wrong sign stays at chance.
     """
 
     projection: tuple[int, ...] = (128, 128)
     initial_slope: float = 3.0
+    all_negatives: bool = False
 
     def setup(self) -> None:
         super().setup()
@@ -38,12 +40,19 @@ class Ave(ProjectedObjective):
         )
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], self.both_present(batch))
+        pairs = pairs_of_batch(
+            self.make_rng("draw"),
+            batch["index"],
+            self.both_present(batch),
+            all_negatives=self.all_negatives,
+        )
         logits, distance = distance_logits(
             outputs["video"][pairs.video],
             outputs["audio"][pairs.audio],
             weight=self.distance_weight,
             bias=self.distance_bias,
         )
-        loss, metrics = correspondence_loss(logits, pairs.corresponds, present=pairs.usable)
+        loss, metrics = correspondence_loss(
+            logits, pairs.corresponds, present=pairs.usable, weights=pairs.weight
+        )
         return Outcome(loss, {**metrics, "mean_distance": jnp.mean(distance)})

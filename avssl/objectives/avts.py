@@ -25,9 +25,10 @@ class Avts(ProjectedObjective):
     Half of the weight is on matched pairs. Of the negatives' half, `hard_fraction` is on the sound of the same
     video at another time (`shifted_view`, an audio view with `shift_seconds`: no overlap and half a second
     between is the paper's hard negative, an overlap its super-hard one), the rest on sounds of other videos
-    (easy). A row has one negative of each kind. The hard ones begin at `hard_from_step`, before which their
-    sound is not even decoded: 0 trains with them from the start, `hard_fraction=0` never does; the paper takes
-    50 of 90 epochs of easy negatives first, then half of each.
+    (easy). A row has one negative of each kind; with `all_negatives` the sounds of all other videos of the
+    batch share the weight of its easy one, which encodes nothing more. The hard ones begin at
+    `hard_from_step`, before which their sound is not even decoded: 0 trains with them from the start,
+    `hard_fraction=0` never does; the paper takes 50 of 90 epochs of easy negatives first, then half of each.
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
     of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
@@ -39,6 +40,7 @@ class Avts(ProjectedObjective):
     normalise: bool = True
     hard_fraction: float = 0.5
     hard_from_step: int = 0
+    all_negatives: bool = False
     projection: tuple[int, ...] = (512, 128)
 
     @property
@@ -76,11 +78,13 @@ class Avts(ProjectedObjective):
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
-        easy = pairs_of_batch(self.make_rng("draw"), batch["index"], present)
+        easy = pairs_of_batch(
+            self.make_rng("draw"), batch["index"], present, all_negatives=self.all_negatives
+        )
         video, audio = outputs["video"][easy.video], outputs["audio"][easy.audio]
         together, usable = easy.corresponds, easy.usable
         hard_fraction = self.hard_fraction if self.is_hard else 0.0
-        weights = jnp.where(together, 1.0, 1.0 - hard_fraction)
+        weights = jnp.where(together, 1.0, (1.0 - hard_fraction) * easy.weight)
         if self.is_hard:
             video = jnp.concatenate([video, outputs["video"]])
             audio = jnp.concatenate([audio, outputs["shifted"]])

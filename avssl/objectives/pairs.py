@@ -8,28 +8,38 @@ from jax import Array
 
 @struct.dataclass
 class Pairs:
-    """2 x batch pairs: rows to take from the video and from the audio outputs, and what they are."""
+    """Rows to take from the video and from the audio outputs, what they are, and what each pair weighs."""
 
     video: Array
     audio: Array
     corresponds: Array
     usable: Array
+    weight: Array
 
 
-def pairs_of_batch(key: Array, index: Array, complete: Array) -> Pairs:
+def pairs_of_batch(
+    key: Array, index: Array, complete: Array, *, all_negatives: bool = False
+) -> Pairs:
     """Every clip with its own sound, and with the sound of the clip that is a drawn number of rows further.
 
     A turn by 1 .. batch - 1 rows gives each sound to exactly one other clip, so sound alone tells nothing about
-    the answer. Clips of the same record (equal `index`) are no mismatch, and rows that lack a modality
-    (`complete` False) are in no pair.
+    the answer. `all_negatives` takes every such turn: batch - 1 mismatches for each clip, which together weigh
+    as much as its match. Clips of the same record (equal `index`) are no mismatch, and rows that lack a
+    modality (`complete` False) are in no pair.
     """
-    rows = jnp.arange(index.shape[0])
-    turn = jax.random.randint(key, (), 1, max(index.shape[0], 2))
-    other = (rows + turn) % index.shape[0]
-    mismatched = complete & complete[other] & (index != index[other])
+    num_rows = index.shape[0]
+    if all_negatives:
+        turns = jnp.arange(1, max(num_rows, 2))
+    else:
+        turns = jax.random.randint(key, (1,), 1, max(num_rows, 2))
+    rows = jnp.arange(num_rows)
+    video = jnp.tile(rows, len(turns))
+    audio = ((rows + turns[:, None]) % num_rows).ravel()
+    mismatched = complete[video] & complete[audio] & (index[video] != index[audio])
     return Pairs(
-        video=jnp.concatenate([rows, rows]),
-        audio=jnp.concatenate([rows, other]),
-        corresponds=jnp.concatenate([jnp.ones_like(complete), jnp.zeros_like(complete)]),
+        video=jnp.concatenate([rows, video]),
+        audio=jnp.concatenate([rows, audio]),
+        corresponds=jnp.concatenate([jnp.ones_like(complete), jnp.zeros_like(mismatched)]),
         usable=jnp.concatenate([complete, mismatched]),
+        weight=jnp.concatenate([jnp.ones(num_rows), jnp.full(len(video), 1.0 / len(turns))]),
     )

@@ -67,6 +67,16 @@ def test_half_of_the_weight_is_on_positives_and_the_rest_is_shared():
     np.testing.assert_allclose(loss_of(easy, batch_of(4), hard_fraction=0.0).loss, 0.0, atol=1e-6)
 
 
+def test_all_other_sounds_share_the_weight_of_one():
+    """One sound lies on all pictures, so one easy negative of three is at no distance."""
+    video = jnp.tile(jnp.eye(1, 8), (4, 1))
+    outputs = {"video": video, "audio": video.at[1:].multiply(-1)}
+    outcome = loss_of(outputs, batch_of(4), hard_fraction=0.0, all_negatives=True)
+    # Matches: three of four at distance 2. Mismatches: three of twelve at distance 0.
+    np.testing.assert_allclose(outcome.loss, (3 / 4 * 4.0 + 3 / 12 * 1.0) / 2, atol=2e-3)
+    assert outcome.metrics["num_negatives"] == 12
+
+
 def test_rows_without_room_for_a_shift_have_no_hard_negative():
     video = jnp.eye(4, 8)
     outputs = {"video": video, "audio": video, "shifted": video}
