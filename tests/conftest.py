@@ -15,6 +15,7 @@ CACHE = Path(os.environ.get("AVSSL_TEST_CACHE", Path.home() / ".cache" / "avssl-
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
@@ -43,12 +44,13 @@ def forget_compiled_programs():
     jax.clear_caches()
 
 
-@pytest.fixture
-def compiled_in_a_hurry():
-    """Where inputs are small, compiling is what takes time."""
-    jax.config.update("jax_disable_most_optimizations", True)
+@pytest.fixture(autouse=True)
+def compiled_as_users_do(request: pytest.FixtureRequest):
+    """Inputs of most tests are small, and compiling is what takes time; these marks are for the others."""
+    optimised = any(map(request.node.get_closest_marker, ("slow", "optimised")))
+    jax.config.update("jax_disable_most_optimizations", not optimised)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def pairs_of_batch(
         turns = jax.random.randint(key, (1,), 1, max(num_rows, 2))
     rows = jnp.arange(num_rows)
     video = jnp.tile(rows, len(turns))
-    audio = ((rows + turns[:, None]) % num_rows).ravel()
+    audio = ((rows[None] + turns[:, None]) % num_rows).ravel()
     mismatched = complete[video] & complete[audio] & (index[video] != index[audio])
     return Pairs(
         video=jnp.concatenate([rows, video]),

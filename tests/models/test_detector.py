@@ -36,7 +36,6 @@ def test_outputs_stand_in_the_order_of_the_anchors():
     np.testing.assert_allclose(sides, first_cell[np.asarray(numbers[0, :, 0], int)], rtol=1e-5)
 
 
-@pytest.mark.usefixtures("compiled_in_a_hurry")
 def test_a_student_learns_from_boxes_and_from_maps():
     """Every parameter has a gradient, of the losses it is made for; the maps are a teacher's."""
     student = SmallDetectorAudio(**NARROW, height=32, width=64)
@@ -96,7 +95,6 @@ def test_levels_beyond_the_backbone():
     assert variables["params"]["classes"]["last"]["bias"].shape == (9,)
 
 
-@pytest.mark.usefixtures("compiled_in_a_hurry")
 def test_nothing_says_at_first_that_there_is_an_object():
     encoder, x = SmallDetectorVideo(**NARROW), jnp.zeros((1, 1, 32, 32, 3))
     made = jax.jit(lambda x: encoder.init(jax.random.key(0), x, train=False)["params"])

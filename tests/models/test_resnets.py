@@ -11,7 +11,7 @@ from avssl.models import torch_names
 from avssl.models.registry import ENCODERS
 from avssl.models.torch_names import to_torch
 
-pytestmark = pytest.mark.usefixtures("float64", "compiled_in_a_hurry")
+pytestmark = pytest.mark.usefixtures("float64")
 
 WIDTHS, BLOCKS = (4, 6, 8, 5), (2, 1, 1, 1)
 CLIP, SPECTROGRAM = (2, 5, 24, 20, 3), (2, 37, 50, 1)

@@ -13,6 +13,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.optimised
+
 CASES = {
     "at": "case_hints.py",
     "avid": "case_avid.py",

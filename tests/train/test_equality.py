@@ -9,6 +9,8 @@ from avssl.train.build_model import build_model
 from avssl.train.run import build_setup
 from tests.train.small_runs import batches, furthest, small_config, started, train
 
+pytestmark = pytest.mark.optimised
+
 NUM_STEPS = 20
 ONE = {"one device": {"devices": 1}}
 FSDP = {"fsdp of 4": {"devices": 8, "parallel.fsdp": 4}}
