@@ -8,6 +8,7 @@ from jax import Array
 
 from avssl.losses.correspondence import correspondence_loss
 from avssl.models.features import Features
+from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
 from avssl.objectives.pairs import pairs_of_batch
 
@@ -20,26 +21,41 @@ class Avc(Objective):
     that what compares clips, on the global batch, is a sum of projections and a 128 x 2 product.
 
     Departure: the mismatched sound is another clip's of the batch (see `pairs.py`), not of a video drawn from
-    the whole data; with `all_negatives` each other clip's is, which encodes nothing more. The paper's weight
-    penalty (1e-5) is the optimiser's.
+    the whole data; with `all_negatives` each other clip's is, which encodes nothing more. `norm_heads` puts
+    BatchNorm behind each half: fresh encoders give all clips nearly one vector, in which what tells them apart
+    is small. The paper's weight penalty (1e-5) is the optimiser's.
 
     In evaluation `video_map` shows where in the picture the answer comes from, which the paper shows by
     single units: the same layers on each position's features, as trained on their maximum.
     """
 
     hidden: int = 128
+    norm_heads: bool = False
     all_negatives: bool = False
 
     def setup(self) -> None:
         self.video_half = nn.Dense(self.hidden)
         self.audio_half = nn.Dense(self.hidden, use_bias=False)
         self.classify = nn.Dense(2)
+        if self.norm_heads:
+            self.video_norm, self.audio_norm = (
+                BatchNorm(dtype=self.dtype),
+                BatchNorm(dtype=self.dtype),
+            )
+
+    def of_video(self, features: Array, *, train: bool) -> Array:
+        half = self.video_half(features)
+        return self.video_norm(half, train=train) if self.norm_heads else half
+
+    def of_audio(self, features: Array, *, train: bool) -> Array:
+        half = self.audio_half(features)
+        return self.audio_norm(half, train=train) if self.norm_heads else half
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         seen = features[self.video_read]
         outputs = {
-            "video": self.video_half(seen.embedding),
-            "audio": self.audio_half(features[self.audio_read].embedding),
+            "video": self.of_video(seen.embedding, train=train),
+            "audio": self.of_audio(features[self.audio_read].embedding, train=train),
         }
         if not train and seen.map is not None and seen.map.shape[-1] == seen.embedding.shape[-1]:
             outputs["video_map"] = self.heat_map(seen.map, outputs["audio"])
@@ -47,7 +63,7 @@ class Avc(Objective):
 
     def heat_map(self, video_map: Array, audio: Array) -> Array:
         """The answer to each position of the picture alone, [batch, height, width], mean over frames."""
-        cells = self.video_half(video_map)
+        cells = self.of_video(video_map, train=False)
         beside = audio.reshape(len(audio), *(1,) * (cells.ndim - 2), -1)
         scores = self.row_similarity(cells, beside)
         return scores.mean(axis=1) if scores.ndim == 4 else scores
