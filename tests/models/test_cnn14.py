@@ -57,6 +57,7 @@ def test_layers_are_those_of_the_release():
     np.testing.assert_allclose(features.embedding[0], np.maximum(embedding, 0), rtol=1e-9)
 
 
+@pytest.mark.optimised
 def test_its_front_end_is_librosas_at_the_released_constants():
     waveform = np.random.default_rng(0).uniform(-0.5, 0.5, 6400)
     mel = librosa.feature.melspectrogram(
