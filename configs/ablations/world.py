@@ -81,6 +81,10 @@ ROWS = (
     world("supervised"),
     world("xid"),
     world("avc"),
+    world(
+        "avc", "objectives.avc.norm_heads=False", "objectives.avc.all_negatives=False",
+        name="avc_published",
+    ),
     world("ave"),
     world("avts", "objectives.avts.hard_fraction=0", AVTS_PROTOCOLS, name="avts_easy"),
     world("avts", "objectives.avts.hard_from_step=0", AVTS_PROTOCOLS, name="avts_hard"),

@@ -11,5 +11,5 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.objectives = dict(ave=dict(weight=1.0))
+    config.objectives = dict(ave=dict(weight=1.0, norm_heads=True, all_negatives=True))
     return variant_of(config, variant)

@@ -18,9 +18,9 @@ def features(objective, video_map, audio):
     }
 
 
-@pytest.fixture
-def started():
-    objective = Avc(hidden=8)
+@pytest.fixture(params=[False, True])
+def started(request):
+    objective = Avc(hidden=8, norm_heads=request.param)
     generator = np.random.default_rng(0)
     video_map = jnp.asarray(
         generator.standard_normal((BATCH, FRAMES, HEIGHT, WIDTH, CHANNELS)), jnp.float32
