@@ -45,8 +45,8 @@ def forget_compiled_programs():
 
 
 @pytest.fixture(autouse=True)
-def compiled_as_users_do(request: pytest.FixtureRequest):
-    """Inputs of most tests are small, and compiling is what takes time; these marks are for the others."""
+def optimised_where_marked(request: pytest.FixtureRequest):
+    """Inputs of most tests are small, and compiling is what takes time; the marks are for the others."""
     optimised = any(map(request.node.get_closest_marker, ("slow", "optimised")))
     jax.config.update("jax_disable_most_optimizations", not optimised)
     yield

@@ -24,9 +24,10 @@ class Standing:
     result: Result | None
     failure: str
 
-    @property
-    def attempted(self) -> bool:
-        return self.result is not None or bool(self.failure)
+
+def attempted_rows(standings: Iterable[Standing]) -> set[str]:
+    """The names of the rows of which a run has a result or failed."""
+    return {one.run.row.name for one in standings if one.result or one.failure}
 
 
 class Measured:
@@ -57,7 +58,7 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
     steps, seconds = sum(o.steps for o in origins), sum(o.train_seconds for o in origins)
     trained = f", {steps:,} steps in {seconds / 3600:.1f} h of training" if found else ""
     yield f"{len(found)} of {len(standings)} runs measured{trained}"
-    attempted = {standing.run.row.name for standing in standings if standing.attempted}
+    attempted = attempted_rows(standings)
     waiting = dict.fromkeys(standing.run.row.name for standing in standings)
     if names := [name for name in waiting if name not in attempted]:
         yield f"not run yet: {', '.join(names)}"
@@ -75,7 +76,7 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
 def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
     """Without the rows that `facts` lists as not run, and the columns that only those would fill."""
     measured = Measured(standings)
-    attempted = {standing.run.row.name for standing in standings if standing.attempted}
+    attempted = attempted_rows(standings)
     rows = [row for row in ablation.rows if row.name in attempted]
     columns = [column for column in ablation.columns if measured.column(column.key)]
     text = markdown_table(
