@@ -21,8 +21,7 @@ CONFIGS = sorted(
 
 @pytest.fixture
 def on_one_device(monkeypatch):
-    """Whether a config runs does not depend on the devices or on how well XLA optimises it."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """Whether a config runs does not depend on the devices."""
     monkeypatch.setattr(run, "make_mesh", lambda fsdp, _: make_mesh(fsdp, jax.devices()[:1]))
 
 

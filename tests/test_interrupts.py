@@ -67,7 +67,7 @@ def wait_until(happened, process):
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("moment", ["start: ", "compiled", "step 60/"])
 def test_training(workers, moment, tmp_path):
@@ -76,7 +76,7 @@ def test_training(workers, moment, tmp_path):
     check_interrupt(words, lambda said: moment in said, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("verb", ["build", "verify"])
 def test_data(verb, tmp_path):
     from tests.media.make_media import make_clip

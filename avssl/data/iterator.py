@@ -1,7 +1,6 @@
 """Running a data set of batches: read threads or worker processes, and a clean end of either."""
 
 import contextlib
-import functools
 import gc
 import os
 import signal
@@ -28,8 +27,7 @@ from avssl.data.workers import (
 )
 from avssl.errors import AvsslError
 
-# Without worker processes; each thread decodes a batch of its own, and FFmpeg runs outside Python's
-# lock.
+# Without worker processes; FFmpeg runs outside Python's lock.
 READ_THREADS = min(4, os.cpu_count() or 1)
 # Batches of each worker that lie in shared memory at once: on the way into its queue, in it, and
 # out of it; and one that is being copied.
@@ -53,7 +51,6 @@ class BatchIterator(Iterator[Batch]):
     def __init__(
         self,
         order: grain.MapDataset,
-        read: Callable[[BatchReader, Any], Batch],
         reader: BatchReader,
         views: Mapping[str, View],
         workers: int,
@@ -67,11 +64,11 @@ class BatchIterator(Iterator[Batch]):
             check_shared_memory(num_batches * reader.batch_bytes)
         num_readers = workers * READ_THREADS_PER_WORKER or read_threads
         self._watch = Watch(num_readers, shared=workers > 0)
-        read_one = functools.partial(read, reader.for_iterator(self._watch))
+        watched = reader.for_iterator(self._watch)
         self._iterator: Any = (
-            in_workers(order, read_one, workers)
+            in_workers(order, watched, workers)
             if workers
-            else in_threads(order, read_one, read_threads)
+            else in_threads(order, watched, read_threads)
         )
         self._oldest = (-1, 0.0)  # the record that has been read for longest, and when it was begun
         self._stalled_seconds = 0.0
@@ -165,25 +162,30 @@ class BatchIterator(Iterator[Batch]):
                 os.kill(process, signal.SIGKILL)
 
 
-def in_threads(order: grain.MapDataset, read: Callable[[Any], Batch], num_threads: int) -> Any:
+def in_threads(order: grain.MapDataset, reader: BatchReader, num_threads: int) -> Any:
     # Grain's bookkeeping is not made for threads; what takes long happens outside the lock.
     lock = threading.Lock()
 
-    def read_number(number: int) -> Batch:
+    def begin(number: int) -> tuple[Batch, Callable[[int], None]]:
         with lock:
             chosen = order[number]
-        return read(chosen)
+        batch = reader.empty()
 
-    return ReadAhead(read_number, len(order), num_threads)
+        def fill(part: int) -> None:
+            reader.fill(batch, chosen, range(part, reader.num_rows, num_threads))
+
+        return batch, fill
+
+    return ReadAhead(begin, len(order), num_threads)
 
 
-def in_workers(order: grain.MapDataset, read: Callable[[Any], Batch], workers: int) -> Any:
+def in_workers(order: grain.MapDataset, reader: BatchReader, workers: int) -> Any:
     if not flags.FLAGS.is_parsed():
         # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
         flags.FLAGS.mark_as_parsed()
     threads = READ_THREADS_PER_WORKER
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    dataset = order.map(read).to_iter_dataset(options)
+    dataset = order.map(reader.batch).to_iter_dataset(options)
     small = grain.experimental.DatasetOptions(min_shm_size=MIN_SHARED_BYTES)
     dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
     workers_options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)

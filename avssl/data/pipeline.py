@@ -89,9 +89,7 @@ class Pipeline:
         chosen = self._order.map_with_index(_with_position)
         chosen = chosen.batch(self.batch_size, drop_remainder=True)
         chosen = chosen.slice(slice(start_step, sys.maxsize if stop_step is None else stop_step))
-        return BatchIterator(
-            chosen, BatchReader.batch, self.reader, self.views, self.workers, self.read_threads
-        )
+        return BatchIterator(chosen, self.reader, self.views, self.workers, self.read_threads)
 
     def names_of(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         """(key, why it cannot be read) of records that were substituted; opens them again."""
@@ -132,13 +130,12 @@ def evaluation_batches(
         rows=slice(host * rows, (host + 1) * rows),
         batch_size=batch_size,
         starts=starts,
+        ordered=True,
     )
     if reader is not None:
         in_order.share_cache(reader)
     num_batches = math.ceil(len(members) / batch_size)
-    return BatchIterator(
-        grain.MapDataset.range(num_batches), BatchReader.in_order, in_order, views, workers
-    )
+    return BatchIterator(grain.MapDataset.range(num_batches), in_order, views, workers)
 
 
 def usable_indices(

@@ -8,21 +8,43 @@ from typing import Any
 # How long `close` waits for the reads that are under way.
 JOIN_SECONDS = 3.0
 
+Fill = Callable[[int], None]
+
+
+class Begun:
+    """An item on its way: made by the thread that comes first, filled part by part by all of them."""
+
+    def __init__(self, num_parts: int):
+        self.item: Any = None
+        self.error: BaseException | None = None
+        self.num_left = num_parts
+        self._fill: Fill | None = None
+        self._making = threading.Lock()
+
+    def fill(self, begin: Callable[[], tuple[Any, Fill]], part: int) -> None:
+        with self._making:
+            if self._fill is None:
+                self.item, self._fill = begin()
+        self._fill(part)
+
 
 class ReadAhead(Iterator[Any]):
-    """`read(0)`, `read(1)`, ... up to `length`, in order, at most `num_threads` of them at once.
+    """Items 0, 1, ... up to `length`, in order, at most `num_threads` of them begun at once.
+
+    `begin(number)` gives an item and what fills a part of it, one of as many as there are threads. They
+    share an item, and not one each: the first is there after the time of one, and not of all of them.
 
     The threads are daemons: unlike those of an executor they do not keep the interpreter from
     leaving when a read hangs or takes long.
     """
 
-    def __init__(self, read: Callable[[int], Any], length: int, num_threads: int):
-        self._read = read
+    def __init__(self, begin: Callable[[int], tuple[Any, Fill]], length: int, num_threads: int):
+        self._begin = begin
         self._length = length
         self._num_threads = num_threads
         self._changed = threading.Condition()
-        self._results: dict[int, tuple[Any, BaseException | None]] = {}
-        self._num_begun = 0
+        self._begun: dict[int, Begun] = {}
+        self._num_parts_begun = 0
         self._num_given = 0
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -42,21 +64,21 @@ class ReadAhead(Iterator[Any]):
             number = self._num_given
             if self._closed or number >= self._length:
                 raise StopIteration
-            self._changed.wait_for(lambda: self._closed or number in self._results)
+            self._changed.wait_for(lambda: self._closed or self._is_over(number))
             if self._closed:
                 raise StopIteration
-            result, error = self._results[number]
-            if error is not None:
-                raise error
-            del self._results[number]
+            begun = self._begun[number]
+            if begun.error is not None:
+                raise begun.error
+            del self._begun[number]
             self._num_given += 1
             self._changed.notify_all()
-        return result
+        return begun.item
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._results.clear()
+            self._begun.clear()
             self._changed.notify_all()
         # A thread that is inside a C++ reader when the interpreter leaves aborts the whole process.
         deadline = time.monotonic() + JOIN_SECONDS
@@ -64,26 +86,34 @@ class ReadAhead(Iterator[Any]):
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _is_over(self, number: int) -> bool:
+        begun = self._begun.get(number)
+        return begun is not None and (begun.num_left == 0 or begun.error is not None)
+
     def _may_begin(self) -> bool:
-        return self._closed or self._num_begun < self._num_given + self._num_threads
+        return self._closed or self._next_part()[0] < self._num_given + self._num_threads
+
+    def _next_part(self) -> tuple[int, int]:
+        return divmod(self._num_parts_begun, self._num_threads)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(self._may_begin)
-                number = self._num_begun
+                number, part = self._next_part()
                 if self._closed or number >= self._length:
                     return
-                self._num_begun += 1
-            result, error = None, None
+                self._num_parts_begun += 1
+                begun = self._begun.setdefault(number, Begun(self._num_threads))
+            error = None
             try:
-                result = self._read(number)
+                begun.fill(lambda number=number: self._begin(number), part)
             except BaseException as raised:
                 # Whatever it is, the consumer is to see it, in its turn.
                 error = raised
             with self._changed:
-                if not self._closed:
-                    self._results[number] = result, error
+                begun.num_left -= 1
+                begun.error = begun.error or error
                 self._changed.notify_all()
             if error is not None:
                 return

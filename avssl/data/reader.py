@@ -8,7 +8,7 @@ import copy
 import dataclasses
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -110,7 +110,11 @@ class OncePerProcess:
 
 
 class BatchReader:
-    """Reads the rows of one host. `parts` holds the record indices of each part of a mix."""
+    """Reads the rows of one host. `parts` holds the record indices of each part of a mix.
+
+    A batch is of what was chosen for it: (position, part, place in the part) of all its rows, or, if
+    `ordered`, its number in one pass over the first part.
+    """
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class BatchReader:
         batch_size: int,
         joins: Mapping[str, Join] = MappingProxyType({}),
         starts: np.ndarray | None = None,
+        ordered: bool = False,
     ):
         self.batch_size = batch_size
         self.joins = dict(joins)
@@ -137,6 +142,7 @@ class BatchReader:
         self.limits = limits
         self.watch: Watch | None = None
         self.rows = rows
+        self.ordered = ordered
         # A teacher's view has its part in the common window, whether it is decoded or not.
         on_grid = [join.view for join in self.joins.values() if join.on_grid and join.view]
         self.windows = anchor_windows((*self.views, *on_grid))
@@ -169,37 +175,26 @@ class BatchReader:
         targets = [array for kinds in row.get("targets", {}).values() for array in kinds.values()]
         return self.num_rows * sum(array.nbytes for array in (*row["views"], *targets))
 
-    def batch(self, chosen: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Batch:
-        """The host's rows, given (position, part, place in the part) of all rows of the batch."""
-        positions, parts, places = (column[self.rows] for column in chosen)
-        batch = empty_batch(self.views, len(positions), self.joins)
+    def empty(self) -> Batch:
+        batch = empty_batch(self.views, self.num_rows, self.joins)
         batch["row"] += self.rows.start
-        for row, (position, part, place) in enumerate(
-            zip(positions.tolist(), parts.tolist(), places.tolist(), strict=True)
-        ):
-            self._read_or_substitute(batch, row, position, self.parts[part], place)
+        if self.ordered:
+            batch["mask"] = np.zeros(self.num_rows, bool)
         return batch
 
-    def in_order(self, number: int) -> Batch:
-        """The host's rows of batch `number` of one ordered pass over the first part.
-
-        Rows past its end stay blank.
-        """
-        num_rows = self.num_rows
-        batch = empty_batch(self.views, num_rows, self.joins)
-        batch["row"] += self.rows.start
-        batch["mask"] = np.zeros(num_rows, bool)
-        members = self.parts[0]
-        for row in range(num_rows):
-            place = number * self.batch_size + self.rows.start + row
-            index = int(members[place]) if place < len(members) else NONE
-            if index != NONE and self._read(batch, row, place, index) is None:
-                batch["mask"][row] = batch["valid"][row] = True
-                continue
-            for view in range(len(self.views)):
-                blank(batch, view, row)
-            batch["index"][row] = batch["fault"][row] = index
+    def batch(self, chosen: Any) -> Batch:
+        batch = self.empty()
+        self.fill(batch, chosen, range(self.num_rows))
         return batch
+
+    def fill(self, batch: Batch, chosen: Any, rows: Iterable[int]) -> None:
+        """Reads some of the host's rows, counted from its first, into their places."""
+        for row in rows:
+            if self.ordered:
+                self._read_or_leave_blank(batch, row, chosen)
+            else:
+                position, part, place = (int(column[self.rows][row]) for column in chosen)
+                self._read_or_substitute(batch, row, position, self.parts[part], place)
 
     def reason(self, index: int) -> str:
         """Why a record cannot be read, by reading all of it that the views may need once more."""
@@ -209,6 +204,18 @@ class BatchReader:
         except MediaError as error:
             return str(error)
         return "readable now"
+
+    def _read_or_leave_blank(self, batch: Batch, row: int, number: int) -> None:
+        """The record of this row of batch `number`; past the end of the part there is none."""
+        members = self.parts[0]
+        place = number * self.batch_size + self.rows.start + row
+        index = int(members[place]) if place < len(members) else NONE
+        if index != NONE and self._read(batch, row, place, index) is None:
+            batch["mask"][row] = batch["valid"][row] = True
+            return
+        for view in range(len(self.views)):
+            blank(batch, view, row)
+        batch["index"][row] = batch["fault"][row] = index
 
     def _read_or_substitute(
         self, batch: Batch, row: int, position: int, members: np.ndarray, place: int

@@ -2,8 +2,9 @@
 
 Every draw is a function of the row's key alone. The draws of one row are told apart by folding in
 the purpose, so that turning one amount on or off leaves the others as they were; they are made in
-float32 whatever the precision of the run, so that all precisions see the same augmentation. An
-amount of 0 adds nothing to the compiled step.
+float32 whatever the precision of the run, so that all precisions see the same augmentation, and
+brought to their range in the precision of the run, since that rounds. An amount of 0 adds nothing
+to the compiled step.
 """
 
 import jax
@@ -68,9 +69,8 @@ def colour_jitter(
     if saturation:
         wide = _blend(wide, _grey(wide), _factor(keys, SATURATION, saturation, wide.dtype))
     if hue:
-        wide = _turn_hue(
-            wide, _uniform(keys, HUE, -hue, hue).astype(wide.dtype)[:, None, None, None]
-        )
+        turn = _uniform(keys, HUE, -hue, hue, wide.dtype)
+        wide = _turn_hue(wide, turn[:, None, None, None])
     return wide.astype(video.dtype)
 
 
@@ -86,22 +86,22 @@ def volume(
     if not amount:
         return waveform
     wide = waveform.astype(widened(waveform.dtype))
-    gain = _uniform(keys, VOLUME, 1 - amount, 1 + amount).astype(wide.dtype)
+    gain = _uniform(keys, VOLUME, 1 - amount, 1 + amount, wide.dtype)
     return (wide * gain[:, None, None]).astype(waveform.dtype)
 
 
-def _uniform(keys: Key[Array, "b"], purpose: int, low: Amount, high: Amount) -> Float[Array, "b"]:
+def _uniform(
+    keys: Key[Array, "b"], purpose: int, low: Amount, high: Amount, dtype: DTypeLike
+) -> Float[Array, "b"]:
     def draw(key):
-        return jax.random.uniform(
-            jax.random.fold_in(key, purpose), dtype=jnp.float32, minval=low, maxval=high
-        )
+        return jax.random.uniform(jax.random.fold_in(key, purpose), dtype=jnp.float32)
 
-    return jax.vmap(draw)(keys)
+    return low + (high - low) * jax.vmap(draw)(keys).astype(dtype)
 
 
 def _factor(keys: Key[Array, "b"], purpose: int, amount: Amount, dtype: DTypeLike) -> Factors:
-    drawn = _uniform(keys, purpose, max(0.0, 1 - amount), 1 + amount)
-    return drawn.astype(dtype)[:, None, None, None, None]
+    drawn = _uniform(keys, purpose, max(0.0, 1 - amount), 1 + amount, dtype)
+    return drawn[:, None, None, None, None]
 
 
 def _blend(video: Array, other: Array, factor: Factors) -> Array:

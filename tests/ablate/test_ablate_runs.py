@@ -209,7 +209,7 @@ def ablation_process(file, tmp_path):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_stopped_and_gone_on(write_ablation, tmp_path):
     file = write_ablation('AblationRow("long", CONFIG, ("steps=400", "eval.protocols=knn"))')
     folder = tmp_path / "runs" / "long" / "seed-0"

@@ -10,40 +10,57 @@ import pytest
 from avssl.data.readahead import ReadAhead
 
 
-def test_results_come_in_order_however_long_each_takes():
-    def read(number):
-        time.sleep(0.02 * (number % 3 == 0))
-        return number
-
-    assert list(ReadAhead(read, 20, 3)) == list(range(20))
+def filled_by(fill):
+    """`begin` of items that are their own numbers, filled by `fill(number, part)`."""
+    return lambda number: (number, lambda part: fill(number, part))
 
 
-def test_no_more_is_read_than_one_for_each_thread():
+def test_items_come_in_order_with_every_part_filled():
+    def begin(number):
+        parts = []
+
+        def fill(part):
+            time.sleep(0.01 * (number % 3 == part))
+            parts.append(part)
+
+        return (number, parts), fill
+
+    for place, (number, parts) in enumerate(ReadAhead(begin, 20, 3)):
+        assert number == place
+        assert sorted(parts) == [0, 1, 2]
+
+
+def test_no_more_is_begun_than_one_for_each_thread():
     begun = []
-    ahead = ReadAhead(begun.append, 100, 3)
+
+    def begin(number):
+        begun.append(number)
+        return number, lambda part: None
+
+    ahead = ReadAhead(begin, 100, 3)
     ahead.start_prefetch()
     time.sleep(0.2)
-    assert sorted(begun) == [0, 1, 2]
+    assert begun == [0, 1, 2]
     next(ahead)
     time.sleep(0.2)
-    assert len(begun) == 4
+    assert begun == [0, 1, 2, 3]
     ahead.close()
     assert next(ahead, "end") == "end"
 
 
-def test_threads_work_at_the_same_time():
+def test_all_threads_work_at_one_item():
     barrier = threading.Barrier(3, timeout=5)
-    ahead = ReadAhead(lambda number: barrier.wait() >= 0, 3, 3)
-    assert list(ahead) == [True] * 3
+    ahead = ReadAhead(filled_by(lambda number, part: barrier.wait()), 1, 3)
+    assert list(ahead) == [0]
 
 
-def test_an_error_comes_in_its_turn():
-    def read(number):
-        if number == 2:
+@pytest.mark.parametrize("rotten_part", [0, 1])
+def test_an_error_comes_in_its_turn(rotten_part):
+    def fill(number, part):
+        if (number, part) == (2, rotten_part):
             raise ValueError("rotten")
-        return number
 
-    ahead = ReadAhead(read, 10, 2)
+    ahead = ReadAhead(filled_by(fill), 10, 2)
     assert [next(ahead), next(ahead)] == [0, 1]
     for _ in range(2):
         with pytest.raises(ValueError, match="rotten"):
@@ -51,9 +68,32 @@ def test_an_error_comes_in_its_turn():
     ahead.close()
 
 
+def test_an_item_that_cannot_be_made_is_an_error():
+    def begin(_number):
+        raise ValueError("rotten")
+
+    with pytest.raises(ValueError, match="rotten"):
+        next(ReadAhead(begin, 10, 2))
+
+
+def test_an_error_does_not_wait_for_the_other_parts():
+    release = threading.Event()
+
+    def fill(_number, part):
+        if part:
+            raise ValueError("rotten")
+        release.wait()
+
+    ahead = ReadAhead(filled_by(fill), 10, 2)
+    with pytest.raises(ValueError, match="rotten"):
+        next(ahead)
+    release.set()
+    ahead.close()
+
+
 def test_closing_frees_whoever_waits():
     release = threading.Event()
-    ahead = ReadAhead(lambda number: release.wait(), 10, 1)
+    ahead = ReadAhead(filled_by(lambda number, part: release.wait()), 10, 1)
     threading.Timer(0.1, ahead.close).start()
     assert next(ahead, "end") == "end"
     release.set()
@@ -63,12 +103,12 @@ def test_closing_waits_for_a_read_under_way():
     """Cut off at the end of the interpreter, inside a C++ reader, it would abort the process."""
     begun, ended = threading.Event(), threading.Event()
 
-    def read(_number):
+    def fill(_number, _part):
         begun.set()
         time.sleep(0.3)
         ended.set()
 
-    ahead = ReadAhead(read, 10, 1)
+    ahead = ReadAhead(filled_by(fill), 10, 1)
     ahead.start_prefetch()
     assert begun.wait(5)
     ahead.close()
@@ -79,6 +119,7 @@ def test_a_read_that_hangs_does_not_keep_the_interpreter():
     program = (
         "import threading\n"
         "from avssl.data.readahead import ReadAhead\n"
-        "ReadAhead(lambda number: threading.Event().wait(), 10, 2).start_prefetch()\n"
+        "hang = lambda part: threading.Event().wait()\n"
+        "ReadAhead(lambda number: (number, hang), 10, 2).start_prefetch()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=20)

@@ -100,18 +100,36 @@ def opened(config: ConfigDict) -> tuple[ConfigDict, Teachers]:
     return open_teachers(config, cast(Any, SimpleNamespace(label_names=())))
 
 
-def train(config: ConfigDict, data: list[Any], num_devices: int) -> tuple[np.ndarray, Any]:
-    """(the loss of each step, the final state on the host) on the first `num_devices` devices."""
+def train(
+    config: ConfigDict, data: list[Any], num_devices: int, start: TrainState | None = None
+) -> tuple[np.ndarray, Any]:
+    """(the loss of each step, the final state on the host) on the first `num_devices` devices.
+
+    start: on the host, to go on from; compiling what makes one takes as long as compiling the step.
+    """
     config, teachers = opened(config)
     model = build_model(config)
     setup = build_setup(config, model, jax.devices()[:num_devices], teachers=teachers)
-    state, frozen = started(setup), teachers.place(setup.frozen_shardings)
+    # Copies, since the step takes over the memory of its state.
+    state = (
+        started(setup)
+        if start is None
+        else jax.device_put(jax.tree.map(np.copy, start), setup.shardings)
+    )
+    frozen = teachers.place(setup.frozen_shardings)
     step = setup.step.compile(state, frozen, model.example_batch, config.batch_size)
     losses = []
     for batch in data:
         state, logs = step(state, frozen, setup.step.place(batch))
         losses.append(np.asarray(logs["loss"]))
     return np.array(losses), jax.device_get(state)
+
+
+def start_on_host(config: ConfigDict, num_devices: int = 1) -> TrainState:
+    """What `train` starts from by itself."""
+    config, teachers = opened(config)
+    setup = build_setup(config, build_model(config), jax.devices()[:num_devices], teachers=teachers)
+    return jax.device_get(started(setup))
 
 
 def started(setup: Setup) -> TrainState:

@@ -6,16 +6,14 @@ import pytest
 
 from avssl.objectives import OBJECTIVES
 from avssl.train.build_model import build_model
-from avssl.train.run import build_setup
-from tests.train.small_runs import batches, furthest, small_config, started, train
-
-pytestmark = pytest.mark.optimised
+from tests.train.small_runs import batches, furthest, small_config, start_on_host, train
 
 NUM_STEPS = 20
 ONE = {"one device": {"devices": 1}}
 FSDP = {"fsdp of 4": {"devices": 8, "parallel.fsdp": 4}}
 PMAP = {"pmap of 8": {"devices": 8, "parallel.mode": "pmap"}}
 MESH = {"mesh of 8": {"devices": 8}}
+PLACES = {**ONE, **MESH, **FSDP, **PMAP}
 MICRO_BATCHES = {
     "two micro-batches on 8": {"devices": 8, "optimizer.accumulate": 2},
     "two micro-batches, pmap of 4": {
@@ -24,25 +22,39 @@ MICRO_BATCHES = {
 }  # fmt: skip
 
 
-def train_at(config, place, data):
+def settled_at(config, place):
+    """(the config, the number of devices) of a place."""
     config = config.copy_and_resolve_references()
     settings = dict(place)
     num_devices = settings.pop("devices")
     config.update_from_flattened_dict(settings)
-    return train(config, data, num_devices)
+    return config, num_devices
+
+
+def train_at(config, place, data, start):
+    config, num_devices = settled_at(config, place)
+    return train(config, data, num_devices, start)
 
 
 def assert_same(config, data, places):
     """Losses and everything that the state holds, to 1e-9, between the first place and the others."""
     (_, first), *others = places.items()
-    losses, state = train_at(config, first, data)
+    start = start_on_host(config)
+    losses, state = train_at(config, first, data, start)
     assert np.all(np.isfinite(losses))
     assert losses.std() > 1e-4, "the runs must move, or their equality says nothing"
     for name, place in others:
-        other_losses, other_state = train_at(config, place, data)
+        other_losses, other_state = train_at(config, place, data, start)
         assert np.max(np.abs(losses - other_losses)) < 1e-9, name
         for item in ("params", "batch_stats", "memory"):
             assert furthest(getattr(state, item), getattr(other_state, item)) < 1e-9, (name, item)
+
+
+def test_same_start_everywhere():
+    config = small_config("avid", "xid", precision="float32")
+    first, *others = (start_on_host(*settled_at(config, place)) for place in PLACES.values())
+    for other in others:
+        jax.tree.map(np.testing.assert_array_equal, first, other)
 
 
 @pytest.mark.slow
@@ -52,7 +64,7 @@ def test_same_losses_and_parameters_everywhere(float64):
     config = small_config(*OBJECTIVES)
     # The gradients of all of them add up; at the rate for one, rounding doubles with each step.
     config.optimizer.learning_rate = 1e-4
-    assert_same(config, batches(config, NUM_STEPS), {**ONE, **MESH, **FSDP, **PMAP})
+    assert_same(config, batches(config, NUM_STEPS), PLACES)
 
 
 @pytest.mark.slow
@@ -87,11 +99,11 @@ def test_first_gradient_in_float32(objectives):
     config = small_config(*objectives, precision="float32")
     config.optimizer.learning_rate = 1.0
     data = batches(config, 1)
-    start = jax.device_get(started(build_setup(config, build_model(config)))).params
+    start = start_on_host(config)
     vectors = {}
-    for name, place in {**ONE, **MESH, **FSDP, **PMAP}.items():
-        after = train_at(config, place, data)[1].params
-        moved = jax.tree.map(lambda a, b: np.ravel(a - b), start, after)
+    for name, place in PLACES.items():
+        after = train_at(config, place, data, start)[1].params
+        moved = jax.tree.map(lambda a, b: np.ravel(a - b), start.params, after)
         vectors[name] = np.concatenate(jax.tree.leaves(moved))
     reference = vectors.pop("one device")
     assert np.linalg.norm(reference) > 0

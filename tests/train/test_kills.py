@@ -44,7 +44,7 @@ def kill_at_random(run: Run, moment: str, start: int, draw: random.Random) -> No
     run.process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_ten_kills(tmp_path):
     unbroken, workdir = tmp_path / "unbroken", tmp_path / "run"

@@ -77,7 +77,7 @@ def test_stopped_then_killed_then_finished(unbroken, tmp_path):
     assert not temporary_folders(workdir)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_sigterm_before_the_first_step(tmp_path):
     with Run(tmp_path / "run") as run:
         run.wait_for(lambda: "start: " in run.said()[0], "the start")
@@ -130,7 +130,7 @@ def test_damaged_checkpoints_are_moved_aside(unbroken, finished):
     assert_identical(finished, unbroken)
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("damage", [cut, remove, flip_one_bit])
 def test_damaged_newest_checkpoint(damage, unbroken, finished):
     file = damage(finished / "checkpoints" / str(STEPS))

@@ -35,7 +35,7 @@ PROOF = (
 )
 ENDLESS = ("--config.steps=100000", "--config.checkpoint.every_steps=10")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
