@@ -10,13 +10,19 @@ from jax import Array
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
 from avssl.losses.distillation import softened_divergence
-from avssl.losses.hints import attention_loss, hint_loss
-from avssl.losses.kernel_transfer import probabilistic_transfer
+from avssl.losses.hints import (
+    attention_loss,
+    hint_loss,
+    pool_to_smaller,
+    selectivity_loss,
+    variational_loss,
+)
+from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
-from avssl.models.regressors import HintRegressor
+from avssl.models.regressors import HintRegressor, VariationalRegressor
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read, Target
 
 # (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts.
@@ -28,9 +34,17 @@ PUBLISHED_WEIGHTS = {
     "pkt": (1.0, 30000.0),
     "rkd": (1.0, 1.0),
     "cc": (1.0, 0.02),
+    "vid": (1.0, 1.0),
+    "nst": (1.0, 50.0),
+    "ifd": (1.0, 1.0),
 }
 # Those that take maps: each row has a loss of its own, so that no map has to leave its device.
-ROW_LOSSES: dict[str, Callable[..., Array]] = {"hint": hint_loss, "at": attention_loss}
+ROW_LOSSES: dict[str, Callable[..., Array]] = {
+    "hint": hint_loss,
+    "at": attention_loss,
+    "vid": variational_loss,
+    "nst": selectivity_loss,
+}
 BATCH_LOSSES: dict[str, Callable[..., Array]] = {
     "kd": softened_divergence,
     "hint": hint_loss,
@@ -38,6 +52,7 @@ BATCH_LOSSES: dict[str, Callable[..., Array]] = {
     "pkt": probabilistic_transfer,
     "rkd": relational_loss,
     "cc": neighbour_congruence,
+    "ifd": information_flow,
 }
 
 
@@ -47,16 +62,19 @@ class Distill(Objective):
     The form and the weights of RepDistiller (Tian, Krishnan & Isola 2020, arXiv 1910.10699), where every
     method is gamma * CE + alpha * KD + beta * X with X one of the losses below and alpha 0 for all but KD.
 
-    loss: `kd` logits over `temperature` (Hinton et al. 2015); `hint` the teacher's embedding by a linear layer
-    (Gupta et al. 2016), or its map by FitNets' regressor (`kind="map"`); `at` attention of maps; `sp`, `pkt`,
-    `rkd` relations of the rows' embeddings; `cc` the same, as released, between two linear layers of
-    `embedding_width`, the teacher's trained as well. Each is described in `avssl/losses`.
+    loss: `kd` logits over `temperature` (Hinton et al. 2015); `hint` the teacher's embedding by a linear
+    layer (Gupta et al. 2016), or its map by FitNets' regressor (`kind="map"`); `at` attention of maps, `nst`
+    what their channels are selective to, `vid` the likelihood of the teacher's by a regressor that says how
+    sure it is; `sp`, `pkt`, `rkd`, `ifd` relations of the rows' embeddings; `cc` the same, as released,
+    between two linear layers of `embedding_width`, the teacher's trained as well. Each is described in
+    `avssl/losses`.
     student: the modality of the student. kind: what the teacher is asked for; empty: what the loss takes.
     label_weight, transfer_weight: None is as published for the loss. With labels, the classes of the
     teacher's logits must be those of the data; with label_weight=0 they may be any.
 
     Departures: student and teacher may be of different modalities, so the transfer leaves out clips that lack
-    either, and the labels those that lack the student's. One stage where AT and FitNets may take several. SP
+    either, and the labels those that lack the student's. One stage where AT, NST, VID, IFD and FitNets may take
+    several; IFD (Passalis et al. 2020) has no labels in its own code, and its last layer's weight here. SP
     is released on the last map and is of embeddings here: its matrix of the batch would need all maps in one
     place. PKT, RKD and CC are of embeddings there, too.
     """
@@ -74,7 +92,10 @@ class Distill(Objective):
     def setup(self) -> None:
         shape = self.target_shapes[self.teacher][self.target.kind]
         if self.target.kind == "map":
-            self.regressor = HintRegressor(shape, dtype=self.dtype) if self.loss == "hint" else None
+            if self.loss == "hint":
+                self.regressor = HintRegressor(shape, dtype=self.dtype)
+            elif self.loss == "vid":
+                self.regressor = VariationalRegressor(shape[-1], dtype=self.dtype)
         elif self.loss == "hint":
             self.student_head = ProjectionMLP((shape[-1],), dtype=self.dtype)
         elif self.loss == "cc":
@@ -86,7 +107,8 @@ class Distill(Objective):
     @property
     def target(self) -> Target:
         """The teacher's side."""
-        kinds = {"kd": ("logits",), "at": ("map",), "hint": ("embedding", "map")}
+        kinds = {"kd": ("logits",), "hint": ("embedding", "map")}
+        kinds |= dict.fromkeys(("at", "vid", "nst"), ("map",))
         if self.loss not in PUBLISHED_WEIGHTS:
             raise unknown("objectives.distill.loss", self.loss, PUBLISHED_WEIGHTS)
         allowed = kinds.get(self.loss, ("embedding",))
@@ -145,9 +167,9 @@ class Distill(Objective):
         outputs = {self.student: student.embedding, "logits": self.classifier(student.embedding)}
         if self.target.kind == "map":
             answer = self.student_map(features).astype(self.dtype)
-            if self.regressor is not None:
-                answer = self.regressor(answer, train=train)
-            outputs["row_losses"] = self.row_losses(answer, target, self.transferred(batch))
+            outputs["row_losses"] = self.row_losses(
+                answer, target, self.transferred(batch), train=train
+            )
         elif self.loss == "hint":
             outputs["answer"] = self.student_head(student.embedding, train=train)
         elif self.loss == "cc":
@@ -163,15 +185,23 @@ class Distill(Objective):
             raise UsageError(
                 f"{setting} compares maps of equally many axes, and that of the encoder "
                 f"'{self.student_read.encoder}' is {found.shape[1:]}, that of the teacher "
-                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, cc)"
+                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, ifd, cc)"
             )
         return found
 
-    def row_losses(self, answer: Array, target: Array, present: Array) -> Array:
+    def row_losses(self, answer: Array, target: Array, present: Array, *, train: bool) -> Array:
         """The loss of each row by itself, [batch]; their mean is the loss of the batch."""
+        variance: list[Array] = []
+        if self.loss == "hint":
+            answer = self.regressor(answer, train=train)
+        elif self.loss == "vid":
+            # As released, before the regressor.
+            answer, target = pool_to_smaller(answer, target)
+            answer, *variance = self.regressor(answer)
 
         def of_row(answer: Array, target: Array, present: Array) -> Array:
-            return ROW_LOSSES[self.loss](answer[None], target[None], present=present[None])
+            loss = ROW_LOSSES[self.loss]
+            return loss(answer[None], target[None], *variance, present=present[None])
 
         return jax.vmap(of_row)(answer, target, present)
 

@@ -13,8 +13,8 @@ classes and sounds of the same length and rate (CCL's is a CNN14 on AudioSet, it
   avssl pretrain --config configs/distill/distill.py --workdir runs/ucf51-kd \
       --config.teachers.teacher.run=runs/ucf51-audio --config.data.source=tfds:data/ucf51@train
 
-`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, cc) for the others. From a store (`avssl teach`), add
-`--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
+`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc) for the others. From a store (`avssl teach`),
+add `--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
 
 Expected (CCL's table, top-1 on UCF51, audio teacher, as published): student alone 57.5, FitNet 48.4.
 Measured: not run at this scale.

@@ -5,7 +5,7 @@ The teacher is a finished run of `supervised.py`: its sounds are right more ofte
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill
 
-Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, cc). From a store:
+Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc). From a store:
 
   avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train \
       --out runs/audio-targets --targets embedding,logits

@@ -7,8 +7,14 @@ import pytest
 
 from avssl.errors import UsageError
 from avssl.losses.distillation import softened_divergence
-from avssl.losses.hints import attention_loss, hint_loss
-from avssl.losses.kernel_transfer import probabilistic_transfer
+from avssl.losses.hints import (
+    attention_loss,
+    hint_loss,
+    pool_to_smaller,
+    selectivity_loss,
+    variational_loss,
+)
+from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
 from avssl.models.features import Features
@@ -24,6 +30,7 @@ SIDES = {
     "sp": (similarity_loss, "video", None),
     "pkt": (probabilistic_transfer, "video", None),
     "rkd": (relational_loss, "video", None),
+    "ifd": (information_flow, "video", None),
     "cc": (neighbour_congruence, "answer", "target"),
 }
 
@@ -97,7 +104,15 @@ def test_the_loss_is_that_of_the_two_sides_beside_the_labels(loss):
     assert np.all(np.any(gradient.embedding[2:], axis=1))
 
 
-@pytest.mark.parametrize(("loss", "function"), [("hint", hint_loss), ("at", attention_loss)])
+@pytest.mark.parametrize(
+    ("loss", "function"),
+    [
+        ("hint", hint_loss),
+        ("at", attention_loss),
+        ("nst", selectivity_loss),
+        ("vid", variational_loss),
+    ],
+)
 def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function):
     targets = {"map": drawn(ROWS, 1, 2, 2, 3)}
     batch = batch_of(targets)
@@ -106,18 +121,32 @@ def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function
     total, _, outputs, gradient = loss_and_outputs(objective, features, batch)
     assert outputs["row_losses"].shape == (ROWS,)
     assert "map" not in without_views(batch)["targets"]["teacher"]
-    answer = features.map
-    if loss == "hint":
+    sides = (features.map, targets["map"])
+    if loss in ("hint", "vid"):
         read = objective.student_read
         variables = objective.init(jax.random.key(0), {read: features}, batch, method="initialise")
         answer, _ = objective.apply(
-            variables, features.map, method=lambda self, x: self.regressor(x, train=True),
-            mutable=["batch_stats"],
+            variables, features.map, mutable=["batch_stats"],
+            method=lambda self, x: self.regressor(x, **({"train": True} if loss == "hint" else {})),
         )  # fmt: skip
+        sides = (
+            (answer, targets["map"]) if loss == "hint" else (answer[0], targets["map"], answer[1])
+        )
     present = batch["present"]["video"] & batch["taught"]["teacher"]
-    expected = function(answer, targets["map"], present=present)
+    expected = function(*sides, present=present)
     assert float(total) == pytest.approx(PUBLISHED_WEIGHTS[loss][1] * float(expected), rel=1e-4)
     assert np.any(gradient.map[2:])
+
+
+def test_a_larger_map_of_the_student_is_pooled_before_the_regressor_of_vid():
+    """It acts on each position, so it is the same as being given the smaller map."""
+    targets = {"map": drawn(ROWS, 1, 2, 2, 3)}
+    objective = made("vid", targets)
+    large = Features(drawn(ROWS, 5), drawn(ROWS, 1, 4, 4, 5, seed=2))
+    small = Features(drawn(ROWS, 5), pool_to_smaller(large.map, targets["map"])[0])
+    batch = batch_of(targets)
+    of_large, of_small = (loss_and_outputs(objective, each, batch)[0] for each in (large, small))
+    assert float(of_large) == pytest.approx(float(of_small), rel=1e-6)
 
 
 def test_nobody_taught_and_nothing_labelled_is_zero():
