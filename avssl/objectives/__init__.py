@@ -12,6 +12,7 @@ from avssl.objectives.avid import Avid
 from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
+from avssl.objectives.ccl import Ccl
 from avssl.objectives.cma import Cma
 from avssl.objectives.desa import Desa
 from avssl.objectives.distill import Distill
@@ -29,6 +30,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avid": Avid,
     "avsa": Avsa,
     "avts": Avts,
+    "ccl": Ccl,
     "cma": Cma,
     "desa": Desa,
     "distill": Distill,

@@ -57,7 +57,7 @@ def small_config(
         name="linear_audio", modality="audio", dropout=0.3, batch_norm=batch_norm,
         frontend=dict(name="log_mel", num_mels=8, fft_size=256, mean=-40.0, std=20.0),
     )  # fmt: skip
-    if "distill" in objectives:
+    if {"ccl", "distill"} & set(objectives):
         config.teachers.teacher = dict(
             encoder="audio_teacher", view="audio", targets=("embedding", "logits"),
             precision=precision,
