@@ -20,8 +20,12 @@ CONFIGS = sorted(
 VARIANTS = [
     "configs/distill/ccl.py:both",
     "configs/distill/ccl.py:image",
+    "configs/distill/distill.py:cmc",
+    "configs/distill/distill.py:crd",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
+    "configs/world/distill.py:cmc",
+    "configs/world/distill.py:crd",
     "configs/world/selavi.py:unbalanced",
 ]
 

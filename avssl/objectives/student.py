@@ -19,11 +19,6 @@ class StudentObjective(Objective):
     num_classes: int = 10
 
     @property
-    def config_key(self) -> str:
-        """Where the objective stands in a config."""
-        return f"objectives.{type(self).__name__.lower()}"
-
-    @property
     def student_read(self) -> Read:
         if self.student not in MODALITIES:
             raise unknown(f"{self.config_key}.student", self.student, MODALITIES)
