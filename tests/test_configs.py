@@ -17,6 +17,17 @@ from avssl.train.run import build_setup
 CONFIGS = sorted(
     str(path) for path in Path("configs").rglob("*.py") if "ablations" not in path.parts
 )
+VARIANTS = [
+    "configs/distill/ccl.py:both",
+    "configs/distill/ccl.py:image",
+    "configs/distill/distill.py:cmc",
+    "configs/distill/distill.py:crd",
+    "configs/world/ccl.py:both",
+    "configs/world/ccl.py:image",
+    "configs/world/distill.py:cmc",
+    "configs/world/distill.py:crd",
+    "configs/world/selavi.py:unbalanced",
+]
 
 
 @pytest.fixture
@@ -44,7 +55,7 @@ def test_quicktest_runs_two_steps(config, tmp_path, on_one_device):
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", CONFIGS + VARIANTS)
 def test_a_config_fits_together(config):
     """At full size, by shapes alone: views, encoders, heads and memory."""
     config = load_config(config)

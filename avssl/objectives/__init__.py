@@ -12,7 +12,10 @@ from avssl.objectives.avid import Avid
 from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
+from avssl.objectives.ccl import Ccl
 from avssl.objectives.cma import Cma
+from avssl.objectives.cmc import Cmc
+from avssl.objectives.crd import Crd
 from avssl.objectives.desa import Desa
 from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
@@ -29,7 +32,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avid": Avid,
     "avsa": Avsa,
     "avts": Avts,
+    "ccl": Ccl,
     "cma": Cma,
+    "cmc": Cmc,
+    "crd": Crd,
     "desa": Desa,
     "distill": Distill,
     "dmc": Dmc,

@@ -35,18 +35,6 @@ class BankObjective(ProjectedObjective):
                 f"{self.config_key}.bank_momentum must be at least 0 and below 1, or no row would move"
             )
 
-    def require_records(self, least: int, why: str) -> None:
-        if self.num_records < least:
-            raise UsageError(
-                f"{self.config_key} keeps a row for each record of the data and needs at least {least} "
-                f"({why}): data.num_records is {self.num_records}, world:quickstart has 1200"
-            )
-
-    @property
-    def config_key(self) -> str:
-        """Where the objective stands in a config."""
-        return f"objectives.{type(self).__name__.lower()}"
-
     def fresh_bank(self) -> Array:
         key = self.make_rng("params")
         return initial_bank(key, self.num_records, self.projection[-1], self.dtype)

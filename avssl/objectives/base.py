@@ -6,6 +6,7 @@ batch. Neither may use a collective or ask for the number of devices: there is o
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -115,6 +116,19 @@ class Objective(nn.Module):
     continues: ClassVar[tuple[str, ...]] = ()
     continues_memory: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def config_key(self) -> str:
+        """Where the objective stands in a config."""
+        return "objectives." + re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def require_records(self, least: int, why: str) -> None:
+        """Refuses data with too few records for memory of a row for each, before anything is trained."""
+        if self.num_records < least:
+            raise UsageError(
+                f"{self.config_key} keeps a row for each record of the data and needs at least {least} "
+                f"({why}): data.num_records is {self.num_records}, world:quickstart has 1200"
+            )
+
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         """The windows this objective reads, by name; `table` holds those of the config."""
         return {name: table[name] for name in (self.video_view, self.audio_view)}
@@ -199,6 +213,7 @@ class Objective(nn.Module):
     def refresh(self, owned: Owned, kept: Outputs, seen: Array, step: int, key: Array) -> Owned:
         """New parameters and memory from what the pass kept, row = record; `seen` marks the rows it met.
 
+        Without a pass, `kept` is what is known unread: the `label` of each record that is trained on, else -1.
         Runs on the host between two steps, on global arrays. Moments of the optimiser for parameters that
         it replaces begin anew.
         """

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from avssl.data.views import View
 from avssl.errors import UsageError, unknown
 from avssl.losses.distillation import softened_divergence
 from avssl.losses.hints import (
@@ -23,7 +22,8 @@ from avssl.losses.relations import neighbour_congruence, relational_loss, simila
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.models.regressors import HintRegressor, VariationalRegressor
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read, Target
+from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.student import StudentObjective
 
 # (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts.
 PUBLISHED_WEIGHTS = {
@@ -56,7 +56,7 @@ BATCH_LOSSES: dict[str, Callable[..., Array]] = {
 }
 
 
-class Distill(Objective):
+class Distill(StudentObjective):
     """label_weight * cross-entropy of the labels + transfer_weight * a transfer loss of one teacher's targets.
 
     The form and the weights of RepDistiller (Tian, Krishnan & Isola 2020, arXiv 1910.10699), where every
@@ -80,10 +80,8 @@ class Distill(Objective):
     """
 
     loss: str = "kd"
-    student: str = "video"
     teacher: str = "teacher"
     kind: str = ""
-    num_classes: int = 10
     temperature: float = 4.0
     embedding_width: int = 128
     label_weight: float | None = None
@@ -128,38 +126,19 @@ class Distill(Objective):
             transfer if self.transfer_weight is None else self.transfer_weight,
         )
 
-    @property
-    def student_read(self) -> Read:
-        if self.student not in ("video", "audio"):
-            raise unknown("objectives.distill.student", self.student, ("video", "audio"))
-        return self.video_read if self.student == "video" else self.audio_read
-
-    def views(self, table: Mapping[str, View]) -> dict[str, View]:
-        return {self.student_read.view: table[self.student_read.view]}
-
-    def reads(self) -> tuple[Read, ...]:
-        return (self.student_read,)
-
     def targets(self) -> tuple[Target, ...]:
         return (self.target,)
 
-    def both_present(self, batch: Batch) -> Array:
-        return batch["present"][self.student_read.view]
-
     def classifies(self, encoder: str) -> bool:
-        return encoder == self.student_read.encoder and (self.loss == "kd" or self.weights[0] > 0)
+        return super().classifies(encoder) and (self.loss == "kd" or self.weights[0] > 0)
 
     @property
     def classes_are_labels(self) -> bool:
         """Without labels the columns are those of its own teacher, whose names the run does not keep."""
         return self.weights[0] > 0
 
-    def class_logits(self, embedding: Array, encoder: str) -> Array:
-        return self.classifier(embedding)
-
     def transferred(self, batch: Batch) -> Array:
-        """bool [batch]: the rows that student and teacher both see."""
-        return self.both_present(batch) & batch["taught"][self.teacher]
+        return self.taught_by(self.teacher, batch)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         student = features[self.student_read]
@@ -225,6 +204,3 @@ class Distill(Objective):
         target = outputs.get("target", batch["targets"][self.teacher].get(self.target.kind))
         arguments = {"temperature": self.temperature} if self.loss == "kd" else {}
         return BATCH_LOSSES[self.loss](answer, target, present=present, **arguments)
-
-    def clusters(self, outputs: Outputs) -> dict[str, Array]:
-        return {self.student: jnp.argmax(outputs["logits"], axis=-1)}

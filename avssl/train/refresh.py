@@ -55,8 +55,14 @@ class Refresher:
                 state = self.with_pass(step, state, of_kind, draws)
         for name in due:
             if not self.model.objectives[name].refresh_pass:
-                state = self.refreshed(step, state, name, {}, jnp.zeros((0,), bool))
+                state = self.refreshed(step, state, name, self.known(), jnp.zeros((0,), bool))
         return state
+
+    def known(self) -> Outputs:
+        """What no file has to be read for, by record: the labels of those that are trained on."""
+        labels = np.full(self.config.data.num_records, -1, np.int32)
+        labels[self.indices] = np.asarray(self.source.labels(), np.int32)[self.indices]
+        return {"label": jnp.asarray(labels)}
 
     def with_pass(
         self, step: int, state: TrainState, names: Sequence[str], draws: bool

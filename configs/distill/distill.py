@@ -13,8 +13,9 @@ classes and sounds of the same length and rate (CCL's is a CNN14 on AudioSet, it
   avssl pretrain --config configs/distill/distill.py --workdir runs/ucf51-kd \
       --config.teachers.teacher.run=runs/ucf51-audio --config.data.source=tfds:data/ucf51@train
 
-`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc) for the others. From a store (`avssl teach`),
-add `--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
+`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc) for the others; the variants
+`configs/distill/distill.py:crd` and `:cmc` for those of banks. From a store (`avssl teach`), add
+`--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
 
 Expected (CCL's table, top-1 on UCF51, audio teacher, as published): student alone 57.5, FitNet 48.4.
 Measured: not run at this scale.
@@ -55,4 +56,12 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 0.05
     config.optimizer.weight_decay = 5e-4
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(config, variant)
+    return variant_of(config, variant, crd=crd, cmc=cmc)
+
+
+def crd(config):
+    config.objectives = dict(crd=dict(weight=1.0, num_classes=51))
+
+
+def cmc(config):
+    config.objectives = dict(cmc=dict(weight=1.0, num_classes=51))

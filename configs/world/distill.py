@@ -5,7 +5,8 @@ The teacher is a finished run of `supervised.py`: its sounds are right more ofte
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill
 
-Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc). From a store:
+Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc); the variants
+`configs/world/distill.py:crd` and `:cmc` contrast student and teacher against banks. From a store:
 
   avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train \
       --out runs/audio-targets --targets embedding,logits
@@ -30,4 +31,12 @@ def get_config(variant: str = ""):
     config.objectives = dict(distill=dict(weight=1.0))
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant)
+    return variant_of(config, variant, crd=crd, cmc=cmc)
+
+
+def crd(config):
+    config.objectives = dict(crd=dict(weight=1.0, num_negatives=512))
+
+
+def cmc(config):
+    config.objectives = dict(cmc=dict(weight=1.0, num_negatives=512))

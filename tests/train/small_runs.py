@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from avssl.config import ConfigDict, base, resolve
@@ -18,8 +19,15 @@ from avssl.train.state import TrainState
 
 BATCH_SIZE = 16
 NUM_RECORDS = 40
+NUM_CLASSES = 4
 # For objectives that cluster all records, which then happens before the first step.
 SMALLER = {"num_clusters": 8, "num_heads": 2, "head_width": 16, "norm_warmup_steps": 0}
+TAUGHT = {
+    "ccl": {},
+    "cmc": {"num_negatives": 64},
+    "crd": {"num_negatives": 64},
+    "distill": {},
+}
 
 
 def small_config(
@@ -57,7 +65,7 @@ def small_config(
         name="linear_audio", modality="audio", dropout=0.3, batch_norm=batch_norm,
         frontend=dict(name="log_mel", num_mels=8, fft_size=256, mean=-40.0, std=20.0),
     )  # fmt: skip
-    if "distill" in objectives:
+    if TAUGHT.keys() & set(objectives):
         config.teachers.teacher = dict(
             encoder="audio_teacher", view="audio", targets=("embedding", "logits"),
             precision=precision,
@@ -66,7 +74,7 @@ def small_config(
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
-        config.objectives[name] = dict(weight=1.0, **smaller)
+        config.objectives[name] = dict(weight=1.0, **smaller, **TAUGHT.get(name, {}))
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = (
         0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
@@ -147,13 +155,18 @@ def started(setup: Setup) -> TrainState:
         return jax.device_put(np.pad(made, missing).astype(leaf.dtype), batch_sharding(setup.mesh))
 
     for name, objective in setup.model.objectives.items():
-        if objective.refresh_pass and objective.refresh_due(0):
+        if not objective.refresh_due(0):
+            continue
+        if objective.refresh_pass:
             shapes = jax.eval_shape(
                 outputs_of(setup.model, [name]), state.variables(), setup.model.example_batch(2),
                 jax.random.key(0),
             )[name]  # fmt: skip
             seen = jax.device_put(np.arange(rows) < NUM_RECORDS, batch_sharding(setup.mesh))
             state = refresher.refreshed(0, state, name, jax.tree.map(noise, shapes), seen)
+        else:
+            label = jnp.arange(NUM_RECORDS, dtype=jnp.int32) % NUM_CLASSES
+            state = refresher.refreshed(0, state, name, {"label": label}, jnp.zeros((0,), bool))
     return state
 
 
