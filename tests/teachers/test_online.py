@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from avssl.config import resolve
+from avssl.data.open import open_source
 from avssl.errors import AvsslError, UsageError
 from avssl.train.build_model import build_model
 from avssl.train.loop import Gaps
 from avssl.train.step import complete_rows
+from tests.train.command_line import assert_identical, final_state
 from tests.train.small_runs import batches, furthest, opened, small_config, train
 
 PLACES = {
@@ -132,3 +134,24 @@ def test_what_is_wrong_is_named(change, said):
     config.update_from_flattened_dict(change)
     with pytest.raises(UsageError, match=said):
         build_model(opened(resolve(config))[0])
+
+
+def test_crd_learns_the_classes_of_the_records_once(run, tmp_path):
+    """Before the first step; a run that stopped goes on with them."""
+
+    def pretrain(name, *overrides):
+        overrides = ("objectives.distill.weight=0", "objectives.crd.num_negatives=8", *overrides)
+        flags = [f"--config.{override}" for override in overrides]
+        config = ("--config", "tests/teachers/student_config.py", "--workdir", tmp_path / name)
+        return run("pretrain", *config, *flags)
+
+    assert pretrain("whole")[0] == 0
+    assert pretrain("parts", "steps=2")[0] == 0
+    assert pretrain("parts", "steps=4")[0] == 0
+    assert_identical(tmp_path / "parts", tmp_path / "whole")
+    labels = np.asarray(open_source("world:tiny@train").labels())
+    state = final_state(tmp_path / "whole")[1]
+    kept = {name.rpartition("/")[2]: x for name, x in state.items() if "/crd/" in name}
+    np.testing.assert_array_equal(kept["rows"], np.argsort(labels, kind="stable"))
+    np.testing.assert_array_equal(np.diff(kept["borders"]), np.bincount(labels, minlength=10))
+    assert kept["student_partition"] > 0
