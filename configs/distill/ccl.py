@@ -19,6 +19,7 @@ Expected (CCL's table, top-1 on UCF51, as published): student alone 57.5; audio 
 Measured: not run at this scale.
 """
 
+from avssl import config as shared
 from avssl.config import base, variant_of
 
 WIDTH = 512
@@ -49,7 +50,7 @@ def get_config(variant: str = ""):
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
     if variant != "image":
         audio(config)
-    return variant_of(config, variant, image=image, both=image)
+    return variant_of(config, variant, image=image, both=image, quicktest=quicktest)
 
 
 # The encoders below are for `run=''` alone, random teachers: the encoder of a run is what it was there.
@@ -73,3 +74,9 @@ def image(config):
         precision="bf16", shapes=dict(embedding=(WIDTH,)),
     )  # fmt: skip
     config.objectives.ccl.image_teacher = "image"
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    # As wide as the student is then.
+    config.encoders.audio.embedding_size = WIDTH // 8
