@@ -1,6 +1,7 @@
 """Contrastive representation distillation: student and teacher of a record are told from those of others."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -135,7 +136,7 @@ class Crd(StudentObjective):
         self, outputs: Outputs, batch: Batch, negatives: Array, present: Array
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """(the loss, Z of each side, the loss of each side)."""
-        arguments = dict(
+        arguments: dict[str, Any] = dict(
             student_bank=self.banks["student"].value,
             teacher_bank=self.banks["teacher"].value,
             index=batch["index"],

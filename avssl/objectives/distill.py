@@ -1,6 +1,7 @@
 """Distillation: a student learns what a frozen teacher says of the same clip, and the labels if it likes."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -91,7 +92,7 @@ class Distill(StudentObjective):
         shape = self.target_shapes[self.teacher][self.target.kind]
         if self.target.kind == "map":
             if self.loss == "hint":
-                self.regressor = HintRegressor(shape, dtype=self.dtype)
+                self.regressor: Any = HintRegressor(shape, dtype=self.dtype)
             elif self.loss == "vid":
                 self.regressor = VariationalRegressor(shape[-1], dtype=self.dtype)
         elif self.loss == "hint":

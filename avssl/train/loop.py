@@ -185,7 +185,8 @@ class Loop:
             batch = next(self.feed)
             state, logs = self.step_function(state, batch)
             pending.append((step + 1, logs))
-            self.drain(pending, STEPS_IN_FLIGHT)
+            # The first one at once: somebody is waiting to see that it runs.
+            self.drain(pending, STEPS_IN_FLIGHT if step > self.start else 0)
         self.drain(pending, 0)
         if self.steps > saved:
             self.save(self.steps, state)
