@@ -67,9 +67,7 @@ class Crd(StudentObjective):
             for side in SIDES
         }
         if self.other_classes:
-            self.rows = self.variable(
-                "memory", "rows", jnp.arange, self.num_records, dtype=jnp.int32
-            )
+            self.rows = self.variable("memory", "rows", jnp.zeros, (self.num_records,), jnp.int32)
             self.borders = self.variable(
                 "memory", "borders", jnp.zeros, (self.num_classes + 1,), jnp.int32
             )
