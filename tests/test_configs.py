@@ -24,9 +24,13 @@ VARIANTS = [
     "configs/distill/distill.py:crd",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
+    "configs/world/detect.py:depth",
+    "configs/world/detect.py:thermal",
     "configs/world/distill.py:cmc",
     "configs/world/distill.py:crd",
+    "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
+    "configs/world/stereo_soundnet.py:mono",
 ]
 
 

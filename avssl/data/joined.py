@@ -48,7 +48,7 @@ class Join:
 class Windows:
     """Which window of its store each teacher speaks of, and where views must begin for it.
 
-    mirrored: the teachers whose maps are of a picture that is mirrored.
+    mirrored: the teachers whose maps or boxes are of a picture that is mirrored.
     """
 
     numbers: Mapping[str, int]
@@ -102,9 +102,25 @@ def draw_windows(
     mirrored = frozenset(
         name
         for name, join in joins.items()
-        if "map" in join.shapes and join.view and drawn_flip(join.view, seed, position)[1]
+        if MIRRORED.keys() & join.shapes and join.view and drawn_flip(join.view, seed, position)[1]
     )
     return Windows(numbers, starts, mirrored)
+
+
+def mirrored_map(array: np.ndarray) -> np.ndarray:
+    """[time, height, width, channels]."""
+    return array[:, :, ::-1]
+
+
+def mirrored_boxes(array: np.ndarray) -> np.ndarray:
+    """[n, 6]: x0, y0, x1, y1 in shares of the picture, score, class; a score of 0 is no box."""
+    turned = array.copy()
+    turned[:, 0], turned[:, 2] = 1 - array[:, 2], 1 - array[:, 0]
+    return np.where(array[:, 4:5] > 0, turned, 0)
+
+
+# What a mirrored picture does to targets, by kind.
+MIRRORED = {"map": mirrored_map, "boxes": mirrored_boxes}
 
 
 class Shaped(Protocol):
@@ -151,9 +167,8 @@ def fill_targets(
                 batch["untaught"][name][row] = index
             else:
                 for kind, array in found.items():
-                    if kind == "map" and name in windows.mirrored:
-                        # [time, height, width, channels] of a mirrored picture.
-                        array = array[:, :, ::-1]
+                    if name in windows.mirrored and kind in MIRRORED:
+                        array = MIRRORED[kind](array)
                     batch["targets"][name][kind][row] = array
         elif join.store.is_gap(index):
             batch["untaught"][name][row] = index

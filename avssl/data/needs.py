@@ -1,7 +1,8 @@
 """What a view asks of the media beyond a picture or a sound, and whether a source has it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,31 +17,49 @@ NUM_LOOKED_AT = 8
 # Width over height of an equirectangular picture.
 PANORAMA_ASPECT = (1.9, 2.1)
 
-# What is needed, which generated world has it, and whether a file does.
-Need = tuple[str, str, Callable[[Probe], bool]]
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A record that was looked at: its file, and what its source knows of it."""
+
+    media: Probe
+    truth: Mapping[str, Any]
+
+
+# What is needed, which source has it, and whether a record does.
+Need = tuple[str, str, Callable[[Found], bool]]
 
 
 def needs_of(view: View) -> list[Need]:
     needs: list[Need] = []
     if isinstance(view, AudioView) and view.channels > 1:
-        kind = {2: "stereo sound", 4: "first-order ambisonic sound (4 channels)"}[view.channels]
-        world = {2: "quickstart", 4: "sphere"}[view.channels]
-        needs.append((kind, world, lambda found: found.audio_channels >= view.channels))
+        kind, example = {
+            2: ("stereo sound", "world:quickstart"),
+            4: ("first-order ambisonic sound (4 channels)", "world:sphere"),
+            8: ("the sound of 8 microphones", "mavd:ROOT@SPLIT"),
+        }[view.channels]
+        needs.append((kind, example, lambda found: found.media.audio_channels >= view.channels))
     if isinstance(view, VideoView) and view.projection == "sphere":
         low, high = PANORAMA_ASPECT
         needs.append((
-            "360-degree video (equirectangular, twice as wide as high)", "sphere",
-            lambda found: low <= found.width / max(found.height, 1) <= high,
+            "360-degree video (equirectangular, twice as wide as high)", "world:sphere",
+            lambda found: low <= found.media.width / max(found.media.height, 1) <= high,
         ))  # fmt: skip
     if isinstance(view, VideoView) and (stream := view.stream):
         needs.append(
-            (f"video stream '{stream}'", "eyes", lambda found: stream in found.video_streams)
+            (
+                f"video stream '{stream}'",
+                "world:eyes",
+                lambda found: stream in found.media.video_streams,
+            )
         )
+    if isinstance(view, VideoView) and view.objects:
+        needs.append(("boxes of objects", "world:vehicles", lambda found: "objects" in found.truth))
     if any(view.shift_seconds):
         seconds = view.seconds + view.shift_seconds[0]
         needs.append((
-            f"clips of at least {seconds:g} s", "long",
-            lambda found: found.duration_seconds >= seconds,
+            f"clips of at least {seconds:g} s", "world:long",
+            lambda found: found.media.duration_seconds >= seconds,
         ))  # fmt: skip
     return needs
 
@@ -61,8 +80,9 @@ def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
         except MediaError:
             continue
         # A record may be a part of its file.
-        found.append(dataclasses.replace(media, duration_seconds=end - start))
-    for kind, world, has in needs:
+        media = dataclasses.replace(media, duration_seconds=end - start)
+        found.append(Found(media, record.truth))
+    for kind, example, has in needs:
         if found and not any(map(has, found)):
-            return f"{kind}: none of {len(found)} records of {source.spec} has that; world:{world} does"
+            return f"{kind}: none of {len(found)} records of {source.spec} has that; {example} does"
     return ""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from avssl.data.boxes import objects_in_view
 from avssl.data.decoded import Decoder, crop_frames
 from avssl.data.handle import Facts, Handle
 from avssl.data.joined import Join, check_joins, draw_windows, empty_targets, fill_targets
@@ -25,7 +26,8 @@ from avssl.data.placement import (
     place_in_time,
     place_on_sphere,
 )
-from avssl.data.record import Source
+from avssl.data.record import Source, truth_of
+from avssl.data.truth import objects_at
 from avssl.data.views import VideoView, View
 from avssl.data.workers import Stopped, Watch
 from avssl.errors import AvsslError
@@ -38,8 +40,10 @@ from avssl.media.sphere import sampling_map
 # unreadable.
 MAX_SUBSTITUTES = 16
 NUM_NEIGHBOURS = 4
-# In `index` and `fault`: no record.
+# In `index` and `fault`: no record; in `classes`: no object.
 NONE = -1
+# Less of an object than this share of its box is not called seen.
+LEAST_IN_VIEW = 0.2
 
 Batch = dict[str, Any]
 
@@ -334,6 +338,22 @@ class BatchReader:
         place = (0,) if view.windows == 1 else (0, window)
         places["box"][place] = crop.box(width, height)
         places["flip"][place] = crop.flip
+        if view.objects:
+            self._fill_objects(view, places, handle.index, start)
+
+    def _fill_objects(
+        self, view: VideoView, places: dict[str, np.ndarray], index: int, start: float
+    ) -> None:
+        """The boxes of what is on display at that time, as the view shows it."""
+        truth = truth_of(self.source, index)
+        seen = objects_at(truth, start, sounding=True if view.heard_objects else None)
+        seen = objects_in_view(
+            seen, places["box"][0], bool(places["flip"][0]), least_share=LEAST_IN_VIEW
+        )
+        count = min(len(seen), view.objects)
+        places["objects"][0], places["classes"][0] = 0, NONE
+        places["objects"][0, :count] = seen.boxes[:count]
+        places["classes"][0, :count] = seen.labels[:count]
 
     def _fill_directions(
         self,

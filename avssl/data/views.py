@@ -18,8 +18,8 @@ ALIGNMENTS = ("start", "center", "random")
 WINDOWS = ("random", "center")
 CROPS = ("random", "center")
 PROJECTIONS = ("flat", "sphere")
-# Mono, stereo and first-order ambisonics.
-CHANNELS = (1, 2, 4)
+# Mono, stereo, first-order ambisonics and microphones.
+CHANNELS = (1, 2, 4, 8)
 COUNTS = ("frames", "size", "rate", "channels", "windows")
 POSITIVE = ("fps", "seconds")
 FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
@@ -61,6 +61,9 @@ class VideoView(ViewBase):
 
     `stream` names another video track of the same file (depth, thermal; empty: the default one). Views
     that differ in nothing else show the same times and are cropped and flipped alike.
+
+    `objects` says where things are, for a picture of one frame: the first so many boxes that the source knows
+    of what is in it, in shares of the view, with their classes. `heard_objects`: of those alone that sound.
     """
 
     frames: int = 8
@@ -82,6 +85,8 @@ class VideoView(ViewBase):
     saturation: float = 0.0
     hue: float = 0.0
     stream: str = ""
+    objects: int = 0
+    heard_objects: bool = False
 
     modality = "video"
 
@@ -112,11 +117,16 @@ class VideoView(ViewBase):
         if self.projection == "sphere":
             places = {"direction": ((*axis, 2), np.float32), "field": ((*axis, 2), np.float32)}
             return {"start_seconds": ((), np.float32), **places}
-        return {
+        places = {
             "start_seconds": (axis, np.float32),
             "box": ((*axis, 4), np.float32),
             "flip": (axis, bool),
         }
+        if self.objects:
+            # Filled up with boxes of no extent and the class -1.
+            places["objects"] = ((self.objects, 4), np.float32)
+            places["classes"] = ((self.objects,), np.int32)
+        return places
 
     def evaluation(self) -> "VideoView":
         """The same view without any draw: centre window, centre crop, no augmentation."""
@@ -227,6 +237,20 @@ def check_numbers(name: str, view: View) -> None:
         )
     if isinstance(view, VideoView) and view.projection == "sphere" and view.flip:
         raise UsageError(f"view '{name}' cannot flip a panorama: set flip=False")
+    if isinstance(view, VideoView) and view.objects:
+        check_objects(name, view)
+
+
+def check_objects(name: str, view: VideoView) -> None:
+    if not isinstance(view.objects, int) or isinstance(view.objects, bool) or view.objects < 0:
+        raise UsageError(
+            f"objects of view '{name}' must be a number of boxes, not {view.objects!r}"
+        )
+    if view.frames != 1 or view.windows != 1 or view.projection == "sphere":
+        raise UsageError(
+            f"view '{name}' says where objects are, which is known of one flat picture: set frames=1, "
+            "windows=1 and projection=flat, or objects=0"
+        )
 
 
 def is_span(value: Any) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import linear_sum_assignment
 
+from avssl.data.boxes import Detections, Objects, overlaps
 from avssl.errors import UsageError
-from avssl.evaluate.boxes import Detections, Objects, overlaps
 
 # COCO's thresholds. "AP@Ave" of MM-DistillNet lacks the last one.
 IOU_THRESHOLDS = np.arange(10, 20) / 20

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from avssl.data.boxes import Boxes
 from avssl.errors import UsageError
 from avssl.evaluate.heat_maps import Interpolation, resize, scaled
 
@@ -18,7 +19,6 @@ PICTURE_SIZE = 224
 HIT_CIOU = 0.5
 SUCCESS_THRESHOLDS = np.arange(21) / 20
 
-Boxes = Float[np.ndarray, "n 4"]
 MEDIANS = ("median", "median_with_ties")
 Threshold = float | Literal["median", "median_with_ties"]
 
@@ -149,23 +149,3 @@ def centre_box(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> Float[np.nda
         raise UsageError("the centre box needs the boxes of some clips; there are none")
     half = (all_boxes[:, 2:] - all_boxes[:, :2]).mean(axis=0) / 2
     return coverage(np.concatenate([0.5 - half, 0.5 + half])[None], size, size)
-
-
-def boxes_in_view(
-    boxes: Boxes, view_box: Float[np.ndarray, "4"], flip: bool, *, least_share: float = 0.0
-) -> Boxes:
-    """Boxes in shares of the frame, as shares of a view of it; what lies beyond the view is cut off.
-
-    `view_box` and `flip` are a row of `batch["geometry"][view]`. A box of which no more than
-    `least_share` of its area is in the view is left out.
-    """
-    boxes, view_box = np.asarray(boxes, np.float64), np.asarray(view_box, np.float64)
-    origin, extent = view_box[:2], view_box[2:] - view_box[:2]
-    if not (extent > 0).all():
-        raise ValueError(f"the view has no extent: {view_box}; is it of a row that is not present?")
-    moved = (boxes.reshape(-1, 2, 2) - origin) / extent
-    if flip:
-        moved[:, :, 0] = 1 - moved[:, ::-1, 0]
-    seen = np.clip(moved, 0, 1)
-    areas, seen_areas = (np.prod(b[:, 1] - b[:, 0], axis=1) for b in (moved, seen))
-    return seen[seen_areas > least_share * areas].reshape(-1, 4)

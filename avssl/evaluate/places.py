@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from avssl.data.boxes import boxes_in_view
 from avssl.data.record import truth_of
+from avssl.data.truth import box_consensus, sounding_boxes
 from avssl.errors import UsageError
-from avssl.evaluate.localization import boxes_in_view, centre_box, localization, scorable
+from avssl.evaluate.localization import centre_box, localization, scorable
 from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.truth import box_consensus, sounding_boxes
 from avssl.train.model import Model
 
 METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")

@@ -10,6 +10,7 @@ import numpy as np
 from avssl.console import say
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import Extracted
+from avssl.evaluate.finds import finds
 from avssl.evaluate.knn import knn_top1
 from avssl.evaluate.linear import linear_probe
 from avssl.evaluate.places import places
@@ -112,6 +113,7 @@ def directed(
 
 PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "clustering": clusters,
+    "detection": finds,
     "knn": knn,
     "linear": linear,
     "localization": places,

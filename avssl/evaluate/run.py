@@ -26,7 +26,7 @@ from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part, Sides
-from avssl.train.build_model import build_model
+from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
 from avssl.train.stream import training_indices, training_pipeline
@@ -108,8 +108,7 @@ def measured(
     asked_for: bool,
 ) -> list[Row]:
     """The rows of these protocols."""
-    # What a teacher looked at is not needed any more.
-    model = build_model(config).without_teachers()
+    model = evaluation_model(config)
     step, variables = trained_variables(workdir, model)
     train, test = usable(model, *train), usable(model, *test)
     extractor = Extractor(model)

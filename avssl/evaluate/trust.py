@@ -4,10 +4,10 @@ import numpy as np
 
 from avssl.console import say
 from avssl.data.record import truth_of
+from avssl.data.truth import is_faulty
 from avssl.errors import UsageError
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.truth import is_faulty
 from avssl.evaluate.two_way import area_under_curve
 from avssl.train.model import Model
 

@@ -3,7 +3,7 @@
 Four channels mean first-order ambisonics (ACN order W, Y, Z, X; SN3D), so speakers are encoded by
 their azimuth and ambisonics are heard through two cardioids. A down-mix is a mean: it never clips.
 Channels without places, as those of several microphones, are no loudspeakers: all of them are heard in
-the middle.
+the middle. Eight channels mean eight microphones, which nothing else can be turned into.
 """
 
 import functools
@@ -13,8 +13,10 @@ import av
 import numpy as np
 
 from avssl.errors import UsageError
+from avssl.media.errors import MediaError
 
 CHANNELS = (1, 2, 4)
+MICROPHONES = 8
 # Degrees to the left of straight ahead (ITU-R BS.775); the rest alternates left and right.
 AZIMUTH = {
     "FC": 0, "FL": 30, "FR": -30, "FLC": 15, "FRC": -15, "SL": 90, "SR": -90, "BL": 110, "BR": -110,
@@ -28,14 +30,18 @@ EAR_DEGREES = 30
 
 
 def check_channels(channels: int) -> None:
-    if channels not in CHANNELS:
-        raise UsageError(f"audio can be decoded to 1, 2 or 4 channels, not to {channels}")
+    if channels not in (*CHANNELS, MICROPHONES):
+        raise UsageError(f"audio can be decoded to 1, 2, 4 or 8 channels, not to {channels}")
 
 
 def mix(samples: np.ndarray, layout: av.AudioLayout, channels: int) -> np.ndarray:
     """float32 [n, track's channels] -> float32 [n, channels]"""
     if samples.shape[1] == channels:
         return samples
+    if channels == MICROPHONES:
+        raise MediaError(
+            f"its sound has {samples.shape[1]} channels, and not {MICROPHONES} microphones"
+        )
     return samples @ _matrix(layout.name, samples.shape[1], channels)
 
 

@@ -94,7 +94,8 @@ def decode_audio(
     """round(seconds * rate) samples, from the one nearest to `start_seconds` on.
 
     Zeros where the track has not started or has ended. `channels`: 1 is the mean of the track's, 2
-    stereo, 4 first-order ambisonics, which a track of four channels is taken to be (`channels.py`).
+    stereo, 4 first-order ambisonics, which a track of four channels is taken to be, 8
+    microphones (`channels.py`).
     """
     with open_media(media, limits) as opened:
         return audio_window(opened, start_seconds, seconds, rate, channels)

@@ -53,7 +53,7 @@ class Resampler:
 
     def __init__(self, source_rate: int, rate: int, channels: int):
         self._source_rate = source_rate
-        self._layout = {1: "mono", 2: "stereo", 4: "4.0"}[channels]
+        self._layout = {1: "mono", 2: "stereo", 4: "4.0", 8: "7.1"}[channels]
         self._converter = None
         if source_rate != rate:
             self._converter = Converter("flt", self._layout, source_rate, rate)

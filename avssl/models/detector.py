@@ -4,7 +4,7 @@ They say at each anchor of `losses.anchors.anchor_boxes` which class is there, a
 from the anchor: `anchor_outputs` brings their maps into its order, as `losses.detection` reads them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -179,3 +179,20 @@ def anchor_outputs(
         return jnp.concatenate(rows, axis=-2)
 
     return by_anchor("classes"), by_anchor("offsets")
+
+
+def levels_of(taps: Mapping[str, Array]) -> tuple[int, ...]:
+    """The levels of a detector's `taps`; none of another encoder's."""
+    names = (name.removeprefix("classes") for name in taps if name.startswith("classes"))
+    return tuple(sorted(int(level) for level in names if level.isdigit()))
+
+
+def level_attention(taps: Mapping[str, Array]) -> list[Float[Array, "b *time _ _"]]:
+    """Where each level of the pyramid is active: the mean over channels of its squares."""
+    return [jnp.mean(taps[f"level{level}"] ** 2, axis=-1) for level in levels_of(taps)]
+
+
+def flat_attention(taps: Mapping[str, Array]) -> Float[Array, "b n"]:
+    """All levels of it, one after the other."""
+    levels = level_attention(taps)
+    return jnp.concatenate([level.reshape(len(level), -1) for level in levels], axis=1)

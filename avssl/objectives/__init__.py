@@ -17,11 +17,14 @@ from avssl.objectives.cma import Cma
 from avssl.objectives.cmc import Cmc
 from avssl.objectives.crd import Crd
 from avssl.objectives.desa import Desa
+from avssl.objectives.detect import Detect
 from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
+from avssl.objectives.mm_distillnet import MmDistillnet
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.selavi import Selavi
+from avssl.objectives.stereo_soundnet import StereoSoundnet
 from avssl.objectives.supervised import Supervised
 from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
@@ -37,11 +40,14 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "cmc": Cmc,
     "crd": Crd,
     "desa": Desa,
+    "detect": Detect,
     "distill": Distill,
     "dmc": Dmc,
     "mcn": Mcn,
+    "mm_distillnet": MmDistillnet,
     "robust_xid": RobustXid,
     "selavi": Selavi,
+    "stereo_soundnet": StereoSoundnet,
     "supervised": Supervised,
     "xdc": Xdc,
     "xid": Xid,

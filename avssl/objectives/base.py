@@ -29,7 +29,9 @@ Batch = Mapping[str, Any]
 
 MODES = ("train", "eval", "ema")
 # What a teacher can say of a clip.
-TARGET_KINDS = ("embedding", "map", "logits")
+TARGET_KINDS = ("embedding", "map", "logits", "boxes", "attention")
+# Those that are places in what the teacher sees: they move when it does.
+PLACED_KINDS = ("map", "boxes", "attention")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +60,18 @@ class Target:
     teacher looks at, its store has a gap, or no teacher is there, as in every evaluation. A `map` stays with
     its rows: `heads` see it, `__call__` does not.
 
-    classes: the columns of `logits` are the classes of the labels, and other classes are refused.
+    `boxes` are [n, 6], as `losses/suppression.py` lists them: x0, y0, x1, y1 in shares of the teacher's view,
+    score, class; a score of 0 is no box. `attention` is [positions]: the mean of the channels' squares at each
+    position of each level of a detector's pyramid, one level after the other.
+
+    classes: the columns of `logits`, or the classes of `boxes`, are those of the labels; others are refused.
+    still: the teacher's view must show all clips alike, neither mirrored nor cropped at random.
     """
 
     teacher: str
     kind: str
     classes: bool = False
+    still: bool = False
 
 
 @struct.dataclass
@@ -241,6 +249,19 @@ class Objective(nn.Module):
     def class_logits(self, embedding: Array, encoder: str) -> Array:
         """The logits of embeddings, [batch, classes]."""
         raise TypeError(f"{type(self).__name__} has no classes")
+
+    def detects(self, encoder: str) -> bool:
+        """Whether `boxes` finds objects in what that encoder gives: whether it can teach boxes."""
+        return False
+
+    def boxes(self, features: Features) -> Array:
+        """What a detector found, [batch, n, 6]: see `Target`."""
+        raise TypeError(f"{type(self).__name__} finds no boxes")
+
+    @property
+    def places_view(self) -> str:
+        """The view that outputs are places in, where no encoder reads it: an evaluation looks at it too."""
+        return ""
 
     def viewpoint_scores(self, outputs: Outputs) -> dict[str, Array]:
         """How well each viewpoint's picture goes with each one's sound, [batch, v, v], by kind of score."""

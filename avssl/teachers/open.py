@@ -108,8 +108,13 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
                 "meant, or state the hash of this one"
             )
         say(f"teacher '{name}': {found}, {hashed}")
-        if "logits" in shapes and any(target.classes for target in asked[name]):
-            check_classes(name, shapes["logits"][-1], classes, source)
+        if any(target.still for target in asked[name]):
+            check_still(config, name, spec)
+        if any(target.classes for target in asked[name]):
+            if "logits" in shapes:
+                check_classes(name, shapes["logits"][-1], classes, source)
+            elif classes is not None:
+                check_classes(name, len(classes), classes, source)
         config.teachers[name].hash = hashed
         config.teachers[name].shapes = ConfigDict(shapes)
     return config, Teachers(online, stores, config.precision)
@@ -168,6 +173,16 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
     return store
 
 
+def check_still(config: ConfigDict, name: str, spec: TeacherSpec) -> None:
+    """Refuses a view of which a student that does not see it would have to know how it was moved."""
+    view = view_of(config, name, spec)
+    if getattr(view, "crop", "center") != "center" or getattr(view, "flip", False):
+        raise UsageError(
+            f"teacher '{name}' says where things are in the view '{spec.view}', and the student does not see "
+            f"how that is moved: set views.{spec.view}.crop=center and views.{spec.view}.flip=False"
+        )
+
+
 def check_classes(
     name: str, num_logits: int, classes: Sequence[str] | None, source: Source
 ) -> None:
@@ -178,7 +193,7 @@ def check_classes(
     remedy = "teach without labels (label_weight=0), or by a teacher of the same classes"
     if num_logits != len(ours):
         raise UsageError(
-            f"teacher '{name}' has logits of {num_logits} classes and {source.spec} has {len(ours)}: {remedy}"
+            f"teacher '{name}' knows {num_logits} classes and {source.spec} has {len(ours)}: {remedy}"
         )
     if classes is None:
         say(

@@ -23,7 +23,7 @@ class TeacherSpec:
 
     run: a run folder, whose `encoder` is frozen; empty is a random network of the student's config's
     `encoder`, the baseline of every teacher. view: the student's view that it sees, augmented as the student
-    sees it. targets: what it is asked for, `embedding`, `map` or `logits`. precision: of its arithmetic.
+    sees it. targets: what it is asked for, of `TARGET_KINDS`. precision: of its arithmetic.
     store: what `avssl teach` wrote; then nothing is computed.
 
     hash: of its weights and config, or of its store's; shapes: of one clip's targets. Both are found when

@@ -15,6 +15,7 @@ from avssl.data.shard_writer import WORK
 from avssl.data.sources.shards import SplitShards, check_shards
 from avssl.data.views import VideoView, View, build_view
 from avssl.errors import UsageError
+from avssl.objectives.base import PLACED_KINDS
 from avssl.teachers.encoding import Encoding
 from avssl.teachers.spec import same_sight, told
 
@@ -156,7 +157,7 @@ class TargetStore:
 
     def needs_view(self, kinds: Sequence[str]) -> bool:
         """Whether its targets are of a place in the record, and not of the whole of it."""
-        return bool(self.every_seconds) or "map" in kinds
+        return bool(self.every_seconds) or bool(placed(kinds))
 
     def check_view(self, name: str, view_name: str, view: View, kinds: Sequence[str]) -> None:
         """Refuses a student's view that shows another window than the teacher saw."""
@@ -179,11 +180,22 @@ class TargetStore:
             )
         if not self.every_seconds and (view.window != "center" or view.align != "center"):
             raise UsageError(
-                f"{where} is of any time, and the maps of '{printable(self.path)}' are of the middle of each "
-                "record: set its window and align to center, or write the store with --every-seconds"
+                f"{where} is of any time, and {placed(kinds)} of '{printable(self.path)}' are of the middle of "
+                "each record: set its window and align to center, or write the store with --every-seconds"
             )
-        if "map" in kinds and isinstance(view, VideoView) and view.crop != "center":
+        if placed(kinds) and isinstance(view, VideoView) and view.crop != "center":
             raise UsageError(
-                f"{where} is cropped at random, and the maps of '{printable(self.path)}' are of centre crops, "
-                "which cannot move beyond themselves: set its crop to center, or teach online (flips move)"
+                f"{where} is cropped at random, and {placed(kinds)} of '{printable(self.path)}' are of centre "
+                "crops, which cannot move beyond themselves: set its crop to center, or teach online (flips "
+                "move)"
             )
+        if "attention" in kinds and isinstance(view, VideoView) and view.flip:
+            raise UsageError(
+                f"{where} is mirrored at random, and the attention of '{printable(self.path)}' is not: set its "
+                "flip to False, or teach online"
+            )
+
+
+def placed(kinds: Sequence[str]) -> str:
+    """Those that are places in the picture, for a person; empty without any."""
+    return " and ".join(kind for kind in kinds if kind in PLACED_KINDS)

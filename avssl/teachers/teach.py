@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -48,7 +48,7 @@ class TeachReport:
         kinds = ", ".join(
             f"{kind} {list(shape)}" for kind, shape in meta["encoding"]["shapes"].items()
         )
-        if "logits" in meta["encoding"]["shapes"] and meta["classes"] is None:
+        if named(meta["encoding"]["shapes"]) and meta["classes"] is None:
             kinds += " (the names of its classes are not known)"
         unreadable = meta["unreadable"]
         lines = [
@@ -96,7 +96,7 @@ def teach(
         meta={
             "teacher": f"{teacher.encoder} of {teacher.where}",
             "teacher_hash": teacher.hash,
-            "classes": list(teacher.classes) if teacher.classes and "logits" in targets else None,
+            "classes": list(teacher.classes) if teacher.classes and named(targets) else None,
             "data": data,
             "fingerprint": source.fingerprint,
             "every_seconds": every_seconds,
@@ -115,6 +115,11 @@ def teach(
             write_all(writer, seeing, source, batch_size, workers, every_seconds)
         meta = writer.finish()
     return TeachReport(out, meta, already_complete)
+
+
+def named(targets: Collection[str]) -> bool:
+    """Whether targets of these kinds are of classes, which have names."""
+    return "logits" in targets or "boxes" in targets
 
 
 def only_view(teacher: Teacher) -> View:

@@ -17,6 +17,7 @@ from avssl.config import ConfigDict, run_config
 from avssl.data.open import open_source
 from avssl.data.views import View
 from avssl.errors import AvsslError, UsageError, unknown
+from avssl.models.detector import flat_attention, levels_of
 from avssl.models.registry import build_encoder
 from avssl.objectives.base import Batch, Objective, Read
 from avssl.signal.frontends import build_frontend
@@ -27,13 +28,16 @@ from avssl.train.mesh import compute_type, float_type, path_name
 from avssl.train.model import Model, purpose_key
 
 Variables = dict[str, Any]
+# What of a detecting objective decides the boxes that it finds.
+FINDING = ("agnostic", "num_boxes", "least_score", "overlap")
 
 
 @dataclasses.dataclass(frozen=True)
 class Teacher:
     """An encoder with its front end, its weights, and the classifier that its run trained on it.
 
-    views: those it was trained on, one at least. classes: of the logits, where they have names.
+    views: those it was trained on, one at least. objective, detector: what its run trained on it that has
+    logits or boxes. classes: of the logits or boxes, where they have names.
     """
 
     where: str
@@ -42,6 +46,7 @@ class Teacher:
     views: tuple[View, ...]
     variables: Variables  # on the host: params, batch_stats and, of the classifier, head
     objective: Objective | None = None
+    detector: Objective | None = None
     classes: tuple[str, ...] | None = None
 
     @property
@@ -49,7 +54,10 @@ class Teacher:
         """Of weights and config: equal for the same teacher, wherever it lies."""
         digest = hashlib.sha256()
         seen = sorted(facts(view) for view in self.views)
-        digest.update(json.dumps([dict(self.config), seen], sort_keys=True).encode())
+        known: list[Any] = [dict(self.config), seen]
+        if self.detector is not None:
+            known.append({key: getattr(self.detector, key) for key in FINDING})
+        digest.update(json.dumps(known, sort_keys=True).encode())
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{path_name(path)} {array.dtype} {array.shape}\n".encode())
@@ -69,6 +77,11 @@ class Teacher:
             raise UsageError(
                 f"{self.where} has no logits for its encoder '{self.encoder}': train it with the objective "
                 "'supervised', or ask for embedding or map"
+            )
+        if "boxes" in targets and self.detector is None:
+            raise UsageError(
+                f"{self.where} finds no boxes with its encoder '{self.encoder}': train it with the objective "
+                "'detect', or ask for embedding or map"
             )
 
     def seeing(self, view_name: str, view: View, precision: str) -> "SeeingTeacher":
@@ -121,6 +134,11 @@ class SeeingTeacher:
         features, _ = self.model.features(weights, batch, key, train=True)
         seen = features[self.read]
         found = {"embedding": seen.embedding, "map": seen.map}
+        if "boxes" in kinds:
+            assert self.teacher.detector is not None
+            found["boxes"] = self.teacher.detector.apply({}, seen, method="boxes")
+        if levels_of(seen.taps):
+            found["attention"] = flat_attention(seen.taps)
         if "logits" in kinds:
             assert self.teacher.objective is not None
             found["logits"] = self.teacher.objective.apply(
@@ -156,22 +174,24 @@ def teacher_of_run(folder: str, encoder: str = "") -> Teacher:
     step, items = read_checkpoint(Path(folder) / "checkpoints", ("params", "batch_stats", "meta"))
     where = f"step {step} of {folder}"
     name, objective = classifier_of(model, encoder)
+    detector = detector_of(model, encoder)
     params, statistics = items["params"], items.get("batch_stats", {})
     variables = {
         "params": params["encoders"][encoder],
         "batch_stats": statistics.get("encoders", {}).get(encoder, {}),
         "head": params["objectives"][name] if objective is not None else {},
     }
-    named = objective is not None and objective.classes_are_labels
+    named = detector is not None or (objective is not None and objective.classes_are_labels)
     classes = classes_of(items["meta"], config) if named else None
     keys = config.encoders[encoder].to_dict()
-    return Teacher(where, encoder, keys, views, variables, objective, classes)
+    return Teacher(where, encoder, keys, views, variables, objective, detector, classes)
 
 
 def random_teacher(
     config: ConfigDict, name: str, encoder: str, view: View, classes: tuple[str, ...]
 ) -> Teacher:
     """An encoder of this config at random initialisation: the baseline of a teacher that knows something."""
+    from avssl.objectives.detect import Detect
     from avssl.objectives.supervised import Supervised
 
     if encoder not in config.encoders:
@@ -199,7 +219,11 @@ def random_teacher(
 
     variables = jax.device_get(make())
     return dataclasses.replace(
-        bare, variables=variables, objective=objective, classes=classes or None
+        bare,
+        variables=variables,
+        objective=objective,
+        detector=Detect(video_encoder=encoder, audio_encoder=encoder),
+        classes=classes or None,
     )
 
 
@@ -232,6 +256,10 @@ def classifier_of(model: Model, encoder: str) -> tuple[str, Objective | None]:
         if objective.classifies(encoder):
             return name, objective
     return "", None
+
+
+def detector_of(model: Model, encoder: str) -> Objective | None:
+    return next((one for one in model.objectives.values() if one.detects(encoder)), None)
 
 
 def classes_of(meta: Mapping[str, Any], config: ConfigDict) -> tuple[str, ...] | None:

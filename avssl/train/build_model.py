@@ -1,5 +1,6 @@
 """The model of a resolved config: what its objectives ask for, each thing once."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from flax.core import FrozenDict
@@ -78,6 +79,20 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
         precision=config.precision,
         taught=taught,
     )
+
+
+def evaluation_model(config: ConfigDict) -> Model:
+    """The model without teachers, and with the views that its outputs are places in."""
+    whole = build_model(config)
+    model = whole.without_teachers()
+    table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    views = dict(model.views)
+    for name, objective in model.objectives.items():
+        if place := objective.places_view:
+            if place not in table:
+                raise unknown(f"video_view of objective '{name}'", place, table)
+            views.setdefault(place, table[place])
+    return dataclasses.replace(model, views=views)
 
 
 def asked_views(name: str, objective: Objective, table: Mapping[str, View]) -> dict[str, View]:

@@ -5,8 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from avssl.data.boxes import Detections, Objects, overlaps
 from avssl.errors import UsageError
-from avssl.evaluate.boxes import Detections, Objects, overlaps
 from avssl.evaluate.detection import (
     RELEASED_IOU_THRESHOLDS,
     average_precision,

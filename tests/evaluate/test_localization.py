@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from avssl.data.boxes import boxes_in_view
 from avssl.data.decoded import crop_frames
 from avssl.data.placement import Crop
 from avssl.errors import UsageError
 from avssl.evaluate.heat_maps import resize
 from avssl.evaluate.localization import (
     RELEASED,
-    boxes_in_view,
     centre_box,
     consensus_iou,
     coverage,

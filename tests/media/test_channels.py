@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from avssl.media.decode import decode_audio
+from avssl.media.errors import MediaError
 from tests.media.make_media import click_times, clicks, make_media
 
 RATE = 24000
@@ -89,6 +90,13 @@ def test_channels_without_places_are_heard_in_the_middle(channels):
     times = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
     expected = [times] * channels if channels < 4 else [times, [], [], []]
     assert heard(wav([[time] for time in times], "8 channels"), channels) == about(expected)
+
+
+def test_eight_microphones_are_heard_apart_and_come_from_nothing_else():
+    times = [[0.1], [0.2], [0.3], [0.4], [0.5], [0.6], [0.7], [0.8]]
+    assert heard(wav(times, "8 channels"), 8) == about(times)
+    with pytest.raises(MediaError, match="has 2 channels, and not 8 microphones"):
+        heard(wav(times[:2], "stereo"), 8)
 
 
 @pytest.mark.parametrize(

@@ -171,5 +171,5 @@ def test_not_a_number_becomes_silence_and_is_counted():
 
 def test_unknown_channel_count_is_refused():
     file = make_media("wav", audio=clicks([0.2], 0.5, 48000), audio_codec="pcm_s16le")
-    with pytest.raises(UsageError, match="1, 2 or 4 channels, not to 3"):
+    with pytest.raises(UsageError, match="1, 2, 4 or 8 channels, not to 3"):
         decode_audio(file, start_seconds=0, seconds=0.1, rate=48000, channels=3)

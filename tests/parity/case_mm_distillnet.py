@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from avssl.evaluate.boxes import Detections, Objects
+from avssl.data.boxes import Detections, Objects
 from avssl.evaluate.detection import (
     RELEASED_IOU_THRESHOLDS,
     center_distances,

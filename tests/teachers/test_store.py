@@ -320,6 +320,27 @@ def test_maps_of_another_track_are_mirrored_with_the_pictures_that_are_cut_like_
     assert 0 < sum(flips) < 20
 
 
+class FoundBoxes(Fake):
+    def read(self, index, window, key, kinds):
+        return {"boxes": np.array([[0.1, 0.2, 0.4, 0.3, 0.9, 2], [0, 0, 0, 0, 0, 0]], np.float32)}
+
+
+def test_boxes_are_mirrored_with_the_picture_that_they_are_of():
+    view = VideoView(frames=1, size=8)
+    joins = {"eye": Join(FoundBoxes(0.0), {"boxes": (2, 6)}, view)}
+    source, flips = open_source(DATA), []
+    for position in range(20):
+        windows = draw_windows(joins, 0, {"clip": ("random", 1.0)}, seed=0, position=position)
+        fill_targets(batch := empty_targets(joins, 1), 0, joins, source, 0, windows)
+        flip = place_in_space(view, frame_width=40, frame_height=30, seed=0, position=position).flip
+        first, none = batch["targets"]["eye"]["boxes"][0]
+        span = [0.6, 0.9] if flip else [0.1, 0.4]
+        np.testing.assert_allclose(first, [span[0], 0.2, span[1], 0.3, 0.9, 2], rtol=1e-6)
+        assert not none.any()
+        flips.append(flip)
+    assert 0 < sum(flips) < 20
+
+
 def test_a_teacher_is_known_by_weights_and_views(teacher_run, monkeypatch):
     weights = {"params": {"a": np.arange(3, dtype=np.float32)}, "batch_stats": {}, "head": {}}
     views = VideoView(stream="depth"), AudioView()

@@ -22,6 +22,15 @@ NUM_RECORDS = 40
 NUM_CLASSES = 4
 # For objectives that cluster all records, which then happens before the first step.
 SMALLER = {"num_clusters": 8, "num_heads": 2, "head_width": 16, "norm_warmup_steps": 0}
+# Those that find boxes: their encoders have BatchNorm, whatever is asked for.
+DETECTING = {
+    "detect": {"video_view": "picture", "video_encoder": "detector"},
+    "mm_distillnet": {"teachers": ("seer",), "alignment_weight": 1.0},
+    "stereo_soundnet": {"teachers": ("seer",)},
+}
+DETECTOR = dict(
+    widths=(4, 4, 4, 4), pyramid_width=4, num_classes=2, levels=(2, 3), num_fusions=1, head_depth=1
+)
 TAUGHT = {
     "ccl": {},
     "cmc": {"num_negatives": 64},
@@ -71,10 +80,16 @@ def small_config(
             precision=precision,
         )  # fmt: skip
         config.encoders.audio_teacher = config.encoders.audio.to_dict()
+    if DETECTING.keys() & set(objectives):
+        add_detectors(config, precision)
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
         config.objectives[name] = dict(weight=1.0, **smaller, **TAUGHT.get(name, {}))
+        if name in DETECTING:
+            heard = {} if name == "detect" else {"audio_encoder": "hearer"}
+            config.objectives[name].update(DETECTING[name] | heard)
+            config.objectives[name].weight = float(batch_norm)
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = (
         0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
@@ -82,6 +97,24 @@ def small_config(
     config.optimizer.schedule = "constant"
     config = resolve(config)
     return opened(config)[0] if config.teachers else config
+
+
+def add_detectors(config: ConfigDict, precision: str) -> None:
+    """One that sees and one that hears, and a teacher like the first."""
+    config.views.picture = dict(
+        modality="video", frames=1, fps=4.0, size=16, crop="center", flip=False, objects=2
+    )
+    config.encoders.detector = dict(
+        name="small_detector_video", modality="video", frontend=dict(name="rgb"), **DETECTOR
+    )
+    config.encoders.hearer = dict(
+        name="small_detector_audio", modality="audio", height=16, width=16,
+        frontend=config.encoders.audio.frontend.to_dict(), **DETECTOR,
+    )  # fmt: skip
+    config.teachers.seer = dict(
+        encoder="detector", view="picture", targets=("boxes", "attention", "embedding"),
+        precision=precision,
+    )  # fmt: skip
 
 
 def batches(config: ConfigDict, number: int) -> list[Any]:
@@ -97,6 +130,11 @@ def batches(config: ConfigDict, number: int) -> list[Any]:
             shape = (-1,) + (1,) * (array.ndim - 1)
             batch["views"][name] = (array * scale.reshape(shape)).astype(array.dtype)
         batch["index"] = index
+        if "picture" in batch["geometry"]:
+            place = batch["geometry"]["picture"]
+            corner = generator.uniform(0, 0.5, (config.batch_size, 2, 2))
+            place["objects"] = np.concatenate([corner, corner + 0.5], axis=2).astype(np.float32)
+            place["classes"] = generator.integers(-1, 2, (config.batch_size, 2)).astype(np.int32)
         # Some clips have no sound, and some share their record with another row.
         batch["present"]["audio"] = generator.random(config.batch_size) > 0.1
         made.append(batch)

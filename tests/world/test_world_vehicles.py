@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from avssl.evaluate.truth import objects_at, sounding_boxes, sounding_classes
+from avssl.data.truth import objects_at, sounding_boxes, sounding_classes
 from avssl.world.engines import ENGINES, engine
 from avssl.world.generate import generate_clip
 from avssl.world.passing import Vehicle

@@ -25,9 +25,9 @@ def open_mavd(path: str, split: str | None) -> OfficialSource:
     `thermal` and `depth`, the paths of DRIVE/fl_ir_aligned/fl_ir_aligned_STAMP.png and
     DRIVE/fl_rgb_depth/fl_rgb_STAMP.pfm below ROOT, where they are on disk.
 
-    Pictures come whole; the official loader cuts columns 200 to 1720 out. Views hear the mean of the
-    microphones, which are no loudspeakers: in their one channel, in both of two, in W of four. More
-    channels than four cannot be asked for yet.
+    Pictures come whole; the official loader cuts columns 200 to 1720 out. Views of 8
+    channels hear the microphones; others their mean, as they are no loudspeakers: in their one channel, in
+    both of two, in W of four.
 
     Verified in robot-learning-freiburg/MM-DistillNet (src/datasets/MultimodalDetection.py,
     BaseDataset.py, configs/best.cfg); no list was seen.

@@ -10,10 +10,10 @@ from PIL import Image
 from avssl.data.build import build
 from avssl.data.open import open_source
 from avssl.data.record import truth_of
+from avssl.data.truth import box_consensus, sounding_boxes
 from avssl.errors import UsageError
 from avssl.evaluate.localization import localization
 from avssl.evaluate.places import common_consensus
-from avssl.evaluate.truth import box_consensus, sounding_boxes
 from tests.data.published.trees import (
     AUDIO_RATE,
     CLICK_SECONDS,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from avssl.evaluate.boxes import Detections, Objects, overlaps, suppressed
+from avssl.data.boxes import Detections, Objects, overlaps, suppressed
 
 
 def random_boxes(num: int, seed: int = 0, reach: float = 60) -> np.ndarray:

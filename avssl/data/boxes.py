@@ -1,4 +1,4 @@
-"""Boxes of objects: how far they overlap, and which of a detector's say the same thing twice.
+"""Boxes of objects: how far they overlap, which say the same thing twice, and what a view shows of them.
 
 Boxes are x0, y0, x1, y1, in shares of the picture or in any other unit.
 """
@@ -6,7 +6,9 @@ Boxes are x0, y0, x1, y1, in shares of the picture or in any other unit.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+
+Boxes = Float[np.ndarray, "n 4"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,3 +74,39 @@ def suppressed(
         if not (overlap[place, kept] > iou_threshold).any():
             kept.append(place)
     return Detections(found.boxes[kept], found.labels[kept], found.scores[kept])
+
+
+def boxes_in_view(
+    boxes: Boxes, view_box: Float[np.ndarray, "4"], flip: bool, *, least_share: float = 0.0
+) -> Boxes:
+    """Boxes in shares of the frame, as shares of a view of it; what lies beyond the view is cut off.
+
+    `view_box` and `flip` are a row of `batch["geometry"][view]`. A box of which no more than
+    `least_share` of its area is in the view is left out.
+    """
+    moved, kept = moved_into_view(boxes, view_box, flip, least_share)
+    return moved[kept]
+
+
+def objects_in_view(
+    objects: Objects, view_box: Float[np.ndarray, "4"], flip: bool, *, least_share: float = 0.0
+) -> Objects:
+    """`boxes_in_view` of objects, with their classes."""
+    moved, kept = moved_into_view(objects.boxes, view_box, flip, least_share)
+    return Objects(moved[kept], objects.labels[kept])
+
+
+def moved_into_view(
+    boxes: Boxes, view_box: Float[np.ndarray, "4"], flip: bool, least_share: float
+) -> tuple[Boxes, Bool[np.ndarray, "n"]]:
+    """All boxes as the view has them, and which of them are in it."""
+    boxes, view_box = np.asarray(boxes, np.float64), np.asarray(view_box, np.float64)
+    origin, extent = view_box[:2], view_box[2:] - view_box[:2]
+    if not (extent > 0).all():
+        raise ValueError(f"the view has no extent: {view_box}; is it of a row that is not present?")
+    moved = (boxes.reshape(-1, 2, 2) - origin) / extent
+    if flip:
+        moved[:, :, 0] = 1 - moved[:, ::-1, 0]
+    seen = np.clip(moved, 0, 1)
+    areas, seen_areas = (np.prod(b[:, 1] - b[:, 0], axis=1) for b in (moved, seen))
+    return seen.reshape(-1, 4), seen_areas > least_share * areas

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from avssl.data.truth import is_faulty, objects_at, sounding_boxes, sounding_classes
 from avssl.errors import UsageError
-from avssl.evaluate.truth import is_faulty, objects_at, sounding_boxes, sounding_classes
 from avssl.world.generate import generate_clip
 from avssl.world.registry import WORLDS
 from avssl.world.scene import FAULTS, draw_scene

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from avssl.data.boxes import Objects
 from avssl.errors import UsageError
-from avssl.evaluate.boxes import Objects
 
 # Times that lie on the grid of frames must not slip to the frame before or after by rounding.
 ROUNDING_FRAMES = 1e-3

@@ -1,0 +1,106 @@
+"""Detection: are the boxes that an objective finds those of the objects that are there?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from avssl.data.boxes import Detections, Objects, objects_in_view
+from avssl.data.reader import LEAST_IN_VIEW
+from avssl.data.record import truth_of
+from avssl.data.truth import objects_at
+from avssl.data.views import VideoView
+from avssl.errors import UsageError
+from avssl.evaluate.detection import detection
+from avssl.evaluate.sides import Score, Sides
+from avssl.objectives.detecting import DetectingObjective
+from avssl.train.model import Model
+
+METRICS = ("map", "map_50", "map_75", "center_distance_x", "center_distance_y")
+CLEAR_DAY = "day"
+
+
+def finds(model: Model, sides: Sides) -> list[Score]:
+    """Average precision of `boxes` and how far their middles are from the objects'.
+
+    The objects are those of `video_view` at the time of its frame: all of them, or with its `heard_objects`
+    those that sound. "chance" is what the boxes of the clip before give. Where the source knows the weather,
+    `map_50` of each kind of it as well.
+    """
+    detecting = {
+        name: one for name, one in model.objectives.items() if isinstance(one, DetectingObjective)
+    }
+    if not detecting:
+        raise UsageError("no objective of this run finds boxes, as detect does")
+    truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+    scores = []
+    for name, objective in detecting.items():
+        view = model.views[objective.video_view]
+        assert isinstance(view, VideoView)
+        places = sides.test.geometry[objective.video_view]
+        there = true_objects(truths, places, heard=view.heard_objects, agnostic=objective.agnostic)
+        found = [listed(boxes) for boxes in sides.test.outputs[name]["boxes"]]
+        others = found[-1:] + found[:-1]
+        prefix = f"{name}/" if scores else ""
+        scores += scored(found, others, there, METRICS, prefix)
+        for weather, rows in by_weather(truths).items():
+            scores += scored(
+                [found[row] for row in rows],
+                [others[row] for row in rows],
+                [there[row] for row in rows],
+                ("map_50",),
+                f"{prefix}{weather}/",
+            )
+    return scores
+
+
+def true_objects(
+    truths: Sequence[Mapping[str, Any]],
+    geometry: Mapping[str, np.ndarray],
+    *,
+    heard: bool,
+    agnostic: bool,
+) -> list[Objects]:
+    """What each clip's picture shows, in shares of it."""
+    there = []
+    for row, truth in enumerate(truths):
+        seconds = float(geometry["start_seconds"][row])
+        objects = objects_in_view(
+            objects_at(truth, seconds, sounding=True if heard else None),
+            geometry["box"][row],
+            bool(geometry["flip"][row]),
+            least_share=LEAST_IN_VIEW,
+        )
+        labels = np.zeros_like(objects.labels) if agnostic else objects.labels
+        there.append(Objects(objects.boxes, labels))
+    return there
+
+
+def listed(boxes: np.ndarray) -> Detections:
+    """A row of an objective's `boxes`."""
+    kept = np.asarray(boxes, np.float64)[boxes[:, 4] > 0]
+    return Detections(kept[:, :4], kept[:, 5].astype(np.int64), kept[:, 4])
+
+
+def by_weather(truths: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """The rows of each kind of weather; nothing where the source does not know it."""
+    rows: dict[str, list[int]] = {}
+    for row, truth in enumerate(truths):
+        if "weather" in truth:
+            rows.setdefault(truth["weather"] or CLEAR_DAY, []).append(row)
+    return dict(sorted(rows.items()))
+
+
+def scored(
+    found: list[Detections],
+    others: list[Detections],
+    there: list[Objects],
+    metrics: Sequence[str],
+    prefix: str,
+) -> list[Score]:
+    """Nothing of pictures without any object."""
+    if not any(len(objects) for objects in there) and prefix.endswith("/"):
+        return []
+    ours, guess = detection(found, there), detection(others, there)
+    num = sum(1 for objects in there if len(objects))
+    return [Score("boxes", f"{prefix}{name}", ours[name], guess[name], num) for name in metrics]

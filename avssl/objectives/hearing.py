@@ -1,0 +1,98 @@
+"""What students share that find in a picture they do not see what they hear, as seeing teachers tell them."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jax import Array
+
+from avssl.data.views import View
+from avssl.errors import UsageError
+from avssl.losses.rows import mean_present
+from avssl.losses.suppression import surest_boxes
+from avssl.models.features import Features
+from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.detecting import DetectingObjective
+
+
+class HearingObjective(DetectingObjective):
+    """A detector that hears learns the boxes of `teachers`.
+
+    The boxes of all teachers whose score is above `teacher_score`, together, without those that a surer one
+    of whatever class overlaps by more than `teacher_overlap`: at most `num_boxes` a picture. Boxes are in
+    shares of the teachers' view, which the student does not see: it must neither be mirrored nor cropped at
+    random.
+    """
+
+    teachers: tuple[str, ...] = ("teacher",)
+    teacher_score: float = 0.3
+    teacher_overlap: float = 0.5
+
+    @property
+    def detector_read(self) -> Read:
+        return self.audio_read
+
+    @property
+    def places_view(self) -> str:
+        return self.video_view
+
+    def views(self, table: Mapping[str, View]) -> dict[str, View]:
+        if not self.teachers:
+            raise UsageError(f"{self.config_key}.teachers is empty: name one or more of `teachers`")
+        return {self.audio_view: table[self.audio_view]}
+
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(
+            Target(name, kind, classes=not self.agnostic, still=True)
+            for name in self.teachers
+            for kind in self.target_kinds
+        )
+
+    @property
+    def target_kinds(self) -> tuple[str, ...]:
+        return ("boxes",)
+
+    def taught(self, batch: Batch) -> Array:
+        """bool [batch]: the rows that are heard and that one of the teachers sees at least."""
+        seen = jnp.stack([batch["taught"][name] for name in self.teachers])
+        return self.both_present(batch) & jnp.any(seen, axis=0)
+
+    def told(self, batch: Batch) -> Array:
+        """The boxes of all teachers as one list a picture, [batch, num_boxes, 6]."""
+        listed = jnp.concatenate(
+            [batch["targets"][name]["boxes"] for name in self.teachers], axis=1
+        )
+        return surest_boxes(
+            listed[..., :4],
+            listed[..., 4],
+            listed[..., 5],
+            number=self.num_boxes,
+            candidates=listed.shape[1],
+            least_score=self.teacher_score,
+            overlap=self.teacher_overlap,
+            by_class=False,
+        )
+
+    def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
+        heard, told = features[self.audio_read], self.told(batch)
+        outputs = self.row_losses(
+            self.said(heard),
+            told[..., :4],
+            told[..., 5].astype(jnp.int32),
+            told[..., 4] > 0,
+            self.taught(batch),
+        )
+        outputs["num_told"] = jnp.sum(told[..., 4] > 0, axis=1).astype(self.dtype)
+        return outputs if train else {**outputs, "boxes": self.boxes(heard)}
+
+    def told_outcome(self, outputs: Outputs, batch: Batch) -> Outcome:
+        """The loss of the boxes, over the rows that are taught, and how much they are told."""
+        taught = self.taught(batch)
+        outcome = self.detection_outcome(outputs, taught)
+        return Outcome(
+            outcome.loss,
+            {
+                **outcome.metrics,
+                "num_told_boxes": mean_present(outputs["num_told"], taught),
+                "taught": jnp.sum(taught).astype(self.dtype),
+            },
+        )

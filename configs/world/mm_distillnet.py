@@ -1,0 +1,47 @@
+"""Vehicles found by two microphones, taught by detectors of light, depth and warmth (MM-DistillNet).
+
+The teachers are finished runs of `detect.py`, one for each eye. What is scored is the vehicles that move.
+
+  avssl pretrain --config configs/world/detect.py --workdir runs/world-detect
+  avssl pretrain --config configs/world/detect.py:depth --workdir runs/world-detect-depth
+  avssl pretrain --config configs/world/detect.py:thermal --workdir runs/world-detect-thermal
+  avssl pretrain --config configs/world/mm_distillnet.py --workdir runs/world-mm
+
+`configs/world/mm_distillnet.py:rgb` has the first of them alone. The table has the scores by night and in fog
+as well. Measured: not yet.
+"""
+
+from pathlib import Path
+
+from avssl import config as shared
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+EYES = {"rgb": "", "depth": "depth", "thermal": "thermal"}
+POSITIONS = 20 * 20 + 10 * 10 + 5 * 5  # of the three levels
+
+
+def rgb(config):
+    config.objectives.mm_distillnet.teachers = ("rgb",)
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    config.encoders.audio.update(height=config.views.video.size, width=config.views.video.size)
+
+
+def get_config(variant: str = ""):
+    # What is heard and how it is trained.
+    config = load_config(str(Path(__file__).parent / "stereo_soundnet.py"))
+    del config.teachers.teacher
+    for name, stream in EYES.items():
+        view = "video" if name == "rgb" else name
+        config.views[view] = dict(config.views.video.to_dict(), stream=stream)
+        config.teachers[name] = dict(
+            run="-".join(filter(None, ("runs/world-detect", stream))), encoder="video", view=view,
+            targets=("boxes", "attention"), shapes=dict(boxes=(16, 6), attention=(POSITIONS,)),
+        )  # fmt: skip
+    config.objectives = dict(
+        mm_distillnet=dict(weight=1.0, agnostic=True, teachers=tuple(EYES), alignment_weight=0.5)
+    )
+    return variant_of(config, variant, rgb=rgb, quicktest=quicktest)

@@ -1,0 +1,70 @@
+"""Vehicles found by two microphones (StereoSoundNet) on the embedded world, as a detector of pictures tells.
+
+The teacher is a finished run of `detect.py`. What is scored is the vehicles that move, which are those that
+sound; parked ones are boxes of the teacher too.
+
+  avssl pretrain --config configs/world/detect.py --workdir runs/world-detect
+  avssl pretrain --config configs/world/stereo_soundnet.py --workdir runs/world-stereo
+
+`configs/world/stereo_soundnet.py:mono` hears one microphone, which has no directions. The table has the scores
+by night as well. From a store:
+
+  avssl teach --teacher runs/world-detect --data world:vehicles@train --out runs/vehicle-boxes \
+      --targets boxes,embedding --every-seconds 0.25
+  avssl pretrain --config configs/world/stereo_soundnet.py --workdir runs/world-stereo-cached \
+      --config.teachers.teacher.store=runs/vehicle-boxes
+
+Measured: not yet.
+"""
+
+from avssl import config as shared
+from avssl.config import base, variant_of
+
+SIZE = 80  # of the teacher's picture
+
+
+def mono(config):
+    config.views.audio.channels = 1
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    config.encoders.audio.update(height=config.views.video.size, width=config.views.video.size)
+
+
+def get_config(variant: str = ""):
+    config = base()
+    config.steps = 1200
+    config.batch_size = 32
+    config.data.source = "world:vehicles@train"
+    config.data.cache = "memory"
+    # The frame in the middle of what is heard.
+    config.views.video = dict(
+        modality="video", frames=1, fps=8.0, size=SIZE, align="center", crop="center", flip=False,
+        heard_objects=True,
+    )  # fmt: skip
+    config.views.audio = dict(modality="audio", seconds=1.0, rate=16000, channels=2, volume=0.5)
+    config.encoders.audio = dict(
+        name="small_detector_audio", modality="audio", num_classes=1, levels=(2, 3, 4),
+        height=SIZE, width=SIZE,
+        frontend=dict(name="log_mel", num_mels=64, hop_seconds=0.0125, mean=-40.0, std=20.0),
+    )  # fmt: skip
+    config.encoders.video = dict(
+        name="small_detector_video", modality="video", num_classes=1, levels=(2, 3, 4),
+        frontend=dict(name="rgb"),
+    )  # fmt: skip
+    config.teachers.teacher = dict(
+        run="runs/world-detect", encoder="video", view="video", targets=("boxes", "embedding"),
+        shapes=dict(boxes=(16, 6), embedding=(32,)),
+    )  # fmt: skip
+    config.objectives.stereo_soundnet = dict(weight=1.0, agnostic=True)
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.weight_decay = 1e-2
+    config.optimizer.clip_norm = 10.0
+    config.checkpoint.every_steps = 400
+    config.eval.data = "world:vehicles@train"
+    config.eval.test_data = "world:vehicles@test"
+    config.eval.protocols = ("detection",)
+    return variant_of(config, variant, mono=mono, quicktest=quicktest)
