@@ -146,12 +146,12 @@ def smallest_world(spec: str) -> str:
 def variant_of(
     config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]
 ) -> ConfigDict:
-    """Applies the variant after the colon of `--config FILE:VARIANT`; every config has `quicktest`."""
+    """Applies the variants after the colon of `--config FILE:ONE+ANOTHER`; every config has `quicktest`."""
     variants = {"quicktest": quicktest, **variants}
-    if variant:
-        if variant not in variants:
-            raise unknown("variant", variant, variants)
-        variants[variant](config)
+    for name in variant.split("+") if variant else ():
+        if name not in variants:
+            raise unknown("variant", name, variants)
+        variants[name](config)
     return config
 
 
@@ -180,7 +180,7 @@ def parse_value(key: str, text: str, like: Any) -> Any:
 
 def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
     """Applies `--config.a.b=value` flags in order. A key that does not exist is an error with the nearest."""
-    from avssl.objectives import OBJECTIVES, objective_defaults
+    from avssl.objectives import objective_defaults
     from avssl.teachers.spec import teacher_defaults
 
     for dotted, text in overrides:
@@ -200,8 +200,6 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
             config.teachers[parts[1]] = ConfigDict(keys)
         if parts[0] == "objectives" and len(parts) > 1:
             name = parts[1]
-            if name not in OBJECTIVES:
-                raise unknown("objective", name, OBJECTIVES)
             config.objectives[name] = ConfigDict(
                 {**objective_defaults(name), **config.objectives.get(name, {})}
             )
@@ -255,7 +253,7 @@ def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:
 def resolve(config: ConfigDict) -> ConfigDict:
     """The complete, checked config: every default of every view, encoder and objective written in."""
     from avssl.config_check import check
-    from avssl.objectives import OBJECTIVES, objective_defaults
+    from avssl.objectives import objective_defaults
     from avssl.teachers.spec import build_specs
 
     known = flatten(base())
@@ -271,8 +269,6 @@ def resolve(config: ConfigDict) -> ConfigDict:
         complete = encoder_defaults(name, keys)
         config.encoders[name] = ConfigDict({**complete, **keys, "frontend": complete["frontend"]})
     for name, keys in list(config.objectives.items()):
-        if name not in OBJECTIVES:
-            raise unknown("objective", name, OBJECTIVES)
         defaults = objective_defaults(name)
         for key in keys:
             if key not in defaults:

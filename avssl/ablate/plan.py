@@ -5,7 +5,7 @@ An ablation file is Python with `get_ablation(variant)`; configs/ablations/quick
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,10 @@ class AblationRow:
     """A config with overrides, trained once for each seed.
 
     `overrides`: pairs ("a.b", "value") or words "a.b=value", as after `--config.`. `start_from`: a row
-    above, whose run of the same seed gives the parameters to start from (`init_from`).
+    above, whose run of the same seed gives the parameters to start from (`init_from`). `teachers`: a row above
+    for teachers of the config by name, whose run of the same seed teaches, or of its first where it has no such
+    seed (`teachers.NAME.run`). `every_seconds`: they speak from stores, written before the first run that
+    needs one by `avssl teach --every-seconds`; 0 is online, in the step.
     """
 
     name: str
@@ -32,6 +35,8 @@ class AblationRow:
     overrides: Sequence[str | tuple[str, str]] = ()
     seeds: Sequence[int] = (0,)
     start_from: str = ""
+    teachers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    every_seconds: float = 0.0
 
     def pairs(self) -> list[tuple[str, str]]:
         """The overrides as pairs of a dotted key and a text."""
@@ -113,6 +118,15 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """Numbers of papers, to stand below the measured ones: nothing here is compared with them."""
+
+    source: str
+    headings: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Ablation:
     """A table of rows x columns, and what the papers claim of it."""
 
@@ -120,6 +134,7 @@ class Ablation:
     columns: Sequence[Column]
     claims: Sequence[Claim] = ()
     title: str = ""  # of the section in RESULTS.md; empty: from the file's name
+    published: Published | None = None
 
 
 def variant_of(ablation: Ablation, variant: str) -> Ablation:
@@ -133,7 +148,8 @@ def variant_of(ablation: Ablation, variant: str) -> Ablation:
 
 def quicktest(row: AblationRow) -> AblationRow:
     """The row on its config's own `quicktest`, without the overrides that would undo it."""
-    quick = f"{row.config.partition(':')[0]}:quicktest"
+    file, _, variant = row.config.partition(":")
+    quick = f"{file}:{'+'.join(filter(None, (variant, 'quicktest')))}"
     before, after = (flatten(load_config(name)) for name in (row.config, quick))
     kept = [(key, text) for key, text in row.pairs() if before.get(key) == after.get(key)]
     return dataclasses.replace(row, config=quick, overrides=kept, seeds=(0,))
@@ -192,6 +208,7 @@ def check_row(row: AblationRow, above: dict[str, Sequence[int]]) -> None:
         raise UsageError(f"row '{row.name}': seeds must be whole numbers from 0, not {row.seeds!r}")
     check_distinct(f"seed of row '{row.name}'", list(row.seeds))
     row.pairs()
+    check_teachers(row, above)
     if row.start_from:
         if row.start_from not in above:
             raise unknown(f"row above '{row.name}' to start from", row.start_from, above)
@@ -200,6 +217,12 @@ def check_row(row: AblationRow, above: dict[str, Sequence[int]]) -> None:
                 f"row '{row.name}' has seed {min(missing)}, which '{row.start_from}', "
                 "where it starts from, has not"
             )
+
+
+def check_teachers(row: AblationRow, above: Mapping[str, Sequence[int]]) -> None:
+    for name, other in row.teachers.items():
+        if other not in above:
+            raise unknown(f"row above '{row.name}' that is its teacher '{name}'", other, above)
 
 
 def check_claim(claim: Claim, rows: Iterable[str]) -> None:

@@ -5,8 +5,9 @@ be committed: a machine that has them goes on with what is missing.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,24 @@ class Run:
     folder: Path
     file: Path  # of its result
     start: "Run | None"
+    teachers: "Mapping[str, Run]"
+
+    def store(self, name: str) -> Path:
+        """Where the targets of a teacher lie that does not speak online."""
+        teacher = self.config.teachers[name]
+        made_of = {
+            "data": self.config.data.source,
+            "encoder": teacher.encoder,
+            "targets": list(teacher.targets),
+            "every_seconds": self.row.every_seconds,
+        }
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+        return self.teachers[name].folder / f"targets-{digest}"
+
+    @property
+    def needed(self) -> "list[Run]":
+        """The runs whose folders this one reads."""
+        return [*([self.start] if self.start is not None else []), *self.teachers.values()]
 
     @property
     def name(self) -> str:
@@ -105,13 +124,18 @@ class Run:
     def training(self) -> dict[str, Any]:
         """Every key that moves a number of the training; for `init_from` those of the run named there.
 
-        A teacher is its hash, wherever it lies.
+        A teacher is its hash, wherever it lies, or the training of the row that it is.
         """
         keys = {
             key: value
             for key, value in flatten(to_json(self.config)).items()
             if not key.startswith(FREE_KEYS) and not FREE_PATHS.match(key)
         }
+        for name, one in self.teachers.items():
+            keys[f"teachers.{name}.hash"] = {
+                **one.training,
+                "every_seconds": self.row.every_seconds,
+            }
         return keys if self.start is None else {**keys, "init_from": self.start.training}
 
     @cached_property
@@ -184,14 +208,26 @@ def build_runs(
     for row in ablation.rows:
         for seed in row.seeds:
             start = runs[row.start_from, seed] if row.start_from else None
-            runs[row.name, seed] = build_run(row, seed, start, overrides, workdir, results)
+            teachers = {
+                name: runs.get((other, seed)) or first_of(runs, other)
+                for name, other in row.teachers.items()
+            }
+            runs[row.name, seed] = build_run(
+                row, seed, start, teachers, overrides, workdir, results
+            )
     return sorted(runs.values(), key=lambda run: run.row.seeds.index(run.seed))
+
+
+def first_of(runs: Mapping[tuple[str, int], Run], row: str) -> Run:
+    """The run of a row with its first seed."""
+    return next(run for (name, _), run in runs.items() if name == row)
 
 
 def build_run(
     row: AblationRow,
     seed: int,
     start: Run | None,
+    teachers: Mapping[str, Run],
     overrides: Sequence[tuple[str, str]],
     workdir: Path,
     results: Path,
@@ -199,21 +235,22 @@ def build_run(
     pairs = [*row.pairs(), *overrides, ("seed", str(seed))]
     if start is not None:
         pairs.append(("init_from", str(start.folder)))
+    pairs += [(f"teachers.{name}.run", str(one.folder)) for name, one in teachers.items()]
     try:
         config = load_config(row.config)
         override(config, pairs)
         config = resolve(config)
-        check_teachers(config)
+        check_teachers(config, teachers)
     except UsageError as error:
         raise UsageError(f"row '{row.name}': {error}") from error
     folder, file = workdir / row.name / f"seed-{seed}", results / f"{row.name}-seed{seed}.json"
-    return Run(row, seed, pairs, config, folder, file, start)
+    return Run(row, seed, pairs, config, folder, file, start, teachers)
 
 
-def check_teachers(config: ConfigDict) -> None:
+def check_teachers(config: ConfigDict, from_rows: Collection[str]) -> None:
     """Refuses a teacher that is known by a path alone: what lies there may change under a finished result."""
     for name, teacher in config.teachers.items():
-        if (teacher.run or teacher.store) and not teacher.hash:
+        if name not in from_rows and (teacher.run or teacher.store) and not teacher.hash:
             raise UsageError(
                 f"teachers.{name} is {teacher.store or teacher.run}, whatever lies there: state its hash "
                 f"(teachers.{name}.hash), which `avssl pretrain` prints at its start"

@@ -80,11 +80,11 @@ def choose(runs: list[Run], rows: Sequence[str], seeds: Sequence[int]) -> list[R
 
 
 def to_do(chosen: Iterable[Run]) -> list[Run]:
-    """The unfinished ones, each after the run it starts from where that is not trained here."""
+    """The unfinished ones, each after those that it starts from or is taught by, if not trained here."""
 
     def chain(run: Run) -> list[Run]:
-        start = run.start
-        return [*(chain(start) if start is not None and not start.is_trained() else []), run]
+        before = [one for one in run.needed if not one.is_trained()]
+        return [*(link for one in before for link in chain(one)), run]
 
     unfinished = [run for run in chosen if run.result() is None]
     # The same run may be the start of several.
@@ -99,7 +99,7 @@ def outlook(run: Run, due: bool) -> str:
     if run.start is not None:
         words.append(f"from the parameters of {run.start.name}")
     if run.result() is not None:
-        words.append("again, as its run folder is not here and others start from it")
+        words.append("again, as its run folder is not here and others need it")
     elif changed := run.changed():
         words.append(f"again, as its result is of another config ({', '.join(changed)})")
     if failure := run.failure():
@@ -126,13 +126,35 @@ def run_all(missing: list[Run], after_each: Callable[[], None]) -> list[Run]:
 def carry_out(run: Run) -> str:
     """Trains and measures a run and keeps its result; why it failed, or nothing."""
     run.take_folder()
-    if run.start is not None and not run.start.is_trained():
-        failure = f"{run.start.name}, which it starts from, is not trained"
+    lacking = next((one for one in run.needed if not one.is_trained()), None)
+    if lacking is not None:
+        part = "which it starts from" if lacking is run.start else "which teaches it"
+        failure = f"{lacking.name}, {part}, is not trained"
     else:
-        failure = train(run)
+        failure = write_stores(run) or train(run)
     if failure:
         run.take_folder(failure)
     return failure
+
+
+def write_stores(run: Run) -> str:
+    """Has the teachers say what they have to, where that is cached; why one could not, or nothing."""
+    if not run.row.every_seconds:
+        return ""
+    for name, teacher in run.teachers.items():
+        keys, store = run.config.teachers[name], run.store(name)
+        log = teacher.folder / f"{store.name}.log"
+        words = [
+            "teach", "--teacher", str(teacher.folder), "--encoder", keys.encoder,
+            "--data", run.config.data.source, "--out", str(store),
+            "--targets", ",".join(keys.targets), "--every-seconds", str(run.row.every_seconds),
+        ]  # fmt: skip
+        status, stopped = call(words, log)
+        if stopped or status == Preempted.exit_code:
+            raise Preempted(f"stopped while {teacher.name} taught; the same command goes on")
+        if status:
+            return why(status, log)
+    return ""
 
 
 def train(run: Run) -> str:
@@ -140,6 +162,8 @@ def train(run: Run) -> str:
     measured.unlink(missing_ok=True)  # of an earlier measurement
     code, began = commit(), time.monotonic()
     flags = [f"--config.{key}={text}" for key, text in run.overrides]
+    if run.row.every_seconds:
+        flags += [f"--config.teachers.{name}.store={run.store(name)}" for name in run.teachers]
     words = ["pretrain", "--config", run.row.config, "--workdir", str(run.folder), *flags]
     status, stopped = call(words, run.folder / LOG)
     wall_seconds = round(time.monotonic() - began, 1)

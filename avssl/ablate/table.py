@@ -86,10 +86,14 @@ def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
             *baseline_lines(columns, ablation.claims, measured),
         ],
     )
-    if not ablation.claims:
-        return text
-    claims = [[claim.sentence, *judged(claim, measured)] for claim in ablation.claims]
-    return f"{text}\n{markdown_table(['claim', 'measured', 'holds'], claims)}"
+    if ablation.claims:
+        claims = [[claim.sentence, *judged(claim, measured)] for claim in ablation.claims]
+        text = f"{text}\n{markdown_table(['claim', 'measured', 'holds'], claims)}"
+    if (printed := ablation.published) is not None:
+        lines = [list(line) for line in printed.lines]
+        table = markdown_table(list(printed.headings), lines)
+        text = f"{text}\nAs published, not measured here ({printed.source}):\n\n{table}"
+    return text
 
 
 def row_line(row: AblationRow, columns: Sequence[Column], measured: Measured) -> list[str]:

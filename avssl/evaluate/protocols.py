@@ -8,11 +8,13 @@ import jax
 import numpy as np
 
 from avssl.console import say
+from avssl.evaluate.classified import classified
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import Extracted
 from avssl.evaluate.finds import finds
 from avssl.evaluate.knn import knn_top1
 from avssl.evaluate.linear import linear_probe
+from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import retrieval, retrieval_chance
 from avssl.evaluate.sides import Score, Sides
@@ -112,15 +114,17 @@ def directed(
 
 
 PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
+    "classification": classified,
     "clustering": clusters,
     "detection": finds,
     "knn": knn,
     "linear": linear,
     "localization": places,
+    "neighbours": neighbours,
     "retrieval": across_modalities,
     "spatial": viewpoints,
     "synchronization": timing,
     "verification": trust,
 }
 # What needs classes.
-PROBES = ("clustering", "knn", "linear")
+PROBES = ("classification", "clustering", "knn", "linear", "neighbours")

@@ -25,7 +25,7 @@ from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
-from avssl.evaluate.sides import Part, Sides
+from avssl.evaluate.sides import Part, Sides, classes_by_name
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
@@ -193,20 +193,6 @@ def both_sides(
         return Sides(weights[name], fitted[name], tested, test, trained_on, workers)
 
     return {name: side(name) for name in weights}
-
-
-def classes_by_name(
-    labels: np.ndarray, names: Sequence[str], reference: Sequence[str]
-) -> np.ndarray:
-    """Labels in the numbering of another source: two folders opened apart number their own classes.
-
-    A class that the other source lacks gets a number of its own, which no probe can predict.
-    """
-    if not names or not reference or tuple(names) == tuple(reference):
-        return labels
-    numbers = {name: number for number, name in enumerate(reference)}
-    table = np.array([numbers.setdefault(name, len(numbers)) for name in names])
-    return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)
 
 
 def one_side(

@@ -1,6 +1,7 @@
 """What a protocol gets, and what it gives."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -46,3 +47,17 @@ class Score:
     value: float
     chance: float
     n: int  # clips that were scored
+
+
+def classes_by_name(
+    labels: np.ndarray, names: Sequence[str], reference: Sequence[str]
+) -> np.ndarray:
+    """Labels in the numbering of another source: two folders opened apart number their own classes.
+
+    A class that the other source lacks gets a number of its own, which no probe can predict.
+    """
+    if not names or not reference or tuple(names) == tuple(reference):
+        return labels
+    numbers = {name: number for number, name in enumerate(reference)}
+    table = np.array([numbers.setdefault(name, len(numbers)) for name in names])
+    return np.where(labels >= 0, table[labels], -1).astype(labels.dtype)

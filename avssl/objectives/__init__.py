@@ -54,11 +54,21 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
+# Between the name of an objective and what tells several of them apart in one config.
+SEPARATOR = "__"
+
+
+def objective_class(name: str) -> type[Objective]:
+    """The objective of a name of the config: `distill`, or `distill__picture` for a second one."""
+    known = name.partition(SEPARATOR)[0]
+    if known not in OBJECTIVES:
+        raise unknown("objective", known, OBJECTIVES)
+    return OBJECTIVES[known]
+
+
 def objective_defaults(name: str) -> dict[str, Any]:
     """The config keys of an objective with their defaults."""
-    if name not in OBJECTIVES:
-        raise unknown("objective", name, OBJECTIVES)
-    return objective_fields(OBJECTIVES[name])
+    return objective_fields(objective_class(name))
 
 
 def build_objective(
@@ -79,7 +89,9 @@ def build_objective(
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }
-    objective = OBJECTIVES[name](**values, num_records=num_records, target_shapes=target_shapes)
+    objective = objective_class(name)(
+        **values, num_records=num_records, target_shapes=target_shapes
+    )
     borders = objective.stage_steps()
     if step is None or not borders:
         return objective

@@ -36,7 +36,7 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 0.001
     del config.views.audio, config.encoders.audio, config.teachers.teacher
     config.objectives = dict(ccl=dict(weight=1.0, num_classes=51, audio_teacher=""))
-    if variant != "image":
+    if "image" not in variant.split("+"):
         audio(config)
     return variant_of(config, variant, image=image, both=image, quicktest=quicktest)
 

@@ -18,10 +18,10 @@ from avssl.config_file import load_config
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
     config.objectives = dict(ccl=dict(weight=1.0, audio_teacher="", image_teacher=""))
-    if variant != "image":
+    if "image" not in variant.split("+"):
         add_teacher(config, "audio", "audio")
     # No score between a picture and a sound is learnt.
-    config.eval.protocols = ("knn", "linear")
+    config.eval.protocols = ("classification", "neighbours", "knn", "linear")
     return variant_of(config, variant, image=image, both=image)
 
 

@@ -1,12 +1,15 @@
-"""A sound teacher and a picture student on the embedded world: logits of the one, labels of both.
+"""A student of pictures on the embedded world, taught by sound, by pictures, or by both.
 
-The teacher is a finished run of `supervised.py`: its sounds are right more often than its pictures.
+The teachers are the encoders of a finished run of `supervised.py`: its sounds are right more often than its
+pictures.
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill
 
-Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc); the variants
-`configs/world/distill.py:crd` and `:cmc` contrast student and teacher against banks. From a store:
+Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc).
+`configs/world/distill.py:image` has the teacher of pictures, `:both` the two, of which the second has the loss
+of `distill__image`. `:crd` and `:cmc` contrast student and teacher against banks, also `:crd_image`,
+`:crd_both` and so on. From a store:
 
   avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train \
       --out runs/audio-targets --targets embedding,logits
@@ -16,27 +19,49 @@ Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc)
 `--config.teachers.teacher.run=''` is the baseline: a random network teaches. Measured: not yet.
 """
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from avssl.config import variant_of
 from avssl.config_file import load_config
 
+BANKS = ("crd", "cmc")
+
+
+def taught(config, objective, side):
+    """`side`: audio, image or both."""
+    modality = "video" if side == "image" else "audio"
+    add_teacher(config, "teacher", modality)
+    own: dict[str, Any] = dict(weight=1.0)
+    if objective in BANKS:
+        own["num_negatives"] = 512
+    objectives = {objective: own}
+    if side == "both":
+        add_teacher(config, "image", "video")
+        # The labels are the first one's.
+        objectives[f"{objective}__image"] = dict(own, teacher="image", label_weight=0.0)
+    config.objectives = objectives
+
+
+def add_teacher(config, name, modality):
+    config.teachers[name] = dict(
+        run="runs/world-supervised", encoder=modality, view=modality,
+        targets=("embedding", "logits"), shapes=dict(embedding=(128,), logits=(10,)),
+    )  # fmt: skip
+
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.teachers.teacher = dict(
-        run="runs/world-supervised", encoder="audio", view="audio", targets=("embedding", "logits"),
-        shapes=dict(embedding=(128,), logits=(10,)),
-    )  # fmt: skip
-    config.objectives = dict(distill=dict(weight=1.0))
+    taught(config, "distill", "audio")
     # No score between a picture and a sound is learnt.
-    config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant, crd=crd, cmc=cmc)
-
-
-def crd(config):
-    config.objectives = dict(crd=dict(weight=1.0, num_negatives=512))
-
-
-def cmc(config):
-    config.objectives = dict(cmc=dict(weight=1.0, num_negatives=512))
+    config.eval.protocols = ("classification", "neighbours", "knn", "linear")
+    variants = {
+        "_".join(part for part in (objective, side) if part not in ("distill", "audio")): partial(
+            taught, objective=objective, side=side
+        )
+        for objective in ("distill", *BANKS)
+        for side in ("audio", "image", "both")
+    }
+    del variants[""]
+    return variant_of(config, variant, **variants)

@@ -50,12 +50,16 @@ class Pretended:
 
     def __init__(self):
         self.trained = []
+        self.taught = []
         self.failing = {}  # ROW/seed-S to the exit status
         self.values = {}  # ROW/seed-S to the top-1
         self.steps = 40
 
     def __call__(self, words, log):
         folder = log.parent
+        if words[0] == "teach":
+            self.taught.append(words)
+            return 0, False
         name = f"{folder.parent.name}/{folder.name}"
         self.trained.append((name, [word for word in words if word.startswith("--config.")]))
         if status := self.failing.get(name, 0):

@@ -157,6 +157,55 @@ def test_what_others_start_from_is_trained_where_it_is_needed(
     assert pretended.names() == ["one/seed-0", "head/seed-0"]
 
 
+TAUGHT = 'AblationRow("{}", "configs/world/distill.py", ("steps=40",), {}, teachers={{"teacher": "one"}}{})'
+
+
+def test_a_row_teaches_others_online(write_ablation, ablate, pretended, tmp_path):
+    """By the same seed where it has one, else by its first; trained again where its folder is not."""
+    file = write_ablation(ONE, TAUGHT.format("taught", "(1, 2)", ""))
+    code, *_ = ablate(file, "--rows", "taught")
+    assert code == 0
+    # The first seed of either row comes first.
+    assert [name for name, _ in pretended.trained] == [
+        "one/seed-1", "taught/seed-1", "one/seed-0", "taught/seed-2",
+    ]  # fmt: skip
+    for number, seed in ((1, 1), (3, 0)):
+        run = f"--config.teachers.teacher.run={tmp_path}/runs/one/seed-{seed}"
+        assert run in pretended.trained[number][1]
+    assert pretended.taught == []
+    pretended.names()
+    # A teacher of another config makes another student.
+    changed = ONE.replace("CONFIG, seeds", 'CONFIG, ("optimizer.learning_rate=0.5",), seeds')
+    ablate(write_ablation(changed, TAUGHT.format("taught", "(1, 2)", "")), "--rows", "taught")
+    assert pretended.names() == ["one/seed-1", "taught/seed-1", "one/seed-0", "taught/seed-2"]
+
+
+def test_a_row_teaches_from_a_store_that_is_written_first(
+    write_ablation, ablate, pretended, tmp_path
+):
+    file = write_ablation(ONE, TAUGHT.format("taught", "(0,)", ", every_seconds=0.25"))
+    ablate(file, "--seeds", "0")
+    assert pretended.names() == ["one/seed-0", "taught/seed-0"]
+    (words,) = pretended.taught
+    said = dict(zip(words[1::2], words[2::2], strict=True))
+    folder = tmp_path / "runs" / "one" / "seed-0"
+    assert said["--teacher"] == str(folder)
+    assert (said["--encoder"], said["--every-seconds"]) == ("audio", "0.25")
+    assert said["--data"] == "world:quickstart@train"
+    assert said["--targets"] == "embedding,logits"
+    assert Path(said["--out"]).parent == folder
+    ablate(file)
+    assert len(pretended.taught) == 1, "what is finished asks for nothing"
+
+
+def test_without_its_teacher_a_row_fails(write_ablation, ablate, pretended):
+    pretended.failing = {"one/seed-0": 1}
+    file = write_ablation(ONE, TAUGHT.format("taught", "(0,)", ""))
+    code, out, _ = ablate(file, "--seeds", "0")
+    assert code == 1
+    assert "taught seed 0, 0 s: failed: one seed 0, which teaches it, is not trained" in out
+
+
 def test_a_request_to_stop_ends_it_with_75(write_ablation, ablate, monkeypatch, pretended):
     monkeypatch.setattr("avssl.ablate.run.call", lambda words, log: (75, True))
     code, _, err = ablate(write_ablation(ONE, TWO))

@@ -185,3 +185,15 @@ def test_maps_that_cannot_be_compared(student, said):
     features = {objective.student_read: Features(drawn(ROWS, 5), student)}
     with pytest.raises(UsageError, match=said):
         objective.init(jax.random.key(0), features, batch_of(targets), method="initialise")
+
+
+def test_a_second_one_has_a_name_of_its_own():
+    first, second = (
+        build_objective("distill", {}),
+        build_objective("distill__image", {"loss": "sp"}),
+    )
+    assert type(first) is type(second)
+    with pytest.raises(UsageError, match=r"unknown objective 'distil'.*did you mean 'distill'"):
+        build_objective("distil__image", {})
+    with pytest.raises(UsageError, match=r"'distill__image'.*did you mean 'loss'"):
+        build_objective("distill__image", {"lss": "sp"})

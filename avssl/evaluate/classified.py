@@ -1,0 +1,30 @@
+"""Classification: how often an objective's own classifier is right."""
+
+import numpy as np
+
+from avssl.errors import UsageError
+from avssl.evaluate.sides import Score, Sides, classes_by_name
+from avssl.train.model import Model
+
+
+def classified(model: Model, sides: Sides) -> list[Score]:
+    """`top1` of the classifiers that were trained on the labels of the run's data, by what they look at.
+
+    With several objectives the first of each kind of features gives `top1`, the others `NAME/top1`.
+    """
+    names = sides.scored[0].label_names, sides.trained_on[0].label_names
+    labels = classes_by_name(sides.scored[0].labels()[sides.test.index], *names)
+    known = labels >= 0
+    chance = 1 / max(len(names[1]), 1)
+    scores: list[Score] = []
+    for name, objective in model.objectives.items():
+        if not (objective.classes_are_labels and any(map(objective.classifies, model.encoders))):
+            continue
+        for features, found in objective.clusters(sides.test.of(name)).items():
+            first = all(score.features != features for score in scores)
+            right = np.asarray(found)[known] == labels[known]
+            metric = "top1" if first else f"{name}/top1"
+            scores.append(Score(features, metric, float(right.mean()), chance, int(known.sum())))
+    if not scores:
+        raise UsageError("no objective of this run classifies by the labels, as supervised does")
+    return scores

@@ -1,0 +1,55 @@
+"""Retrieval within a modality: is a clip of the same class among the nearest?"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from avssl.evaluate.checks import finite_features, labelled, several_classes
+from avssl.evaluate.knn import nearest
+from avssl.evaluate.sides import Score, Sides
+from avssl.train.model import Model
+
+RANKS = (1, 5, 10)
+
+
+def neighbours(model: Model, sides: Sides) -> list[Score]:
+    """R@1, R@5 and R@10 of each test clip among the other test clips, by each kind of embedding."""
+    test = sides.test.where(sides.test.labels >= 0)
+    by_chance = recall_by_chance(test.labels)
+    return [
+        Score(f"{name}->{name}", f"r{rank}", value, by_chance[rank], len(test.labels))
+        for name, embeddings in test.embeddings.items()
+        for rank, value in recall_of_class(embeddings, test.labels).items()
+    ]
+
+
+def recall_of_class(
+    features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]
+) -> dict[int, float]:
+    """The share of rows that have a row of their class among the `rank` nearest others, by cosine.
+
+    As the video retrieval of CCL (Chen et al. 2021, figure 1), whose protocol is not published: queries and
+    gallery are the same clips here, each without itself.
+    """
+    features = finite_features(features, "test features")
+    labels = labelled(features, labels, protocol="retrieval of classes", part="test")
+    several_classes(labels, protocol="retrieval of classes")
+    _, indices = nearest(features, features, max(RANKS) + 1)
+    # The row itself goes; where equal rows took its place, the last of them does.
+    own = indices == np.arange(len(labels))[:, None]
+    own[~own.any(axis=1), -1] = True
+    others = indices[~own].reshape(len(labels), -1)
+    same = labels[others] == labels[:, None]
+    return {rank: float(same[:, :rank].any(axis=1).mean()) for rank in RANKS}
+
+
+def recall_by_chance(labels: Int[np.ndarray, "n"]) -> dict[int, float]:
+    """The same of others in any order."""
+    counts = np.bincount(labels)[labels] - 1
+    total = len(labels) - 1
+    found = {}
+    for rank in RANKS:
+        missed = np.ones(len(labels))
+        for place in range(min(rank, total)):
+            missed *= np.maximum(total - counts - place, 0) / (total - place)
+        found[rank] = float(1 - missed.mean())
+    return found
