@@ -9,6 +9,7 @@ from avssl.errors import unknown
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
 from avssl.objectives.avid import Avid
+from avssl.objectives.avl import Avl
 from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
@@ -19,6 +20,8 @@ from avssl.objectives.crd import Crd
 from avssl.objectives.desa import Desa
 from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
+from avssl.objectives.ez_vsl import EzVsl
+from avssl.objectives.lvs import Lvs
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.selavi import Selavi
@@ -30,6 +33,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avc": Avc,
     "ave": Ave,
     "avid": Avid,
+    "avl": Avl,
     "avsa": Avsa,
     "avts": Avts,
     "ccl": Ccl,
@@ -39,6 +43,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "desa": Desa,
     "distill": Distill,
     "dmc": Dmc,
+    "ez_vsl": EzVsl,
+    "lvs": Lvs,
     "mcn": Mcn,
     "robust_xid": RobustXid,
     "selavi": Selavi,

@@ -23,6 +23,7 @@ NUM_CLASSES = 4
 # For objectives that cluster all records, which then happens before the first step.
 SMALLER = {"num_clusters": 8, "num_heads": 2, "head_width": 16, "norm_warmup_steps": 0}
 TAUGHT = {
+    "avl": dict(sound_teacher="teacher", channels=32, sound_weight=1.0, object_weight=100.0),
     "ccl": {},
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
@@ -71,6 +72,11 @@ def small_config(
             precision=precision,
         )  # fmt: skip
         config.encoders.audio_teacher = config.encoders.audio.to_dict()
+    if "avl" in objectives:
+        config.teachers.objects = dict(
+            encoder="video_teacher", view="video", targets=("map",), precision=precision
+        )
+        config.encoders.video_teacher = config.encoders.video.to_dict()
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
