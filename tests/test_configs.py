@@ -27,6 +27,7 @@ VARIANTS = [
     "configs/world/distill.py:cmc",
     "configs/world/distill.py:crd",
     "configs/world/selavi.py:unbalanced",
+    "configs/world/supervised.py:crowd",
 ]
 
 

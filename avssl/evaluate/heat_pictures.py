@@ -1,4 +1,8 @@
-"""Heat maps as pictures: what a run thinks sounds, over the frame it looked at, with the true boxes."""
+"""Heat maps as pictures: what a run thinks sounds, over the frame it looked at, with the true boxes.
+
+A box is the mean over what the encoder saw, as it is scored; the frame is one of them, so things that move
+fast lie beside it.
+"""
 
 import io
 from collections.abc import Mapping
@@ -16,7 +20,7 @@ from avssl.data.pictures import BACKGROUND, CAPTION, GAP, INK, coloured
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.data.storage import told_plainly
-from avssl.data.views import VideoView
+from avssl.data.views import View
 from avssl.evaluate.heat_maps import resize, scaled
 from avssl.evaluate.localization import PICTURE_SIZE, Boxes, consensus_iou, scorable
 from avssl.evaluate.places import (
@@ -63,7 +67,7 @@ def evenly_spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def middle_frames(
-    source: Source, view: VideoView, indices: np.ndarray, workers: int
+    source: Source, view: View, indices: np.ndarray, workers: int
 ) -> dict[int, UInt8[np.ndarray, "size size 3"]]:
     """Of each record the frame in the middle of what its encoder saw."""
     found = {}
@@ -93,7 +97,7 @@ def heat_sheet(
 ) -> Image.Image:
     """Panels side by side; over each map its kind and cIoU."""
     picture = np.asarray(
-        Image.fromarray(frame).resize((PICTURE_SIZE,) * 2, Image.Resampling.BICUBIC)
+        Image.fromarray(frame).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BICUBIC)
     )
     threshold = options.rules.get("threshold", 0.5)
     panels = [(caption, picture)]
@@ -123,8 +127,8 @@ def with_boxes(pixels: np.ndarray, boxes: Boxes) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for x0, y0, x1, y1 in (PICTURE_SIZE * boxes).round().astype(int).tolist():
         corners = x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)
-        draw.rectangle(corners, outline=BOX_EDGE, width=3)
-        draw.rectangle(corners, outline=BOX, width=1)
+        draw.rectangle(corners, outline=BOX_EDGE, width=4)
+        draw.rectangle(corners, outline=BOX, width=2)
     return picture
 
 

@@ -134,12 +134,12 @@ class FusedMaps(Sequence[np.ndarray]):
         return len(self.heats)
 
     def __getitem__(self, clip: Any) -> Any:
-        pair = (
+        heat, objects = (
             resize(maps[clip], PICTURE_SIZE, self.options.interpolation)
             for maps in (self.heats, self.objects)
         )
         assert self.options.share is not None
-        return fused(*pair, self.options.share)
+        return fused(heat, objects, self.options.share)
 
 
 def true_boxes(
