@@ -89,6 +89,19 @@ def build_parser() -> Parser:
         "--results", type=Path, default=None, help="write the table into this Markdown file"
     )
     evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
+    evaluate.add_argument(
+        "--alpha", type=float, default=None, metavar="A",
+        help="localization: also score the picture encoder's map of objects, and both fused with a share of A "
+        "of the audio-visual one",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--released", default="", metavar="NAME",
+        help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
+        help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
+    )  # fmt: skip
 
     ablate = verb(
         verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,

@@ -36,8 +36,11 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     from avssl.config import run_config
+    from avssl.evaluate.places import PLAIN, MapOptions
     from avssl.evaluate.run import evaluate_folder
 
+    maps = MapOptions(arguments.alpha, arguments.released)
+    pictures = arguments.save_visualizations
     set_up_jax(run_config(arguments.workdir).precision)
     rows = evaluate_folder(
         arguments.workdir,
@@ -47,6 +50,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         json_file=arguments.json,
         results=arguments.results,
         title=arguments.title,
+        maps=None if maps == PLAIN else maps,
+        pictures=arguments.workdir / "heat_maps" if pictures == Path() else pictures,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

@@ -33,6 +33,7 @@ VARIANTS = [
     "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
     "configs/world/stereo_soundnet.py:mono",
+    "configs/world/supervised.py:crowd",
 ]
 
 

@@ -50,7 +50,11 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(wave, FFT_SAMPLES)[::HOP_SAMPLES]
     power = np.abs(np.fft.rfft(frames * np.hanning(FFT_SAMPLES), axis=1)) ** 2
     decibel = 10 * np.log10(np.maximum(power, 1e-12) / max(float(power.max()), 1e-12))
-    level = np.clip(1 - decibel / FLOOR_DECIBEL, 0, 1).T[::-1]
+    return coloured(np.clip(1 - decibel / FLOOR_DECIBEL, 0, 1).T[::-1])
+
+
+def coloured(level: np.ndarray) -> np.ndarray:
+    """uint8 [..., 3] of levels from 0 to 1."""
     stops = np.linspace(0, 1, len(_COLOURS))
     channels = [np.interp(level, stops, _COLOURS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).astype(np.uint8)

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
+from avssl.losses.teacher_hints import object_response
 from avssl.train.mesh import batch_sharding, replicated
 from avssl.train.model import Model, purpose_key
 
@@ -81,6 +82,11 @@ class Extractor:
         key = purpose_key(jax.random.key(0), "evaluation")
         features, _ = self.model.features(variables, batch, key, train=False)
         outputs = self.model.heads(variables, features, batch, key, train=False)[0]
+        for name, own in outputs.items():
+            if "video_map" in own:
+                # What the encoder says without any sound.
+                picture = features[self.model.objectives[name].video_read]
+                own["object_map"] = object_response(picture.map)[0]
         embeddings = {
             modality: one_vector(features[read].embedding)
             for modality, read in self.first_view.items()

@@ -1,5 +1,7 @@
 """Localisation: does an objective's map of the picture show what sounds?"""
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +10,9 @@ import numpy as np
 from avssl.data.boxes import boxes_in_view
 from avssl.data.record import truth_of
 from avssl.data.truth import box_consensus, sounding_boxes
-from avssl.errors import UsageError
-from avssl.evaluate.localization import centre_box, localization, scorable
+from avssl.errors import UsageError, unknown
+from avssl.evaluate.heat_maps import Interpolation, fused, resize
+from avssl.evaluate.localization import PICTURE_SIZE, RELEASED, centre_box, localization, scorable
 from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
 from avssl.train.model import Model
@@ -17,30 +20,64 @@ from avssl.train.model import Model
 METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")
 
 
-def places(model: Model, sides: Sides) -> list[Score]:
+@dataclasses.dataclass(frozen=True)
+class MapOptions:
+    """Which maps are scored, and by whose rules.
+
+    share: of the audio-visual map in one that is fused with a map of objects (see `fused`); both are then
+    scored beside it. None is the audio-visual map alone. released: a name in `RELEASED`, whose threshold and
+    resizing to take; empty is ours.
+    """
+
+    share: float | None = None
+    released: str = ""
+
+    def __post_init__(self):
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise UsageError(
+                f"--alpha is the share of the audio-visual map, from 0 to 1, not {self.share}"
+            )
+        if self.released and self.released not in RELEASED:
+            raise unknown("--released", self.released, RELEASED)
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Arguments of `localization`."""
+        return dict(RELEASED.get(self.released, {}))
+
+    @property
+    def interpolation(self) -> Interpolation:
+        return self.rules.get("interpolation", "bilinear")
+
+
+PLAIN = MapOptions()
+
+
+def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Score]:
     """cIoU of `video_map` with the boxes of the sounding objects; "chance" is a box in the centre.
+
+    With a share in the options the map of objects and the fused one are scored beside it, as features
+    `objects` and `fused`: see `maps_by_kind`.
 
     `separated` (see `told_apart`), of `video_maps` where an objective has several: on the clips with two
     such objects, and beside it what the maps of the clip before give.
     """
-    mapping = [name for name in model.objectives if "video_map" in sides.test.outputs[name]]
-    if not mapping:
-        raise UsageError("no objective of this run gives a map of the picture, as dmc does")
-    truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+    mapping, truths = mapping_objectives(model, sides), truths_of(sides)
     consensus = common_consensus(truths)
+    scored = functools.partial(localization, consensus=consensus, **options.rules)
     scores = []
     for name in mapping:
         outputs, view = sides.test.outputs[name], model.objectives[name].video_view
         boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
-        maps = list(outputs["video_map"])
-        found = localization(maps, boxes, consensus=consensus)
-        guess = localization([centre_box(boxes)] * len(boxes), boxes, consensus=consensus)
+        guess = scored([centre_box(boxes)] * len(boxes), boxes)
         prefix = f"{name}/" if scores else ""
         num = int(scorable(boxes).sum())
-        scores += [
-            Score("video", f"{prefix}{metric}", found[metric], guess[metric], num)
-            for metric in METRICS
-        ]
+        for kind, maps in maps_by_kind(outputs, options).items():
+            found = scored(maps, boxes)
+            scores += [
+                Score(kind, f"{prefix}{metric}", found[metric], guess[metric], num)
+                for metric in METRICS
+            ]
         # Two boxes of two annotators are one object.
         if consensus == 1 and (pairs := two_objects(boxes)):
             several = list(outputs.get("video_maps", outputs["video_map"][:, None]))
@@ -49,6 +86,54 @@ def places(model: Model, sides: Sides) -> list[Score]:
             )
             scores.append(Score("video", f"{prefix}separated", apart, others, len(pairs)))
     return scores
+
+
+def mapping_objectives(model: Model, sides: Sides) -> list[str]:
+    found = [name for name in model.objectives if "video_map" in sides.test.outputs[name]]
+    if not found:
+        raise UsageError("no objective of this run gives a map of the picture, as dmc does")
+    return found
+
+
+def truths_of(sides: Sides) -> list[Mapping[str, Any]]:
+    """Of each test clip."""
+    return [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
+
+
+def maps_by_kind(
+    outputs: Mapping[str, np.ndarray], options: MapOptions
+) -> dict[str, Sequence[np.ndarray]]:
+    """The heat maps of all clips: `video`, of picture and sound, and what the options ask for beside it.
+
+    `objects` is where the picture encoder of the run sees anything: the mean over channels of the magnitudes
+    of its map, and over frames. EZ-VSL takes another network for it, trained on ImageNet; here it is the
+    student, so it has what the run has learnt from sound as well. `fused` joins the two.
+    """
+    maps: dict[str, Sequence[np.ndarray]] = {"video": list(outputs["video_map"])}
+    if options.share is not None:
+        maps["objects"] = list(outputs["object_map"])
+        maps["fused"] = FusedMaps(maps["video"], maps["objects"], options)
+    return maps
+
+
+@dataclasses.dataclass(frozen=True)
+class FusedMaps(Sequence[np.ndarray]):
+    """Both maps of each clip at the picture's size, as one; made when it is asked for, as all are large."""
+
+    heats: Sequence[np.ndarray]
+    objects: Sequence[np.ndarray]
+    options: MapOptions
+
+    def __len__(self) -> int:
+        return len(self.heats)
+
+    def __getitem__(self, clip: Any) -> Any:
+        heat, objects = (
+            resize(maps[clip], PICTURE_SIZE, self.options.interpolation)
+            for maps in (self.heats, self.objects)
+        )
+        assert self.options.share is not None
+        return fused(heat, objects, self.options.share)
 
 
 def true_boxes(

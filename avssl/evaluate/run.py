@@ -6,7 +6,8 @@ is held out, by a hash of the keys: the run may have trained on it, and the line
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from avssl.data.record import Source
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.heat_pictures import save_pictures
+from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
-from avssl.evaluate.sides import Part, Sides, classes_by_name
+from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
@@ -43,8 +46,12 @@ def evaluate_folder(
     json_file: Path | None = None,
     results: Path | None = None,
     title: str = "",
+    maps: MapOptions | None = None,
+    pictures: Path | None = None,
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
+
+    maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which
     lists those of every run; asked for by name in `protocols` it is an error.
@@ -52,9 +59,18 @@ def evaluate_folder(
     config = run_config(workdir)
     asked_for = bool(protocols)
     chosen = known_protocols(protocols or config.eval.protocols)
+    if (maps or pictures) and "localization" not in chosen:
+        raise UsageError(
+            "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
+            "--protocols"
+        )
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
-    rows = measured(config, workdir, train, test, chosen, asked_for) if chosen else []
+    options = maps or PLAIN
+    known = {**PROTOCOLS, "localization": partial(places, options=options)}
+    wanted = {name: known[name] for name in chosen}
+    draw = partial(save_pictures, folder=pictures, options=options) if pictures else None
+    rows = measured(config, workdir, train, test, wanted, asked_for, draw) if chosen else []
     if not rows:
         return rows
     print_table(rows)
@@ -104,10 +120,11 @@ def measured(
     workdir: Path,
     train: Part,
     test: Part,
-    protocols: Sequence[str],
+    protocols: Mapping[str, Callable[[Model, Sides], list[Score]]],
     asked_for: bool,
+    draw: Callable[[Model, Sides], None] | None,
 ) -> list[Row]:
-    """The rows of these protocols."""
+    """The rows of these protocols, and the pictures of the trained encoders."""
     model = evaluation_model(config)
     step, variables = trained_variables(workdir, model)
     train, test = usable(model, *train), usable(model, *test)
@@ -125,11 +142,9 @@ def measured(
             )
     say(f"evaluated step {step} of {workdir} on {len(trained.test.index)} clips of {test[0].spec}")
     rows = []
-    for name in protocols:
+    for name, protocol in protocols.items():
         try:
-            pairs = list(
-                zip(PROTOCOLS[name](model, trained), PROTOCOLS[name](model, random), strict=True)
-            )
+            pairs = list(zip(protocol(model, trained), protocol(model, random), strict=True))
         except UsageError as error:
             if asked_for:
                 raise
@@ -139,6 +154,8 @@ def measured(
             Row(name, ours.features, ours.metric, ours.value, theirs.value, ours.chance, ours.n)
             for ours, theirs in pairs
         ]
+    if draw is not None:
+        draw(model, trained)
     return rows
 
 

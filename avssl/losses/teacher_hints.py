@@ -7,7 +7,11 @@ from jaxtyping import Array, Bool, Float, Int
 from avssl.losses.contrastive import Scalar, unit_rows
 from avssl.losses.hints import hint_loss
 from avssl.losses.localization import multiple_instance_loss
+from avssl.losses.precision import widen
 from avssl.losses.rows import blank_absent
+
+# Of the attention of DETR's decoder, at 800 pixels.
+DETR_POSITIONS = 25 * 25
 
 
 def hinted_localization_loss(
@@ -75,16 +79,17 @@ def sound_hint_loss(
 
 
 def object_hint_loss(
-    video_map: Float[Array, "b h w d"],
+    video_map: Float[Array, "b *frames h w d"],
     attention: Float[Array, "b p q"],
     *,
     present: Bool[Array, "b"],
 ) -> tuple[Scalar, Scalar]:
     """Mean squared difference of the picture's response and the attention of an object detector.
 
-    The response is the mean over channels of the map's vectors, each scaled to length 1, resized to
-    the attention's size (25 x 25 of DETR's last decoder layer): bilinear with cell centres, as
-    torch's align_corners=False. Resized after the mean, which is the same number as before it.
+    The response is the mean over channels of the map's vectors, each scaled to length 1, and over
+    the frames where there are several, resized to the attention's size (25 x 25 of DETR's last
+    decoder layer): bilinear with cell centres, as torch's align_corners=False. Resized after the
+    mean, which is the same number as before it.
 
     Mean over positions and over the rows that are present and in which the detector found something
     (it marks others by NaN); 0 if there is none, where the released mean over nothing is NaN. The
@@ -92,8 +97,32 @@ def object_hint_loss(
     """
     found = _hinted(attention, present)
     response = jnp.mean(unit_rows(blank_absent(video_map, found)), axis=-1)
+    response = jnp.mean(response, axis=tuple(range(1, response.ndim - 2)))
     response = jax.image.resize(response, attention.shape, "linear", antialias=False)
     return hint_loss(response, attention, present=found), _number(found, response)
+
+
+def object_response(
+    teacher_map: Float[Array, "b *frames p q c"],
+) -> tuple[Float[Array, "b p q"], Bool[Array, "b"]]:
+    """Where a teacher of pictures sees any object, from its map; and whether it sees one at all.
+
+    The mean over channels of the magnitudes, and over frames: EZ-VSL's object map, of any network.
+    It is scaled to a mean of 1/625 over its positions, which attention over DETR's 25 x 25 has by
+    itself (its sum is 1), so that the published weight of the hint keeps its meaning. A map of one
+    channel is a response already and only averaged over frames. A response of zeros, or one that is
+    not finite, is of a picture in which nothing was found.
+    """
+    wide = widen(teacher_map)
+    several = teacher_map.shape[-1] > 1
+    response = jnp.mean(jnp.abs(wide) if several else wide, axis=-1)
+    response = jnp.mean(response, axis=tuple(range(1, response.ndim - 2)))
+    found = jnp.all(jnp.isfinite(response), axis=(1, 2)) & jnp.any(response != 0.0, axis=(1, 2))
+    response = blank_absent(response, found)
+    if several:
+        mean = jnp.mean(response, axis=(1, 2), keepdims=True)
+        response = response / (DETR_POSITIONS * jnp.where(mean > 0.0, mean, 1.0))
+    return response, found
 
 
 def _hinted(teacher: Float[Array, "b *shape"], present: Bool[Array, "b"]) -> Bool[Array, "b"]:

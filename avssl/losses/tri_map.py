@@ -90,8 +90,18 @@ def region_cosines(
     """
     cosine = position_cosines(video, audio)
     own = jnp.diagonal(cosine).T
-    regions = _mean_under_sigmoid(cosine, (cosine - sounding_from) / softness)
+    regions = mean_of_sounding(cosine, sounding_from=sounding_from, softness=softness)
     return regions, _mean_under_sigmoid(own, (background_below - own) / softness)
+
+
+def mean_of_sounding(
+    cosine: Float[Array, "*rows n"],
+    *,
+    sounding_from: float | Scalar = 0.65,
+    softness: float | Scalar = 0.03,
+) -> Float[Array, "*rows"]:
+    """Mean cosine over the positions, weighted by how far each sounds: r_ij of `region_cosines`."""
+    return _mean_under_sigmoid(cosine, (cosine - sounding_from) / softness)
 
 
 def _mean_under_sigmoid(

@@ -9,6 +9,7 @@ from avssl.errors import unknown
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
 from avssl.objectives.avid import Avid
+from avssl.objectives.avl import Avl
 from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
@@ -20,6 +21,8 @@ from avssl.objectives.desa import Desa
 from avssl.objectives.detect import Detect
 from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
+from avssl.objectives.ez_vsl import EzVsl
+from avssl.objectives.lvs import Lvs
 from avssl.objectives.mcn import Mcn
 from avssl.objectives.mm_distillnet import MmDistillnet
 from avssl.objectives.robust_xid import RobustXid
@@ -33,6 +36,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avc": Avc,
     "ave": Ave,
     "avid": Avid,
+    "avl": Avl,
     "avsa": Avsa,
     "avts": Avts,
     "ccl": Ccl,
@@ -43,6 +47,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "detect": Detect,
     "distill": Distill,
     "dmc": Dmc,
+    "ez_vsl": EzVsl,
+    "lvs": Lvs,
     "mcn": Mcn,
     "mm_distillnet": MmDistillnet,
     "robust_xid": RobustXid,

@@ -1,6 +1,8 @@
 """Labels on the embedded world, with the quickstart's small encoders: the upper bound of the ablations.
 
-avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
+  avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
+
+`configs/world/supervised.py:crowd` is on the clips of `ez_vsl.py`, with its encoders: the teachers of `avl.py`.
 """
 
 from pathlib import Path
@@ -14,4 +16,11 @@ def get_config(variant: str = ""):
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=10))
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant)
+    return variant_of(config, variant, crowd=crowd)
+
+
+def crowd(config):
+    from_there = load_config(str(Path(__file__).parent / "ez_vsl.py"))
+    config.data.source = from_there.data.source
+    config.eval.data, config.eval.test_data = from_there.eval.data, from_there.eval.test_data
+    config.views, config.encoders = from_there.views, from_there.encoders

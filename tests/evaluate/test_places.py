@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from avssl.errors import UsageError
-from avssl.evaluate.places import places
+from avssl.evaluate.heat_maps import fused, resize
+from avssl.evaluate.localization import PICTURE_SIZE, RELEASED, localization
+from avssl.evaluate.places import MapOptions, places
+from avssl.evaluate.sides import Score
 
 VIEW = "frames"
 LEFT_HALF, RIGHT_HALF, ALL = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]
@@ -20,8 +23,8 @@ def peak(x: float, y: float = 0.45, size: int = 20) -> np.ndarray:
     return heat
 
 
-def scored(outputs: dict, truths: list[dict], flip=(False, False)) -> dict[str, tuple]:
-    """Of two clips, which are the records 7 and 3, by metric: value, chance and n."""
+def rows_of(outputs: dict, truths: list[dict], flip=(False, False), **options) -> list[Score]:
+    """Of two clips, which are the records 7 and 3."""
     records = dict(zip((7, 3), truths, strict=True))
     geometry = {"start_seconds": np.zeros(2), "box": np.array([ALL] * 2), "flip": np.array(flip)}
     test = SimpleNamespace(
@@ -36,7 +39,13 @@ def scored(outputs: dict, truths: list[dict], flip=(False, False)) -> dict[str, 
         views={VIEW: SimpleNamespace(seconds=1.0)},
     )
     source = SimpleNamespace(truth=records.__getitem__)
-    scores = places(model, SimpleNamespace(test=test, scored=(source, np.array([7, 3]))))
+    sides = SimpleNamespace(test=test, scored=(source, np.array([7, 3])))
+    return places(model, sides, MapOptions(**options))
+
+
+def scored(outputs: dict, truths: list[dict], flip=(False, False), **options) -> dict[str, tuple]:
+    """By metric: value, chance and n."""
+    scores = rows_of(outputs, truths, flip, **options)
     assert {score.features for score in scores} == {"video"}
     found = {score.metric: (score.value, score.chance, score.n) for score in scores}
     assert len(found) == len(scores)
@@ -96,3 +105,42 @@ def test_what_has_no_score_is_refused():
         scored(
             {"seen": {"video_map": [HALF, HALF]}}, [annotated(LEFT), annotated(LEFT, consensus=2)]
         )
+
+
+def test_objects_and_both_together_are_scored_beside_the_sounding_map():
+    sound, objects = [peak(0.2), peak(0.8)], [HALF, HALF]
+    truth = annotated(LEFT_HALF)
+    maps = {"seen": {"video_map": sound, "object_map": objects}}
+    scores = rows_of(maps, [truth, truth], share=0.3)
+    found = {(score.features, score.metric): score.value for score in scores}
+    pointed = {kind: found[kind, "pointing"] for kind in ("video", "objects", "fused")}
+    assert pointed == {"video": 0.5, "objects": 1.0, "fused": 1.0}
+    assert found["objects", "mean_ciou"] == pytest.approx(1.0, abs=0.05)
+    together = [
+        fused(resize(heat, PICTURE_SIZE), resize(own, PICTURE_SIZE), 0.3)
+        for heat, own in zip(sound, objects, strict=True)
+    ]
+    expected = localization(together, [np.array([LEFT_HALF])] * 2)
+    assert found["fused", "mean_ciou"] == pytest.approx(expected["mean_ciou"])
+    alone = rows_of(maps, [truth, truth])
+    assert {score.features for score in alone} == {"video"}
+    assert alone == [score for score in scores if score.features == "video"]
+
+
+@pytest.mark.parametrize("released", RELEASED)
+def test_released_rules_are_those_of_the_evaluators(released):
+    heat = np.random.default_rng(0).random((7, 7))
+    truth = annotated(LEFT_HALF, RIGHT)
+    found = scored({"seen": {"video_map": [heat, heat]}}, [truth, truth], released=released)
+    expected = localization([heat], [np.array([LEFT_HALF, RIGHT])], **RELEASED[released])
+    ours = localization([heat], [np.array([LEFT_HALF, RIGHT])])
+    assert found["mean_ciou"][0] == pytest.approx(expected["mean_ciou"])
+    assert expected["mean_ciou"] != pytest.approx(ours["mean_ciou"], abs=1e-3)
+
+
+def test_options_that_mean_nothing_are_refused():
+    for share in (1.5, float("nan")):
+        with pytest.raises(UsageError, match="--alpha is the share"):
+            MapOptions(share=share)
+    with pytest.raises(UsageError, match="did you mean 'ez_vsl'"):
+        MapOptions(released="ez_vsk")

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from avssl.losses.localization import multiple_instance_loss
-from avssl.losses.teacher_hints import hinted_localization_loss, object_hint_loss, sound_hint_loss
+from avssl.losses.teacher_hints import (
+    hinted_localization_loss,
+    object_hint_loss,
+    object_response,
+    sound_hint_loss,
+)
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 PRESENT = np.array([1, 1, 1, 0, 1], bool)
@@ -170,3 +175,40 @@ def test_a_narrow_student_and_a_stored_teacher_are_compared_in_float32():
     assert loss.dtype == jnp.float32
     (wide, _), _ = total(*(x.astype(jnp.float32) for x in narrow), *teachers, PRESENT)
     np.testing.assert_array_equal(loss, wide)
+
+
+def test_frames_are_averaged_before_the_comparison():
+    video_map, _, _, attention = example()
+    frames = np.stack([video_map, np.roll(video_map, 1, axis=1)], axis=1)
+    response = unit(frames).mean(axis=(1, 4))
+    expected = np.mean(
+        [
+            np.mean((naive_resize(response[row], 7, 9) - attention[row]) ** 2)
+            for row in np.flatnonzero(PRESENT & (np.arange(5) != UNSEEN))
+        ]
+    )
+    loss, number = object_hint(frames, attention, present=PRESENT)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert number == 3
+
+
+def test_the_response_of_a_teacher_is_the_scaled_mean_of_magnitudes():
+    teacher = np.random.default_rng(0).standard_normal((4, 2, 3, 4, 5))
+    teacher[1] = 0.0
+    teacher[2, 0, 1, 1, 3] = np.nan
+    response, found = jax.jit(object_response)(teacher)
+    np.testing.assert_array_equal(found, [True, False, False, True])
+    expected = np.abs(teacher[[0, 3]]).mean(axis=(1, 4))
+    expected /= 625 * expected.mean(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(response[np.array([0, 3])], expected, rtol=1e-5)
+    assert not np.any(response[1:3])
+    # Of 25 x 25 positions the sum is 1, as of attention.
+    many = jax.jit(object_response)(np.ones((1, 25, 25, 2)))[0]
+    np.testing.assert_allclose(np.sum(many), 1.0, rtol=1e-5)
+
+
+def test_a_map_of_one_channel_is_a_response_already():
+    teacher = np.random.default_rng(0).standard_normal((3, 2, 3, 4, 1))
+    response, found = jax.jit(object_response)(teacher)
+    np.testing.assert_allclose(response, teacher[..., 0].mean(axis=1), rtol=1e-5)
+    assert found.all()

@@ -32,6 +32,7 @@ DETECTOR = dict(
     widths=(4, 4, 4, 4), pyramid_width=4, num_classes=2, levels=(2, 3), num_fusions=1, head_depth=1
 )
 TAUGHT = {
+    "avl": dict(sound_teacher="teacher", channels=32, sound_weight=1.0, object_weight=100.0),
     "ccl": {},
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
@@ -82,6 +83,11 @@ def small_config(
         config.encoders.audio_teacher = config.encoders.audio.to_dict()
     if DETECTING.keys() & set(objectives):
         add_detectors(config, precision)
+    if "avl" in objectives:
+        config.teachers.objects = dict(
+            encoder="video_teacher", view="video", targets=("map",), precision=precision
+        )
+        config.encoders.video_teacher = config.encoders.video.to_dict()
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}

@@ -1,0 +1,27 @@
+"""EZ-VSL on the embedded world of several objects, some of them silent, with the quickstart's small encoders.
+
+The video encoder keeps 8 x 8 cells, which its maps are given in.
+
+  avssl pretrain --config configs/world/ez_vsl.py --workdir runs/world-ez-vsl
+  avssl evaluate --workdir runs/world-ez-vsl --protocols localization --alpha 0.4 --save-visualizations
+
+Measured: not yet.
+"""
+
+from pathlib import Path
+
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.data.source = "world:crowd@train"
+    config.eval.data = "world:crowd@train"
+    config.eval.test_data = "world:crowd@test"
+    config.eval.protocols = ("localization", "retrieval")
+    # Half the frames for four times the positions.
+    config.views.video.update(frames=2, fps=4 / 3)
+    config.encoders.video.strides = (2, 1, 1)
+    config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128))
+    return variant_of(config, variant)

@@ -1,0 +1,17 @@
+"""LVS on the embedded world of several objects, some of them silent: clips and encoders of `ez_vsl.py`.
+
+avssl pretrain --config configs/world/lvs.py --workdir runs/world-lvs
+
+Measured: not yet.
+"""
+
+from pathlib import Path
+
+from avssl.config import variant_of
+from avssl.config_file import load_config
+
+
+def get_config(variant: str = ""):
+    config = load_config(str(Path(__file__).parent / "ez_vsl.py"))
+    config.objectives = dict(lvs=dict(weight=1.0))
+    return variant_of(config, variant)
