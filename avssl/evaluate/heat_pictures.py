@@ -20,6 +20,7 @@ from avssl.data.pictures import BACKGROUND, CAPTION, GAP, INK, coloured
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.data.storage import told_plainly
+from avssl.data.truth import box_consensus
 from avssl.data.views import View
 from avssl.evaluate.heat_maps import resize, scaled
 from avssl.evaluate.localization import PICTURE_SIZE, Boxes, consensus_iou, scorable
@@ -31,7 +32,6 @@ from avssl.evaluate.places import (
     truths_of,
 )
 from avssl.evaluate.sides import Sides
-from avssl.evaluate.truth import box_consensus
 from avssl.train.model import Model
 
 # Clips with boxes that are drawn, evenly spread.

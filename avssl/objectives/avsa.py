@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
@@ -10,7 +11,6 @@ from avssl.errors import UsageError
 from avssl.losses.contrastive import symmetric_info_nce
 from avssl.losses.spatial import contrasted_viewpoints, spatial_alignment_loss
 from avssl.models.features import Features
-from avssl.models.heads import ProjectionMLP
 from avssl.models.set_transformer import SetTransformer
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
 
@@ -33,8 +33,7 @@ class Avsa(Objective):
 
     Departures: sounds are turned so that the viewpoint lies exactly in front; `official_rotation` gives the
     released order of the rotations, which misses it off the horizon. The negatives of the first stage are the
-    batch's other clips, as released. `norm_heads` puts BatchNorm behind each linear layer: fresh encoders give
-    all clips nearly one vector, in which what tells them apart is small.
+    batch's other clips, as released.
     """
 
     viewpoints_view: str = "viewpoints"
@@ -46,14 +45,11 @@ class Avsa(Objective):
     num_heads: int = 1
     dropout: float = 0.1
     official_rotation: bool = False
-    norm_heads: bool = False
     alignment_from_step: int = 0
 
     def setup(self) -> None:
-        def linear() -> ProjectionMLP:
-            return ProjectionMLP(
-                (self.projection_width,), norm_output=self.norm_heads, dtype=self.dtype
-            )
+        def linear() -> nn.Dense:
+            return nn.Dense(self.projection_width, dtype=self.dtype, param_dtype=self.dtype)
 
         self.video_contrast, self.audio_contrast = linear(), linear()
         self.video_target, self.audio_target = linear(), linear()
@@ -117,8 +113,8 @@ class Avsa(Objective):
         outputs = {}
         if self.contrasts:
             seen, heard = self.seen(self.video_view), self.heard(self.video_view)
-            outputs["video"] = self.video_contrast(features[seen].embedding, train=train)
-            outputs["audio"] = self.audio_contrast(features[heard].embedding, train=train)
+            outputs["video"] = self.video_contrast(features[seen].embedding)
+            outputs["audio"] = self.audio_contrast(features[heard].embedding)
         if self.aligns:
             video = features[self.seen(self.viewpoints_view)].embedding
             audio = features[self.heard(self.viewpoints_view)].embedding
@@ -132,10 +128,10 @@ class Avsa(Objective):
                 ("video_guess", self.video_guess, video_guess),
                 ("audio_guess", self.audio_guess, audio_guess),
             ):
-                outputs[name] = head(contrasted_viewpoints(of, mode=self.mode), train=train)
+                outputs[name] = head(contrasted_viewpoints(of, mode=self.mode))
             if self.contrasts and not train:
-                outputs["video_each"] = self.video_contrast(video, train=False)
-                outputs["audio_each"] = self.audio_contrast(audio, train=False)
+                outputs["video_each"] = self.video_contrast(video)
+                outputs["audio_each"] = self.audio_contrast(audio)
         return outputs
 
     def viewpoint_scores(self, outputs: Outputs) -> dict[str, Array]:

@@ -23,7 +23,5 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.views.viewpoints = dict(**config.views.video.to_dict(), windows=4)
     config.views.audio.update(seconds=1.5, channels=4)
-    config.objectives = dict(
-        avsa=dict(weight=1.0, alignment_from_step=240, projection_width=64, norm_heads=True)
-    )
+    config.objectives = dict(avsa=dict(weight=1.0, alignment_from_step=240, projection_width=64))
     return variant_of(config, variant)
