@@ -36,8 +36,8 @@ def needs_of(view: View) -> list[Need]:
         needs.append(
             (f"video stream '{stream}'", "eyes", lambda found: stream in found.video_streams)
         )
-    if any(view.shift_seconds):
-        seconds = view.seconds + view.shift_seconds[0]
+    if any(view.shift_seconds) or (view.every_seconds and view.windows > 1):
+        seconds = view.span_seconds + view.shift_seconds[0]
         needs.append((
             f"clips of at least {seconds:g} s", "long",
             lambda found: found.duration_seconds >= seconds,

@@ -101,7 +101,7 @@ def teach(
             "fingerprint": source.fingerprint,
             "every_seconds": every_seconds,
             "precision": precision,
-            "view": {"modality": view.modality, **dataclasses.asdict(view)},
+            "view": {"modality": view.modality, **said_of(view)},
         },
         num_records=len(source),
         num_shards=min(num_shards or default_num_shards(len(source)), len(source)),
@@ -115,6 +115,11 @@ def teach(
             write_all(writer, seeing, source, batch_size, workers, every_seconds)
         meta = writer.finish()
     return TeachReport(out, meta, already_complete)
+
+
+def said_of(view: View) -> dict[str, Any]:
+    """The fields of a view but for those at None, so that stores of before they were known stay the same."""
+    return {key: value for key, value in dataclasses.asdict(view).items() if value is not None}
 
 
 def only_view(teacher: Teacher) -> View:
