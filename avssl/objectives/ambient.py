@@ -174,7 +174,7 @@ class Ambient(Objective):
             taught = present & (target >= 0 if self.clusters_sounds else target[:, 0] >= 0)
         metrics = {
             "taught": jnp.sum(taught).astype(self.dtype),
-            "silent": jnp.sum(present & ~taught).astype(self.dtype),
+            "without_target": jnp.sum(present & ~taught).astype(self.dtype),
         }
         if self.clusters_sounds:
             loss, found = pseudo_label_loss(outputs["logits"], target, present=taught)

@@ -11,7 +11,7 @@ from avssl.data.placement import (
     place_in_time,
     sample_window,
 )
-from avssl.data.views import AudioView, VideoView
+from avssl.data.views import AudioView, VideoView, build_view
 from avssl.errors import UsageError
 
 VIDEO = VideoView(frames=8, fps=16.0, size=16)
@@ -211,3 +211,15 @@ def test_windows_at_fixed_distances_are_placed_as_one_view():
     )
     assert starts[frames] == [5.0, 10.0, 15.0, 20.0]
     assert starts[sound] == [pytest.approx(5.0 + 15.04 / 2 - 10.0)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"every_seconds": 0.0}, "every_seconds of view 'v' must be at least 0.001, not 0.0"),
+        ({"every_seconds": 1.0, "projection": "sphere", "flip": False}, "leave every_seconds out"),
+    ],
+)
+def test_distances_that_no_windows_can_have_are_refused(keys, said):
+    with pytest.raises(UsageError, match=said):
+        build_view("v", {"modality": "video", "windows": 2, **keys})

@@ -168,7 +168,8 @@ def test_slots_are_windows_of_a_grid_as_they_would_be_said_online(teacher_run, g
     config.objectives.distill.loss = "hint"
     model, _, batches = taught_batches(config, 2)
     assert model.taught["teacher"].shapes["embedding"][0] == 2
-    starts = np.concatenate([batch["geometry"]["video"]["start_seconds"] for batch in batches])
+    starts = np.concatenate([b["geometry"]["video"]["start_seconds"] for b in batches])
+    starts = starts.astype(np.float64)
     # Of four windows two may be the first of two slots.
     assert {tuple(row) for row in starts.round(3).tolist()} == {(0.0, 0.6), (0.3, 0.9)}
     config.teachers.teacher.update(store="", run=str(teacher_run), encoder="video")
