@@ -41,7 +41,7 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.encoders.audio = dict(name="soundnet8", modality="audio")
     # For `run=''` alone, random teachers: the encoder of a run is what it was there.
-    config.encoders.image = dict(name="vgg16_video", modality="video", frontend=dict(name="rgb"))
+    config.encoders.image = dict(name="resnet18_video", modality="video", frontend=dict(name="rgb"))
     for name, run in dict(objects="runs/imagenet", scenes="runs/places").items():
         config.teachers[name] = dict(
             run=run, encoder="image", view="video", targets=("logits",), precision="bf16",
