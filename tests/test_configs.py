@@ -18,10 +18,15 @@ CONFIGS = sorted(
     str(path) for path in Path("configs").rglob("*.py") if "ablations" not in path.parts
 )
 VARIANTS = [
+    "configs/distill/ambient.py:binary",
+    "configs/distill/ambient.py:spectrum",
     "configs/distill/ccl.py:both",
     "configs/distill/ccl.py:image",
     "configs/distill/distill.py:cmc",
     "configs/distill/distill.py:crd",
+    "configs/distill/soundnet.py:soundnet5",
+    "configs/world/ambient.py:binary",
+    "configs/world/ambient.py:spectrum",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
     "configs/world/detect.py:depth",

@@ -32,7 +32,8 @@ class Join:
     """One teacher's store in a pipeline: the kinds that are read, with their shapes.
 
     view: what the teacher saw, where its targets are of that window: windows of its anchor are then
-    drawn from the store's grid, and maps are mirrored with it.
+    drawn from the store's grid, and maps are mirrored with it. A view of several windows at fixed distances
+    is told of each of them.
     """
 
     store: Store
@@ -42,6 +43,26 @@ class Join:
     @property
     def on_grid(self) -> bool:
         return self.view is not None and self.store.every_seconds > 0
+
+    @property
+    def slots(self) -> range:
+        """The windows of the store that are told of at once, counted from the first of them."""
+        if not self.on_grid or self.view is None or self.view.windows == 1:
+            return range(1)
+        stride = round((self.view.every_seconds or 0.0) / self.store.every_seconds)
+        return range(0, self.view.windows * stride, stride)
+
+    def num_starts(self, index: int) -> int:
+        """How many windows of a record may be the first of all slots."""
+        return max(0, self.store.num_windows(index) - self.slots[-1])
+
+    def read(self, index: int, first: int, key: str) -> dict[str, np.ndarray]:
+        slots = [
+            self.store.read(index, first + slot, key, tuple(self.shapes)) for slot in self.slots
+        ]
+        if len(slots) == 1:
+            return slots[0]
+        return {kind: np.stack([slot[kind] for slot in slots]) for kind in self.shapes}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +107,7 @@ def draw_windows(
     """
     counts: dict[str, int] = {}
     for join in joins.values():
-        if join.on_grid and (count := join.store.num_windows(index)):
+        if join.on_grid and (count := join.num_starts(index)):
             assert join.view is not None
             counts[join.view.anchor] = min(counts.get(join.view.anchor, count), count)
     chosen = {
@@ -157,11 +178,9 @@ def fill_targets(
     """The targets of one record. What a store should have and has not is zeros, and counted."""
     for name, join in joins.items():
         taught = False
-        if join.store.num_windows(index):
+        if join.num_starts(index):
             try:
-                found = join.store.read(
-                    index, windows.numbers[name], source.key(index), tuple(join.shapes)
-                )
+                found = join.read(index, windows.numbers[name], source.key(index))
                 taught = True
             except MediaError:
                 batch["untaught"][name][row] = index

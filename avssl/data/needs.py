@@ -55,8 +55,8 @@ def needs_of(view: View) -> list[Need]:
         )
     if isinstance(view, VideoView) and view.objects:
         needs.append(("boxes of objects", "world:vehicles", lambda found: "objects" in found.truth))
-    if any(view.shift_seconds):
-        seconds = view.seconds + view.shift_seconds[0]
+    if any(view.shift_seconds) or (view.every_seconds and view.windows > 1):
+        seconds = view.span_seconds + view.shift_seconds[0]
         needs.append((
             f"clips of at least {seconds:g} s", "world:long",
             lambda found: found.media.duration_seconds >= seconds,

@@ -19,6 +19,8 @@ from avssl.media.sphere import Viewpoint, draw_viewpoints
 
 # Tries of torchvision's RandomResizedCrop before it falls back to the centre.
 CROP_TRIES = 10
+# A record that is shorter than asked by less is long enough.
+ROUNDING_SECONDS = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,7 @@ def anchor_windows(views: Iterable[View]) -> dict[str, tuple[str, float]]:
                 f"views with the anchor '{view.anchor}' place their common window both at "
                 f"'{window}' and at '{view.window}': set the same `window` or another `anchor`"
             )
-        windows[view.anchor] = (window, max(seconds, view.seconds))
+        windows[view.anchor] = (window, max(seconds, view.span_seconds))
     return windows
 
 
@@ -72,13 +74,13 @@ def place_in_time(
     """Starts of each view's windows in seconds from the start of the record, such that they stay inside.
 
     A view longer than the record starts at 0; what it asks for past the end is for the decoder to
-    fill. NaN where the record has no room for a view's shift.
+    fill. NaN where the record has no room for a view's shift, or for windows at fixed distances.
 
     fixed: views whose start is given, and with it that of every view that is placed as they are; the
     first window that others share with one lies around it, as far as the record allows. Such a view
     need not be among `views`.
     """
-    middles = {view.anchor: start + view.seconds / 2 for view, start in fixed.items()}
+    middles = {view.anchor: start + view.span_seconds / 2 for view, start in fixed.items()}
     given = {view.placed_as: start for view, start in fixed.items()}
 
     def anchor_start(view: View, number: int) -> float:
@@ -95,7 +97,14 @@ def place_in_time(
         seconds = windows[view.anchor][1]
         return _view_start(view, anchor_start(view, number), seconds, duration_seconds, draws)
 
-    return {view: [view_start(view, number) for number in range(num_times(view))] for view in views}
+    def view_starts(view: View) -> list[float]:
+        if view.every_seconds is None or view.windows == 1:
+            return [view_start(view, number) for number in range(num_times(view))]
+        has_room = view.span_seconds <= duration_seconds + ROUNDING_SECONDS
+        first = view_start(view, 0) if has_room else math.nan
+        return [first + number * view.every_seconds for number in range(view.windows)]
+
+    return {view: view_starts(view) for view in views}
 
 
 def share_of_room(window: str, anchor: str, seed: int, position: int, number: int = 0) -> float:
@@ -124,9 +133,9 @@ def _view_start(
 ) -> float:
     align, jitter = draws.random(2)
     share = {"start": 0.0, "center": 0.5, "random": align}[view.align]
-    start = window_start + share * (window_seconds - view.seconds)
+    start = window_start + share * (window_seconds - view.span_seconds)
     start += (2 * jitter - 1) * view.jitter_seconds
-    last = max(0.0, duration_seconds - view.seconds)
+    last = max(0.0, duration_seconds - view.span_seconds)
     start = min(max(start, 0.0), last)
     return _shifted(start, last, view.shift_seconds, draws) if any(view.shift_seconds) else start
 

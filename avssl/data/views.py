@@ -21,7 +21,7 @@ PROJECTIONS = ("flat", "sphere")
 # Mono, stereo, first-order ambisonics and microphones.
 CHANNELS = (1, 2, 4, 8)
 COUNTS = ("frames", "size", "rate", "channels", "windows")
-POSITIVE = ("fps", "seconds")
+POSITIVE = ("fps", "seconds", "every_seconds")
 FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
 
 
@@ -44,6 +44,12 @@ class ViewBase:
         """The name of the view's draws in time and space."""
         return repr(self)
 
+    @property
+    def span_seconds(self) -> float:
+        """From the start of the first window to the end of the last, where these lie at fixed distances."""
+        view: Any = self
+        return view.seconds + (view.windows - 1) * (view.every_seconds or 0.0)
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class VideoView(ViewBase):
@@ -57,7 +63,9 @@ class VideoView(ViewBase):
 
     `windows` of more than one gives the array an axis of its own after the batch's: so many draws of the
     window in time or, of an equirectangular video (`projection="sphere"`), so many viewing directions at
-    one time, drawn as `media/sphere.py` says.
+    one time, drawn as `media/sphere.py` says. With `every_seconds` they are not drawn each on its own but
+    begin so many seconds after one another, and are placed as one view that lasts from the first to the last:
+    time slots. A record without room for all of them lacks the view.
 
     `stream` names another video track of the same file (depth, thermal; empty: the default one). Views
     that differ in nothing else show the same times and are cropped and flipped alike.
@@ -75,6 +83,7 @@ class VideoView(ViewBase):
     jitter_seconds: float = 0.0
     shift_seconds: tuple[float, float] = (0.0, 0.0)
     windows: int = 1
+    every_seconds: float | None = None
     projection: str = "flat"
     crop: str = "random"
     crop_area: tuple[float, float] = (0.08, 1.0)
@@ -149,6 +158,7 @@ class AudioView(ViewBase):
     jitter_seconds: float = 0.0
     shift_seconds: tuple[float, float] = (0.0, 0.0)
     windows: int = 1
+    every_seconds: float | None = None
     volume: float = 0.0
 
     modality = "audio"
@@ -237,6 +247,10 @@ def check_numbers(name: str, view: View) -> None:
         )
     if isinstance(view, VideoView) and view.projection == "sphere" and view.flip:
         raise UsageError(f"view '{name}' cannot flip a panorama: set flip=False")
+    if view.every_seconds is not None and getattr(view, "projection", "flat") == "sphere":
+        raise UsageError(
+            f"view '{name}' looks in several directions at one time: leave every_seconds out"
+        )
     if isinstance(view, VideoView) and view.objects:
         check_objects(name, view)
 

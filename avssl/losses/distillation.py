@@ -67,16 +67,21 @@ def soundnet_loss(
     logits: dict[str, Float[Array, "b s _"]],
     targets: dict[str, Float[Array, "b s _"]],
     *,
-    present: Bool[Array, "b"],
+    present: Bool[Array, "b"] | dict[str, Bool[Array, "b"]],
     scale: float = 250.0,
 ) -> tuple[Scalar, dict[str, Float[Array, "s"]]]:
     """SoundNet's loss: `scale` times the mean divergence over teachers and slots; each divergence.
 
+    `present` is one for all teachers or, as each may be silent of other rows, by name.
     Official: two teachers by name, objects (1000 classes) and scenes (401), 4 slots of 5 s, 250. No
     temperature and no labels.
     """
     divergences = {
-        name: soundnet_divergence(logits[name], targets[name], present=present)
+        name: soundnet_divergence(
+            logits[name],
+            targets[name],
+            present=present[name] if isinstance(present, dict) else present,
+        )
         for name in sorted(logits)
     }
     return scale * jnp.mean(jnp.concatenate(list(divergences.values()))), divergences

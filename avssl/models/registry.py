@@ -12,6 +12,7 @@ from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
 from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo
+from avssl.models.identity import IdentityAudio
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
 from avssl.models.resnet2d import (
@@ -33,6 +34,7 @@ from avssl.models.video_resnet import MC318, R3D18, TorchvisionR2Plus1D18
 ENCODERS: dict[str, type[Any]] = {
     "cnn14": Cnn14,
     "conv2d10": Conv2D10,
+    "identity_audio": IdentityAudio,
     "l3_audio": L3Audio,
     "l3_video": L3Video,
     "linear_audio": LinearAudio,

@@ -6,6 +6,7 @@ from typing import Any
 from flax.core import FrozenDict
 
 from avssl.errors import unknown
+from avssl.objectives.ambient import Ambient
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
 from avssl.objectives.avid import Avid
@@ -27,12 +28,14 @@ from avssl.objectives.mcn import Mcn
 from avssl.objectives.mm_distillnet import MmDistillnet
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.selavi import Selavi
+from avssl.objectives.soundnet import Soundnet
 from avssl.objectives.stereo_soundnet import StereoSoundnet
 from avssl.objectives.supervised import Supervised
 from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
+    "ambient": Ambient,
     "avc": Avc,
     "ave": Ave,
     "avid": Avid,
@@ -53,6 +56,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mm_distillnet": MmDistillnet,
     "robust_xid": RobustXid,
     "selavi": Selavi,
+    "soundnet": Soundnet,
     "stereo_soundnet": StereoSoundnet,
     "supervised": Supervised,
     "xdc": Xdc,

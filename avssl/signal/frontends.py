@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from avssl.errors import unknown
 from avssl.signal.spectrograms import LogFilterbank, LogMel, LogSpectrogram, StftDecibel
 from avssl.signal.spectrum import widened
+from avssl.signal.texture import SoundTexture
 
 Number = float | int
 
@@ -50,8 +51,22 @@ class Waveform:
         return (self.gain * waveform)[:, :, None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Texture(SoundTexture):
+    """What a sound is like on average: the statistics of `SoundTexture` as the bins of one moment.
+
+    Targets are made of them, which the rounding of bf16 would move: they stay as wide as they come.
+    """
+
+    modality = "audio"
+    stays_wide = True
+
+    def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b 1 d 1"]:
+        return super().__call__(waveform, rate=rate)[:, None, :, None]
+
+
 VideoFrontend = Rgb
-AudioFrontend = LogMel | StftDecibel | LogSpectrogram | LogFilterbank | Waveform
+AudioFrontend = LogMel | StftDecibel | LogSpectrogram | LogFilterbank | Waveform | Texture
 Frontend = VideoFrontend | AudioFrontend
 FRONTENDS: dict[str, type[Frontend]] = {
     "rgb": Rgb,
@@ -60,6 +75,7 @@ FRONTENDS: dict[str, type[Frontend]] = {
     "log_spectrogram": LogSpectrogram,
     "log_filterbank": LogFilterbank,
     "waveform": Waveform,
+    "texture": Texture,
 }
 
 

@@ -95,7 +95,8 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
         spec = specs[name]
         if spec.is_stored:
             stores[name] = opened = open_store(config, name, spec, source)
-            shapes, classes, hashed = opened.shapes(spec.targets), opened.classes, opened.hash
+            view = view_of(config, name, spec) if spec.view else None
+            shapes, classes, hashed = opened.shapes(spec.targets, view), opened.classes, opened.hash
             found = f"targets of {opened.teacher} in {spec.store}"
         else:
             online[name] = seeing = open_online(config, name, spec, source)

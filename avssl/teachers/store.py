@@ -137,8 +137,10 @@ class TargetStore:
         )
         return self.encoding.decode(values, key, window, kinds)
 
-    def shapes(self, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        return {kind: self.encoding.shapes[kind] for kind in kinds}
+    def shapes(self, kinds: Sequence[str], view: View | None = None) -> dict[str, tuple[int, ...]]:
+        """Of one clip's targets; a view of several windows has an axis of them where there is a grid."""
+        axis = (view.windows,) if view and view.windows > 1 and self.every_seconds else ()
+        return {kind: (*axis, *self.encoding.shapes[kind]) for kind in kinds}
 
     def check_data(self, source: Source) -> None:
         if self.meta["fingerprint"] != source.fingerprint:
@@ -168,9 +170,17 @@ class TargetStore:
             )
         if not self.needs_view(kinds):
             return
-        if view.jitter_seconds or any(view.shift_seconds) or view.windows > 1:
+        if view.windows > 1 and view.every_seconds and self.every_seconds and "map" not in kinds:
+            self.check_slots(where, view.every_seconds)
+        elif view.windows > 1:
             raise UsageError(
-                f"{where} is moved in time by itself (jitter_seconds, shift_seconds, windows), and "
+                f"{where} has several windows, for which a store must hold embeddings or logits on a grid and "
+                f"the view state every_seconds; '{printable(self.path)}' holds {self.kind_of_windows} and is "
+                f"asked for {', '.join(kinds)}: write one with --every-seconds, or teach online"
+            )
+        if view.jitter_seconds or any(view.shift_seconds):
+            raise UsageError(
+                f"{where} is moved in time by itself (jitter_seconds, shift_seconds), and "
                 f"'{printable(self.path)}' holds {self.kind_of_windows}: switch that off, or teach online"
             )
         if isinstance(view, VideoView) and view.projection == "sphere":
@@ -193,6 +203,15 @@ class TargetStore:
             raise UsageError(
                 f"{where} is mirrored at random, and the attention of '{printable(self.path)}' is not: set its "
                 "flip to False, or teach online"
+            )
+
+    def check_slots(self, where: str, every_seconds: float) -> None:
+        stride = every_seconds / self.every_seconds
+        if abs(stride - round(stride)) > 1e-6 * stride or round(stride) < 1:
+            raise UsageError(
+                f"{where} has windows every {every_seconds:g} s, which is no multiple of the "
+                f"{self.every_seconds:g} s between those of '{printable(self.path)}': set every_seconds to "
+                "one, or write the store with another --every-seconds"
             )
 
 

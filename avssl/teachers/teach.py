@@ -101,7 +101,7 @@ def teach(
             "fingerprint": source.fingerprint,
             "every_seconds": every_seconds,
             "precision": precision,
-            "view": {"modality": view.modality, **dataclasses.asdict(view)},
+            "view": {"modality": view.modality, **said_of(view)},
         },
         num_records=len(source),
         num_shards=min(num_shards or default_num_shards(len(source)), len(source)),
@@ -120,6 +120,13 @@ def teach(
 def named(targets: Collection[str]) -> bool:
     """Whether targets of these kinds are of classes, which have names."""
     return "logits" in targets or "boxes" in targets
+
+
+def said_of(view: View) -> dict[str, Any]:
+    """The fields of a view but for those that came later, at their defaults, and for its own boxes."""
+    later = {"objects", "heard_objects"}
+    fields = dataclasses.asdict(view).items()
+    return {key: value for key, value in fields if value is not None and key not in later}
 
 
 def only_view(teacher: Teacher) -> View:

@@ -239,7 +239,11 @@ def views_of(model: Model, encoder: str, where: str) -> tuple[View, ...]:
     """What the encoder was trained on, as it is seen without draws."""
     views = dict.fromkeys(
         dataclasses.replace(
-            model.views[read.view].evaluation(), windows=1, shift_seconds=(0.0, 0.0), anchor="clip"
+            model.views[read.view].evaluation(),
+            windows=1,
+            every_seconds=None,
+            shift_seconds=(0.0, 0.0),
+            anchor="clip",
         )
         for read in model.reads
         if read.encoder == encoder and not read.toward

@@ -62,7 +62,7 @@ class Model:
             example, rows = self.inputs(read, batch, None), self.rows(read, batch)
             if read.encoder not in parameters["encoders"]:
                 made = encoder.init(purpose_key(key, read.encoder), example, train=False, rows=rows)
-                parameters["encoders"][read.encoder] = made["params"]
+                parameters["encoders"][read.encoder] = made.get("params", {})
                 statistics["encoders"][read.encoder] = made.get("batch_stats", {})
             encoded: Any = encoder.apply(
                 {
@@ -295,7 +295,9 @@ class Model:
                 jnp.broadcast_to(waveform[:, None], each), *viewing_angles(directions),
                 official_order=read.official_rotation,
             ).reshape(-1, *waveform.shape[1:])  # fmt: skip
-        return self.frontends[read.encoder](waveform, rate=view.rate).astype(dtype)
+        frontend = self.frontends[read.encoder]
+        heard = frontend(waveform, rate=view.rate)
+        return heard if getattr(frontend, "stays_wide", False) else heard.astype(dtype)
 
     def read_by(
         self, objective: Objective, features: Mapping[Read, Features]

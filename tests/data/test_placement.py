@@ -11,7 +11,7 @@ from avssl.data.placement import (
     place_in_time,
     sample_window,
 )
-from avssl.data.views import AudioView, VideoView
+from avssl.data.views import AudioView, VideoView, build_view
 from avssl.errors import UsageError
 
 VIDEO = VideoView(frames=8, fps=16.0, size=16)
@@ -180,3 +180,46 @@ def test_a_given_start_holds_for_views_placed_alike_and_for_the_first_window_of_
     assert given[VIDEO] == [3.0]
     assert given[several][0] == pytest.approx(3.0 + VIDEO.seconds / 2 - AUDIO.seconds / 2)
     assert given[several][1:] == free[several][1:]
+
+
+def test_windows_at_fixed_distances_are_placed_as_one_view():
+    """Four frames in the middle of the slots of a sound that lasts as long as all of them."""
+    sound = AudioView(seconds=20.0)
+    frames = VideoView(
+        frames=1, fps=25.0, windows=4, every_seconds=5.0, align="center", jitter_seconds=0.0
+    )
+    views = (sound, frames)
+    windows = anchor_windows(views)
+    assert windows == {"clip": ("random", 20.0)}
+    firsts = set()
+    for position in range(20):
+        starts = place_in_time(views, windows, duration_seconds=31.0, seed=0, position=position)
+        (first,) = starts[sound]
+        middles = np.array(starts[frames]) + 0.5 / 25
+        np.testing.assert_allclose(middles - first, [2.5, 7.5, 12.5, 17.5], atol=1e-9)
+        assert 0 <= first <= 11
+        firsts.add(round(first))
+    assert len(firsts) > 4
+    # What is longer than the record leaves a slot without sound; without room for a frame nothing is shown.
+    for duration, shown in ((15.04, True), (15.0, False)):
+        starts = place_in_time(views, windows, duration_seconds=duration, seed=0, position=0)
+        assert np.isfinite(starts[frames]).all() == shown
+        assert starts[sound] == [0.0]
+    # A given start is that of the first; the sound lies around them all.
+    starts = place_in_time(
+        views, windows, duration_seconds=31.0, seed=0, position=0, fixed={frames: 5.0}
+    )
+    assert starts[frames] == [5.0, 10.0, 15.0, 20.0]
+    assert starts[sound] == [pytest.approx(5.0 + 15.04 / 2 - 10.0)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"every_seconds": 0.0}, "every_seconds of view 'v' must be at least 0.001, not 0.0"),
+        ({"every_seconds": 1.0, "projection": "sphere", "flip": False}, "leave every_seconds out"),
+    ],
+)
+def test_distances_that_no_windows_can_have_are_refused(keys, said):
+    with pytest.raises(UsageError, match=said):
+        build_view("v", {"modality": "video", "windows": 2, **keys})

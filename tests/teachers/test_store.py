@@ -159,6 +159,28 @@ def test_windows_of_a_grid_and_maps_that_move_with_a_flip(teacher_run, grid):
     assert {round(start, 3) for start in starts} == {0.0, 0.3, 0.6, 0.9}
 
 
+def test_slots_are_windows_of_a_grid_as_they_would_be_said_online(teacher_run, grid):
+    keys = dict(store=str(grid), view="video", targets=("embedding",))
+    config = still(student(**{"teachers.teacher": keys}), "video")
+    for view in config.views.values():
+        view.window = "random"
+    config.views.video.update(windows=2, every_seconds=2 * GRID_SECONDS)
+    config.objectives.distill.loss = "hint"
+    model, _, batches = taught_batches(config, 2)
+    assert model.taught["teacher"].shapes["embedding"][0] == 2
+    starts = np.concatenate([b["geometry"]["video"]["start_seconds"] for b in batches])
+    starts = starts.astype(np.float64)
+    # Of four windows two may be the first of two slots.
+    assert {tuple(row) for row in starts.round(3).tolist()} == {(0.0, 0.6), (0.3, 0.9)}
+    config.teachers.teacher.update(store="", run=str(teacher_run), encoder="video")
+    for batch in batches:
+        assert batch["taught"]["teacher"].all()
+        exact = online(config, batch)["embedding"]
+        assert exact.shape[:2] == (BATCH, 2)
+        assert np.abs(exact[:, 0] - exact[:, 1]).max() > 0.01
+        assert_rounded(batch["targets"]["teacher"]["embedding"], exact)
+
+
 def test_no_worker_host_or_start_changes_what_is_joined(store, grid):
     source = open_source(DATA)
     view = AudioView(seconds=0.5, rate=8000)
@@ -239,6 +261,13 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
             "objectives.distill.loss": "at"}  # fmt: skip
     refused("cropped at random", **maps)
     refused("moved in time", **maps, **{"views.video.jitter_seconds": 0.1})
+    refused("has several windows, for which a store must hold", **maps,
+            **{"views.video.windows": 2, "views.video.every_seconds": 0.6})  # fmt: skip
+    slots = {teacher: dict(store=str(grid), view="video", targets=("embedding",)),
+             "objectives.distill.loss": "hint", "views.video.windows": 2}  # fmt: skip
+    refused("the view state every_seconds", **slots)
+    refused(r"every 0.5 s, which is no multiple of the 0.3 s", **slots,
+            **{"views.video.every_seconds": 0.5})  # fmt: skip
     broken = shutil.copytree(store, tmp_path / "broken")
     shard = next(broken.glob("*.array_record-*"))
     shard.write_bytes(shard.read_bytes()[:-70000])
@@ -298,6 +327,24 @@ def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
     assert batch["targets"]["b"]["logits"].tolist()[0] == [0.0, 0.0]
     with pytest.raises(UsageError, match=r"every 0.5 s and every 0.25 s of one anchor"):
         check_joins({**joins, "c": Join(Fake(every_seconds=0.25), {}, view)})
+
+
+def test_records_without_room_for_all_slots_are_not_taught():
+    view = AudioView(seconds=0.5, windows=3, every_seconds=1.0)
+    joins = {"a": Join(Fake(counts=(6, 4, 0, 0)), {"logits": (3, 2)}, view)}
+    batch, source = empty_targets(joins, 2), open_source(DATA)
+    numbers = set()
+    for row in range(2):
+        for position in range(20):
+            windows = draw_windows(joins, row, {"clip": ("random", 2.5)}, seed=0, position=position)
+            numbers.add((row, windows.numbers["a"], windows.starts.get(view)))
+        fill_targets(batch, row, joins, source, row, windows)
+    assert numbers == {(0, 0, 0.0), (0, 1, 0.5), (1, 0, None)}
+    said = batch["targets"]["a"]["logits"]
+    np.testing.assert_array_equal(said[0] - said[0, :1], [[0, 0], [2, 2], [4, 4]])
+    assert not said[1].any()
+    assert batch["taught"]["a"].tolist() == [True, False]
+    assert batch["untaught"]["a"].tolist() == [-1, -1]
 
 
 class Maps(Fake):

@@ -1,5 +1,6 @@
 """Runs of a few steps on made-up batches, on any devices: no files, no pipeline."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from avssl.config import ConfigDict, base, resolve
 from avssl.objectives import OBJECTIVES, objective_defaults
+from avssl.signal.texture import SoundTexture
 from avssl.teachers.open import Teachers, open_teachers
 from avssl.train.bench import random_batch
 from avssl.train.build_model import build_model
@@ -37,7 +39,15 @@ TAUGHT = {
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
     "distill": {},
+    "soundnet": {"teachers": ("teacher",), "kernel": 3, "stride": 1, "padding": 0, "scale": 10.0},
 }
+# The statistics of sound that fit into a quarter of a second at 4 kHz.
+TEXTURE = SoundTexture(num_bands=4, max_hz=1500.0, num_modulations=8)
+HEARD = {
+    "ambient": {
+        "audio_encoder": "texture", "groups": tuple(TEXTURE.sizes.values()), "num_components": 8
+    }
+}  # fmt: skip
 
 
 def small_config(
@@ -88,10 +98,15 @@ def small_config(
             encoder="video_teacher", view="video", targets=("map",), precision=precision
         )
         config.encoders.video_teacher = config.encoders.video.to_dict()
+    if HEARD.keys() & set(objectives):
+        frontend = dict(name="texture", **dataclasses.asdict(TEXTURE))
+        config.encoders.texture = dict(name="identity_audio", modality="audio", frontend=frontend)
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
-        config.objectives[name] = dict(weight=1.0, **smaller, **TAUGHT.get(name, {}))
+        config.objectives[name] = dict(
+            weight=1.0, **smaller, **TAUGHT.get(name, {}), **HEARD.get(name, {})
+        )
         if name in DETECTING:
             heard = {} if name == "detect" else {"audio_encoder": "hearer"}
             config.objectives[name].update(DETECTING[name] | heard)

@@ -49,6 +49,10 @@ def test_what_is_there_is_not_lacking():
     assert not what_is_lacking(flat, np.arange(4), near)
     assert what_is_lacking(flat, np.arange(4), far)
     assert not what_is_lacking(flat, np.arange(0), far)
+    # Three windows of half a second are 1.5 s where they begin half a second after one another.
+    slots = AudioView(seconds=0.5, windows=3, every_seconds=0.5)
+    assert not what_is_lacking(flat, np.arange(4), slots)
+    assert what_is_lacking(flat, np.arange(4), dataclasses.replace(slots, every_seconds=1.0))
 
 
 def test_a_record_that_cannot_be_had_says_nothing():
