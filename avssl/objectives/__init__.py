@@ -20,9 +20,12 @@ from avssl.objectives.desa import Desa
 from avssl.objectives.distill import Distill
 from avssl.objectives.dmc import Dmc
 from avssl.objectives.mcn import Mcn
+from avssl.objectives.mke import Mke
+from avssl.objectives.mutual import Mutual
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.selavi import Selavi
 from avssl.objectives.supervised import Supervised
+from avssl.objectives.three_level import ThreeLevel
 from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
 
@@ -40,9 +43,12 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "distill": Distill,
     "dmc": Dmc,
     "mcn": Mcn,
+    "mke": Mke,
+    "mutual": Mutual,
     "robust_xid": RobustXid,
     "selavi": Selavi,
     "supervised": Supervised,
+    "three_level": ThreeLevel,
     "xdc": Xdc,
     "xid": Xid,
 }

@@ -27,7 +27,12 @@ TAUGHT = {
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
     "distill": {},
+    "mke": {"hidden_widths": (16,), "noise": 0.5, "consistency_weight": 0.5},
+    "three_level": {"audio_teacher": "teacher", "video_teacher": "image_teacher"},
 }
+
+# Squared distances of wide embeddings would drown the other losses of a run.
+GENTLER = {"mutual": {"single_modal_weight": 0.01}}
 
 
 def small_config(
@@ -71,10 +76,18 @@ def small_config(
             precision=precision,
         )  # fmt: skip
         config.encoders.audio_teacher = config.encoders.audio.to_dict()
+        config.teachers.image_teacher = dict(
+            encoder="image_teacher", view="video", targets=("embedding", "logits"),
+            precision=precision,
+        )  # fmt: skip
+        config.encoders.image_teacher = config.encoders.video.to_dict()
+    if "mutual" in objectives:
+        config.encoders.teacher = config.encoders.audio.to_dict()
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
-        config.objectives[name] = dict(weight=1.0, **smaller, **TAUGHT.get(name, {}))
+        settings = {**smaller, **TAUGHT.get(name, {}), **GENTLER.get(name, {})}
+        config.objectives[name] = dict(weight=1.0, **settings)
     config.optimizer.name = "sgd"
     config.optimizer.learning_rate = (
         0.01  # at 0.05 the runs are chaotic: rounding grows tenfold a step
@@ -166,7 +179,9 @@ def started(setup: Setup) -> TrainState:
             state = refresher.refreshed(0, state, name, jax.tree.map(noise, shapes), seen)
         else:
             label = jnp.arange(NUM_RECORDS, dtype=jnp.int32) % NUM_CLASSES
-            state = refresher.refreshed(0, state, name, {"label": label}, jnp.zeros((0,), bool))
+            tags = jax.nn.one_hot(label, NUM_CLASSES, dtype=jnp.int8)
+            known = {"label": label, "tags": tags}
+            state = refresher.refreshed(0, state, name, known, jnp.zeros((0,), bool))
     return state
 
 
