@@ -1,5 +1,7 @@
 """MKE: the loss is that of `losses/` on the teacher's classes and noisy embeddings; no label is looked at."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,7 @@ def batch_of():
     }
 
 
-def made(**keys):
+def made(**keys) -> Any:
     config = {"hidden_widths": (32,), **keys}
     return build_objective("mke", config, target_shapes={"teacher": {"logits": (CLASSES,)}})
 

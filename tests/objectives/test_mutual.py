@@ -1,5 +1,7 @@
 """Mutual learning: the loss is that of `losses/mutual.py` on tags from memory; rows leave what they lack."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ ROWS, WIDTH, OTHER, CLASSES, RECORDS = 6, 5, 3, 4, 9
 # Of each record: one class, several, or none. Of the last nobody said; class 3 is in no data.
 TAGS = np.array([[row & 1, row >> 1 & 1, row >> 2 & 1] for row in range(RECORDS)], np.int8)
 TAGS[-1] = -1
-WEIGHTS = {"single_modal_weight": 0.3, "cross_modal_weight": 0.7}
+WEIGHTS: dict[str, Any] = {"single_modal_weight": 0.3, "cross_modal_weight": 0.7}
 
 
 def drawn(*shape, seed=0):
@@ -35,7 +37,7 @@ def batch_of(step=0):
     }
 
 
-def made(**keys):
+def made(**keys) -> Any:
     config = {"num_classes": CLASSES, "fusion_width": 8, **WEIGHTS, **keys}
     return build_objective("mutual", config, num_records=RECORDS)
 

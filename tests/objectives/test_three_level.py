@@ -1,5 +1,7 @@
 """Three levels: the loss is that of `losses/` against both teachers as one; silent rows leave; margins."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,7 @@ def batch_of(modality="audio", step=0):
     }
 
 
-def made(**keys):
+def made(**keys) -> Any:
     shapes = {name: {"embedding": (size,), "logits": (CLASSES,)} for name, size in SIZES.items()}
     config = {"student": "audio", "num_classes": CLASSES, **BOTH, **keys}
     return build_objective("three_level", config, target_shapes=shapes)
@@ -53,7 +55,7 @@ def started(objective, batch):
     return objective.init(jax.random.key(0), features, batch, method="initialise")
 
 
-def run(objective, variables, student, batch):
+def run(objective, variables, student, batch) -> Any:
     """(loss, (metrics, outputs of the heads)) of the student's embeddings."""
     features = {objective.student_read: Features(student)}
     outputs = objective.apply(variables, features, batch, train=True, method="heads")
@@ -63,12 +65,10 @@ def run(objective, variables, student, batch):
 
 def joint(targets, names):
     """The embedding and the logits of the teachers as one."""
-    unit = [
-        targets[name]["embedding"]
-        / np.linalg.norm(targets[name]["embedding"], axis=1, keepdims=True)
-        for name in names
-    ]
-    return np.concatenate(unit, axis=1), sum(targets[name]["logits"] for name in names) / len(names)
+    embeddings = [np.asarray(targets[name]["embedding"]) for name in names]
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in embeddings]
+    logits = np.mean([targets[name]["logits"] for name in names], axis=0)
+    return jnp.asarray(np.concatenate(unit, axis=1)), jnp.asarray(logits)
 
 
 @pytest.mark.parametrize("modality", ["audio", "video"])
@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_both_teachers_as_one(modality, distribution):
     present = batch["present"][modality]
     taught = present & batch["taught"]["voice"] & batch["taught"]["face"]
     levels, expected = three_level_loss(
-        student, jnp.asarray(embedding), outputs["logits"], logits, answer=outputs["answer"],
+        student, embedding, outputs["logits"], logits, answer=outputs["answer"],
         distribution=distribution, index=batch["index"], present=taught, **weights,
     )  # fmt: skip
     own, _ = additive_angular_margin(outputs["logits"] / 32, batch["label"], present=present)
@@ -94,7 +94,7 @@ def test_the_loss_is_that_of_both_teachers_as_one(modality, distribution):
     assert metrics["num_rows"] == ROWS - 2
     if distribution == "similarity":
         alike = three_level_loss(
-            student, jnp.asarray(embedding), outputs["logits"], logits,
+            student, embedding, outputs["logits"], logits,
             label_weight=0.0, embedding_weight=0.0, index=batch["index"], present=taught,
         )[0]  # fmt: skip
         assert float(metrics["distribution"]) == pytest.approx(float(alike), rel=1e-5)
@@ -196,7 +196,7 @@ def test_some_steps_come_nearer_to_the_teachers():
 @pytest.mark.parametrize("modality", ["video", "audio"])
 def test_supervised_by_angles(modality):
     """The teachers' own objective: the loss of each modality has the margin, its logits have none."""
-    objective = build_objective("supervised", {"num_classes": CLASSES, "margin": 0.3})
+    objective: Any = build_objective("supervised", {"num_classes": CLASSES, "margin": 0.3})
     features = {read: Features(drawn(ROWS, WIDTH, seed=2)) for read in objective.reads()}
     batch = {
         **batch_of(),
