@@ -75,18 +75,25 @@ def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
 
     A record of which nobody said is refused: it would look like one of no class.
     """
+    sets, known = known_class_sets(source, indices)
+    if not known.all():
+        key = source.key(int(np.asarray(indices)[np.argmin(known)]))
+        raise UsageError(f"nobody said of which classes '{printable(key)}' of {source.spec} is")
+    return sets
+
+
+def known_class_sets(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the classes of each record, bool [len(indices), num_classes]; whether anybody said which)."""
     places = {name: place for place, name in enumerate(source.label_names)}
     labels = source.labels()
     sets = np.zeros((len(indices), len(places)), bool)
+    known = np.ones(len(indices), bool)
     for row, index in enumerate(np.asarray(indices).tolist()):
         if labels[index] >= 0:
             sets[row, labels[index]] = True
         else:
             names = truth_of(source, index).get("classes")
-            if names is None:
-                raise UsageError(
-                    f"nobody said of which classes '{printable(source.key(index))}' of {source.spec} is"
-                )
-            for name in names:
+            known[row] = names is not None
+            for name in names or ():
                 sets[row, places[name]] = True
-    return sets
+    return sets, known

@@ -20,6 +20,8 @@ from avssl.losses.teacher_hints import object_response
 from avssl.train.mesh import batch_sharding, replicated
 from avssl.train.model import Model, purpose_key
 
+PROBED = ("video", "audio", "joint")
+
 
 @dataclasses.dataclass(frozen=True)
 class Extracted:
@@ -54,6 +56,18 @@ class Extracted:
                 for view, places in self.geometry.items()
             },
         )
+
+
+def probed(extracted: Extracted) -> dict[str, np.ndarray]:
+    """Features by name; joint ones are both, each scaled to unit length so that neither drowns the other."""
+    kinds = dict(extracted.embeddings)
+    if {"video", "audio"} <= kinds.keys():
+        unit = [
+            array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
+            for array in (kinds["video"], kinds["audio"])
+        ]
+        kinds["joint"] = np.concatenate(unit, axis=1)
+    return {name: kinds[name] for name in PROBED if name in kinds}
 
 
 def local_mesh() -> Mesh:

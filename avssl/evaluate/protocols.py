@@ -10,32 +10,20 @@ import numpy as np
 from avssl.console import say
 from avssl.evaluate.classified import classified
 from avssl.evaluate.clusters import clusters
-from avssl.evaluate.features import Extracted
+from avssl.evaluate.features import probed
 from avssl.evaluate.finds import finds
+from avssl.evaluate.identity import identity
 from avssl.evaluate.knn import knn_top1
 from avssl.evaluate.linear import linear_probe
 from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import retrieval, retrieval_chance
 from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.tagging import tagging
 from avssl.evaluate.timing import timing
 from avssl.evaluate.trust import trust
 from avssl.evaluate.viewpoints import viewpoints
 from avssl.train.model import Model
-
-PROBED = ("video", "audio", "joint")
-
-
-def probed(extracted: Extracted) -> dict[str, np.ndarray]:
-    """Features by name; joint ones are both, each scaled to unit length so that neither drowns the other."""
-    kinds = dict(extracted.embeddings)
-    if {"video", "audio"} <= kinds.keys():
-        unit = [
-            array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
-            for array in (kinds["video"], kinds["audio"])
-        ]
-        kinds["joint"] = np.concatenate(unit, axis=1)
-    return {name: kinds[name] for name in PROBED if name in kinds}
 
 
 def knn(model: Model, sides: Sides) -> list[Score]:
@@ -117,6 +105,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "classification": classified,
     "clustering": clusters,
     "detection": finds,
+    "identity": identity,
     "knn": knn,
     "linear": linear,
     "localization": places,
@@ -124,6 +113,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "retrieval": across_modalities,
     "spatial": viewpoints,
     "synchronization": timing,
+    "tagging": tagging,
     "verification": trust,
 }
 # What needs classes.

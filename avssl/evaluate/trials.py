@@ -66,6 +66,15 @@ def draw_pairs(
     return np.stack([first, end[first] - (last[first] - number)], axis=1)
 
 
+def trials_of(
+    source: Source, indices: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]
+) -> Trials:
+    """Those that the source lists; of one that lists none, pairs drawn from the records' identities."""
+    if any("trials" in truth_of(source, index) for index in indices.tolist()):
+        return listed_trials(source, indices)
+    return draw_trials(identities)
+
+
 def listed_trials(source: Source, indices: Int[np.ndarray, "n"]) -> Trials:
     """The pairs of a trial list (VoxCeleb) among these records, as places in `indices`.
 

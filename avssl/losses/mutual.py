@@ -1,4 +1,4 @@
-"""Mutual learning of an audio-visual teacher and an audio student, from scratch and at once.
+"""Mutual learning of an audio-visual teacher and a student of one modality, from scratch and at once.
 
 Yin et al. 2021, "Enhanced Audio Tagging via Multi- to Single-Modal Teacher-Student Mutual Learning"
 (AAAI). There is no public code and the text was not at hand: the abstract names the two transfer
@@ -34,43 +34,51 @@ def mutual_loss(
     student_logits: Float[Array, "b c"],
     teacher_logits: Float[Array, "b c"],
     student_embedding: Float[Array, "b d"],
-    teacher_audio: Float[Array, "b d"],
+    teacher_branch: Float[Array, "b d"],
     tags: Float[Array, "b c"],
     *,
     single_modal_weight: float | Scalar = 1.0,
     cross_modal_weight: float | Scalar = 1.0,
-    audio_present: Bool[Array, "b"],
-    video_present: Bool[Array, "b"],
+    one_way: bool = False,
+    student_present: Bool[Array, "b"],
+    other_present: Bool[Array, "b"],
+    labelled: Bool[Array, "b"],
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """BCE(student) + BCE(teacher) + a single-modal + b cross-modal transfer, one scalar for both.
 
-    Single-modal: |h - g|^2, h the student's embedding and g that of the teacher's audio branch,
-    with gradient to both. Cross-modal: KL(teacher || student) + KL(student || teacher) of the tags
-    that the student gives and the fused teacher, each without gradient to its first, so that either
-    side meets one of them: else both could settle on what is easiest. All terms are sums over tags
-    or features and means over rows; the weights 1 are ours, and so is that both sides step at once
-    rather than in turn.
+    Single-modal: |h - g|^2, h the student's embedding and g that of the teacher's branch for the
+    student's modality (sound, in the paper), with gradient to both. Cross-modal: KL(teacher ||
+    student) + KL(student || teacher) of the tags that the student gives and the fused teacher, each
+    without gradient to its first, so that either side meets one of them: else both could settle on
+    what is easiest. All terms are sums over tags or features and means over rows; the weights 1 are
+    ours, and so is that both sides step at once rather than in turn.
 
     The teacher starts from nothing: give weights of 0 until it has learnt from labels for a while.
-    A frozen teacher's logits and embedding make it plain distillation, `single_modal_weight=0`
-    mutual learning without that term, both 0 the student alone.
+    `one_way`: the student alone learns from the transfer, as in plain distillation, and the second
+    divergence, which teaches the teacher, is left out. `single_modal_weight=0` is mutual learning
+    without that term, both 0 the student alone.
 
-    Terms of the student and the single-modal one take the rows that have audio, those of the fused
-    teacher and the cross-modal one the rows that have both; others may hold anything. Without any
-    row a term is 0. Metrics: the four terms, and how many rows have audio and how many have both.
+    Terms of the student and the single-modal one take the rows that have its modality, those of the
+    fused teacher and the cross-modal one the rows that have both, cross-entropies those of them
+    that are `labelled`; others may hold anything. Without any row a term is 0. Metrics: the four
+    terms, and how many rows have the student's modality, both, and tags for the student.
     """
-    both = audio_present & video_present
-    tags = blank_absent(tags, audio_present)
-    student, embedding, audio = (
-        blank_absent(x, audio_present) for x in (student_logits, student_embedding, teacher_audio)
+    both = student_present & other_present
+    heard = student_present & labelled
+    tags = blank_absent(tags, heard)
+    student, embedding, branch = (
+        blank_absent(x, student_present)
+        for x in (student_logits, student_embedding, teacher_branch)
     )
     teacher = blank_absent(teacher_logits, both)
-    apart = jnp.sum((embedding - audio) ** 2, axis=1)
-    crossed = bernoulli_divergence(teacher, student) + bernoulli_divergence(student, teacher)
+    taught = jax.lax.stop_gradient(branch) if one_way else branch
+    crossed = bernoulli_divergence(teacher, student)
+    if not one_way:
+        crossed += bernoulli_divergence(student, teacher)
     metrics = {
-        "student_classification": mean_present(tag_cross_entropy(student, tags), audio_present),
-        "teacher_classification": mean_present(tag_cross_entropy(teacher, tags), both),
-        "single_modal": mean_present(apart, audio_present),
+        "student_classification": mean_present(tag_cross_entropy(student, tags), heard),
+        "teacher_classification": mean_present(tag_cross_entropy(teacher, tags), both & labelled),
+        "single_modal": mean_present(jnp.sum((embedding - taught) ** 2, axis=1), student_present),
         "cross_modal": mean_present(crossed, both),
     }
     single_modal_weight, cross_modal_weight = (
@@ -83,6 +91,6 @@ def mutual_loss(
         + single_modal_weight * metrics["single_modal"]
         + cross_modal_weight * metrics["cross_modal"]
     )
-    metrics["num_audio_rows"] = jnp.sum(audio_present.astype(student.dtype))
-    metrics["num_pairs"] = jnp.sum(both.astype(student.dtype))
+    counts = {"num_rows": student_present, "num_pairs": both, "num_labelled": heard}
+    metrics |= {name: jnp.sum(rows.astype(student.dtype)) for name, rows in counts.items()}
     return loss, metrics

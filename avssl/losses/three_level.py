@@ -101,6 +101,7 @@ def three_level_loss(
     student_logits: Float[Array, "b k"],
     teacher_logits: Float[Array, "b k"],
     *,
+    answer: Float[Array, "b e"] | None = None,
     label_weight: float = 1.0,
     embedding_weight: float = 1.0,
     distribution_weight: float = 1.0,
@@ -113,14 +114,17 @@ def three_level_loss(
     """a label level + b embedding level + c distribution level, what is added to classification.
 
     That is `additive_angular_margin`. `distribution` is "similarity", or "moments" or "kernel",
-    which like the embedding level need embeddings of one size. A level of weight 0 is left out; the
-    weights 1 are ours: a hard constraint like the embedding level may well want less. The label
+    which like the embedding level need embeddings of one size: they take `answer` for the student's
+    where it is given, its embedding as some layer brings it to the teacher's size. A level of
+    weight 0 is left out; the weights 1 are ours: a hard constraint like the embedding level may
+    well want less. The label
     level is `softened_divergence` of logits without a margin: cosines times 32 are nearly one-hot,
     so keep its temperature at 4 or more, or give the cosines as they are.
     Metrics: each level without its weight, and how many rows there are.
     """
     if distribution not in DISTRIBUTIONS:
         raise ValueError(f"distribution is one of {', '.join(DISTRIBUTIONS)}, not '{distribution}'")
+    sized = student if answer is None else answer
     levels = {}
     if label_weight:
         levels["label"] = (
@@ -130,7 +134,7 @@ def three_level_loss(
             ),
         )
     if embedding_weight:
-        levels["embedding"] = embedding_weight, embedding_level(student, teacher, present=present)
+        levels["embedding"] = embedding_weight, embedding_level(sized, teacher, present=present)
     if distribution_weight:
         if distribution == "similarity":
             level = similarity_level(
@@ -138,7 +142,7 @@ def three_level_loss(
             )
         else:
             compare = moment_level if distribution == "moments" else kernel_level
-            level = compare(student, teacher, present=present)
+            level = compare(sized, teacher, present=present)
         levels["distribution"] = distribution_weight, level
     num_rows = jnp.sum(present.astype(unit_rows(student[:1]).dtype))
     loss = sum((weight * level for weight, level in levels.values()), jnp.zeros_like(num_rows))

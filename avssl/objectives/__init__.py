@@ -25,12 +25,15 @@ from avssl.objectives.dmc import Dmc
 from avssl.objectives.ez_vsl import EzVsl
 from avssl.objectives.lvs import Lvs
 from avssl.objectives.mcn import Mcn
+from avssl.objectives.mke import Mke
 from avssl.objectives.mm_distillnet import MmDistillnet
+from avssl.objectives.mutual import Mutual
 from avssl.objectives.robust_xid import RobustXid
 from avssl.objectives.selavi import Selavi
 from avssl.objectives.soundnet import Soundnet
 from avssl.objectives.stereo_soundnet import StereoSoundnet
 from avssl.objectives.supervised import Supervised
+from avssl.objectives.three_level import ThreeLevel
 from avssl.objectives.xdc import Xdc
 from avssl.objectives.xid import Xid
 
@@ -53,12 +56,15 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "ez_vsl": EzVsl,
     "lvs": Lvs,
     "mcn": Mcn,
+    "mke": Mke,
+    "mutual": Mutual,
     "mm_distillnet": MmDistillnet,
     "robust_xid": RobustXid,
     "selavi": Selavi,
     "soundnet": Soundnet,
     "stereo_soundnet": StereoSoundnet,
     "supervised": Supervised,
+    "three_level": ThreeLevel,
     "xdc": Xdc,
     "xid": Xid,
 }

@@ -141,6 +141,10 @@ class Objective(nn.Module):
         """The windows this objective reads, by name; `table` holds those of the config."""
         return {name: table[name] for name in (self.video_view, self.audio_view)}
 
+    def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
+        """Those without which nothing is learnt from a clip; clips known to lack one are not trained on."""
+        return self.views(table)
+
     def reads(self) -> tuple[Read, ...]:
         return (self.video_read, self.audio_read)
 
@@ -210,6 +214,8 @@ class Objective(nn.Module):
     # training does, or takes centre clips.
     refresh_pass = False
     refresh_draws = False
+    # Without a pass, whether it wants all classes of a record, of which there may be several.
+    refresh_tags = False
 
     def refresh_outputs(self, features: Mapping[Read, Features], batch: Batch) -> Outputs:
         """What the pass keeps of each record: arrays [batch, ...]; by default the embeddings."""
@@ -221,7 +227,8 @@ class Objective(nn.Module):
     def refresh(self, owned: Owned, kept: Outputs, seen: Array, step: int, key: Array) -> Owned:
         """New parameters and memory from what the pass kept, row = record; `seen` marks the rows it met.
 
-        Without a pass, `kept` is what is known unread: the `label` of each record that is trained on, else -1.
+        Without a pass, `kept` is what is known unread: the `label` of each record that is trained on, else -1;
+        with `refresh_tags` its `tags`, int8 [num_records, num_classes], 0 or 1, or -1 where nobody said.
         Runs on the host between two steps, on global arrays. Moments of the optimiser for parameters that
         it replaces begin anew.
         """
@@ -235,6 +242,10 @@ class Objective(nn.Module):
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         """The cluster of each clip by modality, int [batch], where the objective has labels of its own."""
+        return {}
+
+    def tag_logits(self, outputs: Outputs) -> dict[str, Array]:
+        """A logit for each class of the data's labels, of which a clip may have several, by who says so."""
         return {}
 
     def classifies(self, encoder: str) -> bool:

@@ -6,9 +6,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from avssl.errors import UsageError
+from avssl.losses.angular_margin import additive_angular_margin
 from avssl.losses.pseudo_labels import pseudo_label_loss
+from avssl.models.cosine_classifier import CosineClassifier
 from avssl.models.features import Features
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+
+# Of cosines, where there is a margin.
+SCALE = 32.0
 
 
 class Supervised(Objective):
@@ -16,18 +22,29 @@ class Supervised(Objective):
 
     Clips without a label (-1), and a modality that a clip lacks, are left out. A label of `num_classes` or more
     has no logit: the loss leaves it out as well, and `labelled` shows how many clips remain.
+
+    margin: not None, classes are told by angles with that margin (`losses/angular_margin.py`; 0.2 for
+    speakers), as for embeddings that are compared by their cosine; logits are then 32 times cosines.
     """
 
     num_classes: int = 10
+    margin: float | None = None
 
     def setup(self) -> None:
-        self.video_classifier = nn.Dense(self.num_classes, dtype=self.dtype, param_dtype=self.dtype)
-        self.audio_classifier = nn.Dense(self.num_classes, dtype=self.dtype, param_dtype=self.dtype)
+        if self.margin is not None and self.margin < 0:
+            raise UsageError(f"{self.config_key}.margin must be at least 0, not {self.margin}")
+        self.video_classifier = self.fresh_classifier()
+        self.audio_classifier = self.fresh_classifier()
+
+    def fresh_classifier(self) -> nn.Module:
+        if self.margin is not None:
+            return CosineClassifier(self.num_classes, dtype=self.dtype)
+        return nn.Dense(self.num_classes, dtype=self.dtype, param_dtype=self.dtype)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         return {
-            "video_logits": self.video_classifier(features[self.video_read].embedding),
-            "audio_logits": self.audio_classifier(features[self.audio_read].embedding),
+            f"{modality}_logits": self.class_logits(features[read].embedding, read.encoder)
+            for modality, read in (("video", self.video_read), ("audio", self.audio_read))
         }
 
     def classifies(self, encoder: str) -> bool:
@@ -35,15 +52,25 @@ class Supervised(Objective):
 
     def class_logits(self, embedding: Array, encoder: str) -> Array:
         is_video = encoder == self.video_encoder
-        return (self.video_classifier if is_video else self.audio_classifier)(embedding)
+        found = (self.video_classifier if is_video else self.audio_classifier)(embedding)
+        return found if self.margin is None else SCALE * found
+
+    def classification(
+        self, logits: Array, label: Array, present: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        if self.margin is None:
+            return pseudo_label_loss(logits, label, present=present)
+        return additive_angular_margin(
+            logits / SCALE, label, margin=self.margin, scale=SCALE, present=present
+        )
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         label = batch["label"]
         known = (label >= 0) & (label < self.num_classes)
         losses, metrics = [], {"labelled": jnp.sum(known).astype(self.dtype)}
         for modality, view in (("video", self.video_view), ("audio", self.audio_view)):
-            loss, of_modality = pseudo_label_loss(
-                outputs[f"{modality}_logits"], label, present=batch["present"][view]
+            loss, of_modality = self.classification(
+                outputs[f"{modality}_logits"], label, batch["present"][view]
             )
             losses.append(loss)
             metrics |= {f"{modality}_{key}": value for key, value in of_modality.items()}

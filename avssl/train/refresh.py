@@ -21,7 +21,7 @@ from avssl.console import say
 from avssl.data.feed import DeviceFeed
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.reader import BatchReader
-from avssl.data.record import Source
+from avssl.data.record import Source, known_class_sets
 from avssl.objectives.base import Outputs, Owned
 from avssl.train.mesh import batch_sharding, path_name, place_on_mesh
 from avssl.train.model import Model, purpose_key
@@ -55,14 +55,22 @@ class Refresher:
                 state = self.with_pass(step, state, of_kind, draws)
         for name in due:
             if not self.model.objectives[name].refresh_pass:
-                state = self.refreshed(step, state, name, self.known(), jnp.zeros((0,), bool))
+                known = self.tags() if self.model.objectives[name].refresh_tags else self.labels()
+                state = self.refreshed(step, state, name, known, jnp.zeros((0,), bool))
         return state
 
-    def known(self) -> Outputs:
-        """What no file has to be read for, by record: the labels of those that are trained on."""
+    def labels(self) -> Outputs:
+        """What no media have to be read for, by record: the label of those that are trained on."""
         labels = np.full(self.config.data.num_records, -1, np.int32)
         labels[self.indices] = np.asarray(self.source.labels(), np.int32)[self.indices]
         return {"label": jnp.asarray(labels)}
+
+    def tags(self) -> Outputs:
+        """The same of all classes of a record: int8 [num_records, num_classes], -1 where nobody said."""
+        sets, known = known_class_sets(self.source, self.indices)
+        tags = np.full((self.config.data.num_records, sets.shape[1]), -1, np.int8)
+        tags[self.indices] = np.where(known[:, None], sets, -1)
+        return {"tags": jnp.asarray(tags)}
 
     def with_pass(
         self, step: int, state: TrainState, names: Sequence[str], draws: bool

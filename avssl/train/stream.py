@@ -21,7 +21,11 @@ def training_indices(config: ConfigDict, source: Source, model: Model) -> np.nda
     """All records but the held-out ones and those that lack a modality we need."""
     kept, held_out = split_holdout(source, config.data.holdout_fraction)
     # What only a teacher looks at may be lacking: the clip is then not taught.
-    needed = {view.modality for view in model.without_teachers().views.values()}
+    needed = {
+        view.modality
+        for one in model.objectives.values()
+        for view in one.needed_views(model.views).values()
+    }
     usable, num_left_out = usable_indices(source, needed, kept)
     if len(held_out):
         say(f"data: {len(held_out)} of {len(source)} records held out of training")

@@ -1,5 +1,7 @@
 """Mutual learning: its terms against loops, and which side each of them teaches."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +12,12 @@ from avssl.losses.mutual import bernoulli_divergence, mutual_loss
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 AUDIO = np.array([1, 1, 0, 1, 1, 0], bool)
 VIDEO = np.array([1, 0, 1, 1, 1, 0], bool)
+TAGGED = np.array([1, 1, 1, 0, 1, 1], bool)
 BOTH = AUDIO & VIDEO
-NAMES = ("student_logits", "teacher_logits", "student_embedding", "teacher_audio")
+NAMES = ("student_logits", "teacher_logits", "student_embedding", "teacher_branch")
 TAGS, SIZE = 4, 5
 
-loss_of = jax.jit(mutual_loss)
+loss_of = jax.jit(mutual_loss, static_argnames="one_way")
 
 
 def inputs(seed: int = 0, dtype=np.float64) -> dict[str, np.ndarray]:
@@ -28,7 +31,7 @@ def inputs(seed: int = 0, dtype=np.float64) -> dict[str, np.ndarray]:
 
 
 def filled(rows: dict, value: float) -> dict[str, jax.Array]:
-    held = {name: BOTH if name == "teacher_logits" else AUDIO for name in rows}
+    held = dict.fromkeys(rows, AUDIO) | {"teacher_logits": BOTH, "tags": AUDIO & TAGGED}
     return {
         name: jnp.asarray(np.where(held[name][:, None], x, x.dtype.type(value)))
         for name, x in rows.items()
@@ -36,7 +39,11 @@ def filled(rows: dict, value: float) -> dict[str, jax.Array]:
 
 
 def masks(audio=AUDIO, video=VIDEO) -> dict:
-    return {"audio_present": jnp.asarray(audio), "video_present": jnp.asarray(video)}
+    return {
+        "student_present": jnp.asarray(audio),
+        "other_present": jnp.asarray(video),
+        "labelled": jnp.asarray(TAGGED),
+    }
 
 
 def sigmoid(x):
@@ -56,9 +63,10 @@ def divergence(target, logits):
 def naive_terms(rows) -> dict[str, float]:
     student, teacher, embedding, audio, tags = rows.values()
     audio_rows, pairs = np.flatnonzero(AUDIO), np.flatnonzero(BOTH)
+    tagged, tagged_pairs = np.flatnonzero(AUDIO & TAGGED), np.flatnonzero(BOTH & TAGGED)
     return {
-        "student_classification": np.mean([entropy(tags[i], student[i]) for i in audio_rows]),
-        "teacher_classification": np.mean([entropy(tags[i], teacher[i]) for i in pairs]),
+        "student_classification": np.mean([entropy(tags[i], student[i]) for i in tagged]),
+        "teacher_classification": np.mean([entropy(tags[i], teacher[i]) for i in tagged_pairs]),
         "single_modal": np.mean([((embedding[i] - audio[i]) ** 2).sum() for i in audio_rows]),
         "cross_modal": np.mean(
             [divergence(teacher[i], student[i]) + divergence(student[i], teacher[i]) for i in pairs]
@@ -77,18 +85,19 @@ def test_equals_loops_whatever_absent_rows_hold():
             np.testing.assert_allclose(metrics[name], term, rtol=1e-10)
         total = np.dot(list(expected.values()), [1.0, 1.0, 0.3, 0.7])
         np.testing.assert_allclose(loss, total, rtol=1e-10)
-        assert int(metrics["num_audio_rows"]) == AUDIO.sum()
+        assert int(metrics["num_rows"]) == AUDIO.sum()
         assert int(metrics["num_pairs"]) == BOTH.sum()
+        assert int(metrics["num_labelled"]) == (AUDIO & TAGGED).sum()
 
 
-@jax.jit
-def gradient_of(rows, single_modal_weight, cross_modal_weight, masks):
+@functools.partial(jax.jit, static_argnames="one_way")
+def gradient_of(rows, single_modal_weight, cross_modal_weight, masks, one_way=False):
     def loss(rows):
         weights = {
             "single_modal_weight": single_modal_weight,
             "cross_modal_weight": cross_modal_weight,
         }
-        return mutual_loss(**rows, **weights, **masks)[0]
+        return mutual_loss(**rows, **weights, **masks, one_way=one_way)[0]
 
     return jax.grad(loss)(rows)
 
@@ -99,22 +108,27 @@ def test_each_side_is_taught_by_its_own_losses_alone():
     rows = inputs()
     student, teacher, embedding, audio, tags = rows.values()
     found = gradient_of(filled(rows, np.nan), 0.3, 0.7, masks())
-    both, heard = BOTH[:, None], AUDIO[:, None]
+    both, heard, tagged = BOTH[:, None], AUDIO[:, None], TAGGED[:, None]
     # d KL(target || x) / dx = sigmoid(x) - sigmoid(target), as of the cross-entropy.
     crossed = 0.7 * (sigmoid(student) - sigmoid(teacher)) * both / BOTH.sum()
-    of_tags = (sigmoid(student) - tags) * heard / AUDIO.sum()
+    of_tags = (sigmoid(student) - tags) * (heard & tagged) / (AUDIO & TAGGED).sum()
     np.testing.assert_allclose(found["student_logits"], of_tags + crossed, rtol=1e-9, atol=1e-12)
-    of_tags = (sigmoid(teacher) - tags) * both / BOTH.sum()
+    of_tags = (sigmoid(teacher) - tags) * (both & tagged) / (BOTH & TAGGED).sum()
     np.testing.assert_allclose(found["teacher_logits"], of_tags - crossed, rtol=1e-9, atol=1e-12)
     apart = 0.3 * 2 * (embedding - audio) * heard / AUDIO.sum()
     np.testing.assert_allclose(found["student_embedding"], apart, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(found["teacher_audio"], -apart, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found["teacher_branch"], -apart, rtol=1e-9, atol=1e-12)
+    one_way = gradient_of(filled(rows, np.nan), 0.3, 0.7, masks(), one_way=True)
+    for name in ("student_logits", "student_embedding"):
+        np.testing.assert_array_equal(one_way[name], found[name])
+    np.testing.assert_allclose(one_way["teacher_logits"], of_tags, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(one_way["teacher_branch"], 0.0)
 
 
 def test_without_transfer_each_learns_alone():
     rows = inputs(dtype=np.float32)
     alone = gradient_of(filled(rows, 0.0), 0.0, 0.0, masks())
-    for name in ("student_embedding", "teacher_audio"):
+    for name in ("student_embedding", "teacher_branch"):
         np.testing.assert_array_equal(alone[name], 0.0)
     other = rows | {"teacher_logits": -rows["teacher_logits"]}
     again = gradient_of(filled(other, 0.0), 0.0, 0.0, masks())

@@ -34,12 +34,20 @@ DETECTOR = dict(
     widths=(4, 4, 4, 4), pyramid_width=4, num_classes=2, levels=(2, 3), num_fusions=1, head_depth=1
 )
 TAUGHT = {
-    "avl": dict(sound_teacher="teacher", channels=32, sound_weight=1.0, object_weight=100.0),
+    "avl": {
+        "sound_teacher": "teacher",
+        "object_teacher": "image_teacher",
+        "channels": 32,
+        "sound_weight": 1.0,
+        "object_weight": 100.0,
+    },
     "ccl": {},
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
     "distill": {},
     "soundnet": {"teachers": ("teacher",), "kernel": 3, "stride": 1, "padding": 0, "scale": 10.0},
+    "mke": {"hidden_widths": (16,), "noise": 0.5, "consistency_weight": 0.5},
+    "three_level": {"audio_teacher": "teacher", "video_teacher": "image_teacher"},
 }
 # The statistics of sound that fit into a quarter of a second at 4 kHz.
 TEXTURE = SoundTexture(num_bands=4, max_hz=1500.0, num_modulations=8)
@@ -48,6 +56,9 @@ HEARD = {
         "audio_encoder": "texture", "groups": tuple(TEXTURE.sizes.values()), "num_components": 8
     }
 }  # fmt: skip
+
+# Squared distances of wide embeddings would drown the other losses of a run.
+GENTLER = {"mutual": {"single_modal_weight": 0.01}}
 
 
 def small_config(
@@ -91,22 +102,24 @@ def small_config(
             precision=precision,
         )  # fmt: skip
         config.encoders.audio_teacher = config.encoders.audio.to_dict()
+        config.teachers.image_teacher = dict(
+            encoder="image_teacher", view="video", targets=("embedding", "logits", "map"),
+            precision=precision,
+        )  # fmt: skip
+        config.encoders.image_teacher = config.encoders.video.to_dict()
+    if "mutual" in objectives:
+        config.encoders.teacher = config.encoders.audio.to_dict()
     if DETECTING.keys() & set(objectives):
         add_detectors(config, precision)
-    if "avl" in objectives:
-        config.teachers.objects = dict(
-            encoder="video_teacher", view="video", targets=("map",), precision=precision
-        )
-        config.encoders.video_teacher = config.encoders.video.to_dict()
     if HEARD.keys() & set(objectives):
         frontend = dict(name="texture", **dataclasses.asdict(TEXTURE))
         config.encoders.texture = dict(name="identity_audio", modality="audio", frontend=frontend)
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
-        config.objectives[name] = dict(
-            weight=1.0, **smaller, **TAUGHT.get(name, {}), **HEARD.get(name, {})
-        )
+        given = (TAUGHT, HEARD, GENTLER)
+        settings = {key: value for one in given for key, value in one.get(name, {}).items()}
+        config.objectives[name] = dict(weight=1.0, **smaller, **settings)
         if name in DETECTING:
             heard = {} if name == "detect" else {"audio_encoder": "hearer"}
             config.objectives[name].update(DETECTING[name] | heard)
@@ -225,7 +238,9 @@ def started(setup: Setup) -> TrainState:
             state = refresher.refreshed(0, state, name, jax.tree.map(noise, shapes), seen)
         else:
             label = jnp.arange(NUM_RECORDS, dtype=jnp.int32) % NUM_CLASSES
-            state = refresher.refreshed(0, state, name, {"label": label}, jnp.zeros((0,), bool))
+            tags = jax.nn.one_hot(label, NUM_CLASSES, dtype=jnp.int8)
+            known = {"label": label, "tags": tags}
+            state = refresher.refreshed(0, state, name, known, jnp.zeros((0,), bool))
     return state
 
 
