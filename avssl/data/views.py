@@ -94,7 +94,7 @@ class VideoView(ViewBase):
     saturation: float = 0.0
     hue: float = 0.0
     stream: str = ""
-    objects: int = 0
+    objects: int | None = None
     heard_objects: bool = False
 
     modality = "video"
@@ -251,19 +251,19 @@ def check_numbers(name: str, view: View) -> None:
         raise UsageError(
             f"view '{name}' looks in several directions at one time: leave every_seconds out"
         )
-    if isinstance(view, VideoView) and view.objects:
+    if isinstance(view, VideoView) and view.objects is not None:
         check_objects(name, view)
 
 
 def check_objects(name: str, view: VideoView) -> None:
-    if not isinstance(view.objects, int) or isinstance(view.objects, bool) or view.objects < 0:
+    if not isinstance(view.objects, int) or isinstance(view.objects, bool) or view.objects < 1:
         raise UsageError(
-            f"objects of view '{name}' must be a number of boxes, not {view.objects!r}"
+            f"objects of view '{name}' must be a number of boxes, not {view.objects!r}; None says nothing of them"
         )
     if view.frames != 1 or view.windows != 1 or view.projection == "sphere":
         raise UsageError(
             f"view '{name}' says where objects are, which is known of one flat picture: set frames=1, "
-            "windows=1 and projection=flat, or objects=0"
+            "windows=1 and projection=flat, or leave objects out"
         )
 
 

@@ -170,7 +170,7 @@ class TargetStore:
             )
         if not self.needs_view(kinds):
             return
-        if view.windows > 1 and view.every_seconds and self.every_seconds and "map" not in kinds:
+        if view.windows > 1 and view.every_seconds and self.every_seconds and not placed(kinds):
             self.check_slots(where, view.every_seconds)
         elif view.windows > 1:
             raise UsageError(

@@ -28,6 +28,8 @@ from avssl.teachers.writer import Answers, TargetWriter
 from avssl.train.mesh import batch_sharding, replicated
 
 VIEW = "view"
+# What a view asks of its source, and not what is seen.
+OWN_BOXES = ("objects", "heard_objects")
 PRECISIONS = ("float32", "bf16")
 
 
@@ -123,10 +125,9 @@ def named(targets: Collection[str]) -> bool:
 
 
 def said_of(view: View) -> dict[str, Any]:
-    """The fields of a view but for those that came later, at their defaults, and for its own boxes."""
-    later = {"objects", "heard_objects"}
+    """The fields of a view but for what came later and says nothing here: older stores stay the same."""
     fields = dataclasses.asdict(view).items()
-    return {key: value for key, value in fields if value is not None and key not in later}
+    return {key: value for key, value in fields if value is not None and key not in OWN_BOXES}
 
 
 def only_view(teacher: Teacher) -> View:
