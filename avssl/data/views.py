@@ -258,7 +258,7 @@ def check_numbers(name: str, view: View) -> None:
 def check_objects(name: str, view: VideoView) -> None:
     if not isinstance(view.objects, int) or isinstance(view.objects, bool) or view.objects < 1:
         raise UsageError(
-            f"objects of view '{name}' must be a number of boxes, not {view.objects!r}; None says nothing of them"
+            f"objects of view '{name}' must be a number of boxes, or None for none, not {view.objects!r}"
         )
     if view.frames != 1 or view.windows != 1 or view.projection == "sphere":
         raise UsageError(
