@@ -1,8 +1,9 @@
 """One file from two: data sets that keep pictures and sound apart (JPEG and WAV, video and m4a)."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 import av
 import av.container
@@ -13,6 +14,7 @@ from PIL import Image
 from avssl.media.channels import CHANNELS
 from avssl.media.clock import Clock
 from avssl.media.container import open_media, opened_file
+from avssl.media.depth import MARK, depth_as_png
 from avssl.media.encode import LAYOUTS
 from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
@@ -32,20 +34,26 @@ MAX_SOUND_BYTES = 512 << 20
 NAMES = LAYOUTS | {8: "8 channels"}
 
 
-def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def paired(
+    picture: bytes | str,
+    *sounds: bytes | str,
+    streams: Mapping[str, bytes | str] = MappingProxyType({}),
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
     """A file with the picture track of one file and the sound of another, from time zero of both.
 
     The pictures are copied as they are coded, so no pixel changes; a JPEG or PNG becomes a track of one
     frame that stays on display. The sound is decoded to 16 bits at its own rate, with 1, 2 or 4
     channels, other counts mixed to stereo: copied, AAC would carry its priming into the other clock.
     Several sounds are the microphones of one recording, a channel each in their order, as long as the
-    longest. All openings share the time that `limits` give. MediaError where a file cannot be read.
+    longest. `streams` are further stills beside a still, as video tracks of these names: JPEG, PNG, or a PFM of
+    distances (`depth.py`). All openings share the time that `limits` give. MediaError where a file cannot be
+    read.
     """
     buffer, clock = io.BytesIO(), Clock(limits.max_decode_seconds)
-    head = _content(picture, limits, HEAD_BYTES)
-    kind = next(
-        ((codec, pixels) for mark, codec, pixels in PICTURES if head.startswith(mark)), None
-    )
+    kind = _kind(_content(picture, limits, HEAD_BYTES))
+    if kind is None and streams:
+        raise MediaError("stills cannot be put beside a video")
     samples, rate = _samples(sounds, limits, clock)
     # Matroska takes any video codec but no PNG, which QuickTime takes.
     container = "matroska" if kind is None else "mov"
@@ -56,13 +64,31 @@ def paired(picture: bytes | str, *sounds: bytes | str, limits: Limits = DEFAULT_
             if kind is None:
                 _copy_video(file, picture, limits, clock)
             else:
-                _add_still(file, _content(picture, limits), *kind, len(samples) / rate, limits)
+                stills = {name: _still(still, limits) for name, still in streams.items()}
+                stills = {"": _content(picture, limits), **stills}
+                # All tracks are declared before the first packet.
+                packets = [_still_packet(file, *still, limits) for still in stills.items()]
+                for packet in packets:
+                    packet.duration = max(1, round(len(samples) / rate / MILLISECOND))
+                    file.mux(packet)
             _write_sound(file, track, samples, rate)
     except (av.error.FFmpegError, ValueError) as error:
         # A side beyond what the container can state, a codec that it does not take.
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"its picture and sound cannot be put together ({reason})") from error
     return buffer.getvalue()
+
+
+def _kind(head: bytes) -> tuple[str, str] | None:
+    """The decoder and the pixels of a still, by its first bytes."""
+    return next(
+        ((codec, pixels) for mark, codec, pixels in PICTURES if head.startswith(mark)), None
+    )
+
+
+def _still(picture: bytes | str, limits: Limits) -> bytes:
+    coded = _content(picture, limits)
+    return depth_as_png(coded, limits.max_pixels) if coded.startswith(MARK) else coded
 
 
 def _samples(sounds: Sequence[bytes | str], limits: Limits, clock: Clock) -> tuple[np.ndarray, int]:
@@ -117,14 +143,14 @@ def _content(media: bytes | str, limits: Limits, num_bytes: int = -1) -> bytes:
         raise MediaError(f"its picture cannot be read ({error.strerror})") from error
 
 
-def _add_still(
-    file: av.container.OutputContainer,
-    coded: bytes,
-    codec: str,
-    pixels: str,
-    seconds: float,
-    limits: Limits,
-) -> None:
+def _still_packet(
+    file: av.container.OutputContainer, name: str, coded: bytes, limits: Limits
+) -> av.Packet:
+    """The only packet of a still's track, which it declares."""
+    kind = _kind(coded)
+    if kind is None:
+        raise MediaError(f"its picture '{name}' is neither JPEG nor PNG nor PFM")
+    codec, pixels = kind
     try:
         # Opening reads the header alone, and whatever text comes before the pixels.
         with Image.open(io.BytesIO(coded), formats=("JPEG", "PNG")) as header:
@@ -138,12 +164,13 @@ def _add_still(
     track = file.add_stream(codec, rate=1)
     assert isinstance(track, av.VideoStream)
     track.width, track.height, track.pix_fmt = width, height, pixels
+    if name:
+        track.metadata["handler_name"] = name
     packet = av.Packet(coded)
     packet.stream, packet.time_base = track, MILLISECOND
     packet.pts = packet.dts = 0
-    packet.duration = max(1, round(seconds / MILLISECOND))
     packet.is_keyframe = True
-    file.mux(packet)
+    return packet
 
 
 def _copy_video(

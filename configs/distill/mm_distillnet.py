@@ -4,8 +4,7 @@ Valverde, Hurtado & Valada 2021 (arXiv 2103.01353; code: robot-learning-freiburg
 bands (FFT of 1024, hop of 256 samples at 44.1 kHz), Adam 1e-4, decay 5e-4, batch 2, 50 epochs; 113,283 frames
 is from memory. Departures: `small_detector` as wide as EfficientDet-D2's pyramid for EfficientDet-D2; the rate
 falls along a cosine where it is divided by ten on a plateau. The teachers are runs of `configs/world/detect.py`
-on boxes of cars for each eye (theirs are EfficientDets on other data). The reader of MAVD gives no pictures of
-depth and warmth yet: records are needed that hold them as video tracks (`stream`), as `world:vehicles` does.
+on boxes of cars for each eye (theirs are EfficientDets on other data).
 
   avssl pretrain --config configs/world/detect.py --workdir runs/mavd-rgb --config.data.source=DATA
   avssl pretrain --config configs/distill/mm_distillnet.py --workdir runs/mavd-mm

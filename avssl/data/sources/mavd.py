@@ -21,9 +21,10 @@ def open_mavd(path: str, split: str | None) -> OfficialSource:
     A line is DRIVE/SECONDS_NANOSECONDS_CODE. A moment is the picture
     DRIVE/fl_rgb/fl_rgb_STAMP.png with the sounds DRIVE/audio/audio_K_STAMP.wav of the microphones 0 to
     7, a channel each; the key is the line. Nanoseconds of fewer than nine digits are left out, as the
-    official loader does. There are no labels: boxes are what teachers say. `truth` has `day`, and
-    `thermal` and `depth`, the paths of DRIVE/fl_ir_aligned/fl_ir_aligned_STAMP.png and
-    DRIVE/fl_rgb_depth/fl_rgb_STAMP.pfm below ROOT, where they are on disk.
+    official loader does. There are no labels: boxes are what teachers say. `truth` has `day`. Where
+    they are on disk, DRIVE/fl_ir_aligned/fl_ir_aligned_STAMP.png and DRIVE/fl_rgb_depth/fl_rgb_STAMP.pfm
+    are video tracks `thermal` and `depth` beside the picture; distances by their logarithm, in grey, where
+    the official loader colours them.
 
     Pictures come whole; the official loader cuts columns 200 to 1720 out. Views of 8
     channels hear the microphones; others their mean, as they are no loudspeakers: in their one channel, in
@@ -64,5 +65,7 @@ def _rows(file: epath.Path, shelf: Shelf) -> Iterator[Row]:
             "thermal": find("fl_ir_aligned", f"fl_ir_aligned_{stamp}", ".png"),
             "depth": find("fl_rgb_depth", f"fl_rgb_{stamp}", ".pfm"),
         }
-        truth = {"day": "day" in drive} | {name: file for name, file in others.items() if file}
-        yield Row(text, picture, where, sounds=heard, truth=truth)
+        streams = {name: file for name, file in others.items() if file}
+        yield Row(
+            text, picture, where, sounds=heard, streams=streams, truth={"day": "day" in drive}
+        )

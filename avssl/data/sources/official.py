@@ -41,6 +41,7 @@ class Row:
     file: str | None
     where: str = ""  # the list and the line, for messages
     sounds: Sequence[str] = ()
+    streams: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further stills by name
     reason: str = NOT_ON_DISK
     label: int = -1
     classes: Sequence[int] | None = ()
@@ -75,7 +76,7 @@ class OfficialSource:
 
     def _read(self, rows: Iterable[Row], listed_in: str, multi_label: bool) -> None:
         seen: dict[str, str] = {}
-        keys, files, sounds, truths, skipped = [], [], [], [], []
+        keys, files, sounds, streams, truths, skipped = [], [], [], [], [], []
         labels, numbers, ends = array.array("i"), array.array("i"), array.array("q")
         spans, known = array.array("d"), array.array("b")
         for row in rows:
@@ -90,6 +91,7 @@ class OfficialSource:
             keys.append(key)
             files.append(row.file)
             sounds.append(tuple(row.sounds))
+            streams.append(dict(row.streams))
             labels.append(row.label)
             numbers.extend(row.classes or ())
             known.append(row.classes is not None)
@@ -100,6 +102,7 @@ class OfficialSource:
         _tell(self.spec, listed_in, len(seen), len(keys), skipped)
         self._keys, self._files = tuple(keys), tuple(files)
         self._sounds = tuple(sounds) if any(sounds) else ()
+        self._streams = tuple(streams) if any(streams) else ()
         self._truths = tuple(truths) if any(truths) else ()
         self._labels = np.array(labels, np.int32)
         self._spans = np.array(spans).reshape(-1, 2)
@@ -118,7 +121,9 @@ class OfficialSource:
 
     def _size(self, index: int) -> int:
         total = 0
-        for name in (self._files[index], *(self._sounds[index] if self._sounds else ())):
+        sounds = self._sounds[index] if self._sounds else ()
+        streams = self._streams[index].values() if self._streams else ()
+        for name in (self._files[index], *sounds, *streams):
             path = join(self.root, name)
             try:
                 remote = is_remote(path)
@@ -146,7 +151,12 @@ class OfficialSource:
         start, end = self._spans[index].tolist()
         media = media_at(self.root, self._files[index])
         if self._sounds and (sounds := self._sounds[index]):
-            media = paired(media, *(media_at(self.root, sound) for sound in sounds))
+            streams = self._streams[index] if self._streams else {}
+            media = paired(
+                media,
+                *(media_at(self.root, sound) for sound in sounds),
+                streams={name: media_at(self.root, file) for name, file in streams.items()},
+            )
         return Record(
             key=self._keys[index],
             index=index,

@@ -9,7 +9,7 @@ from PIL import Image
 from avssl.errors import UsageError
 from avssl.evaluate.error_rates import equal_error_rate
 from avssl.evaluate.trials import listed_trials
-from avssl.media.decode import decode_audio
+from avssl.media.decode import decode_audio, decode_video
 from avssl.media.probe import probe
 from avssl.media.transcode import transcode
 from tests.data.published.trees import (
@@ -139,10 +139,28 @@ def test_torn_yt360(yt360):
 DRIVE, STAMP = "drive_day_2020_04_21_15_58_22", "1587477502_123456789_7"
 
 
+# The upper half lies 15 m away, the lower one 3 m.
+DISTANCES = np.repeat(np.array([15.0, 3.0], np.float32), 24)[:, None].repeat(64, axis=1)
+
+
+def png(frame):
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pfm(metres):
+    """Rows from the lowest one up."""
+    height, width = metres.shape
+    return f"Pf\n{width} {height}\n-1.0\n".encode() + metres[::-1].astype("<f4").tobytes()
+
+
+def shown(record, stream):
+    return decode_video(record.media, start_seconds=0, num_frames=1, fps=1, stream=stream)
+
+
 @pytest.fixture
 def mavd(tmp_path):
-    buffer = io.BytesIO()
-    Image.fromarray(numbered_frames([77])[0]).save(buffer, "PNG")
     heard = [
         make_media(
             "wav", audio=clicks([0.1 * (k + 1)], 1, AUDIO_RATE), audio_rate=AUDIO_RATE,
@@ -156,8 +174,9 @@ def mavd(tmp_path):
         tmp_path,
         {
             "train_all.txt": lines,
-            f"{DRIVE}/fl_rgb/fl_rgb_{STAMP}.png": buffer.getvalue(),
-            f"{DRIVE}/fl_ir_aligned/fl_ir_aligned_{STAMP}.png": b"thermal",
+            f"{DRIVE}/fl_rgb/fl_rgb_{STAMP}.png": png(numbered_frames([77])[0]),
+            f"{DRIVE}/fl_ir_aligned/fl_ir_aligned_{STAMP}.png": png(numbered_frames([51])[0]),
+            f"{DRIVE}/fl_rgb_depth/fl_rgb_{STAMP}.pfm": pfm(DISTANCES),
             **sounds,
         },
     )
@@ -168,12 +187,21 @@ def test_mavd(mavd):
     assert keys(source) == [f"{DRIVE}/{STAMP}"]
     assert [reason for _, reason in source.skipped] == ["its time stamp is none", "not on disk"]
     record = source[0]
-    assert record.truth == {
-        "day": True,
-        "thermal": f"{DRIVE}/fl_ir_aligned/fl_ir_aligned_{STAMP}.png",
-    }
+    assert record.truth == {"day": True}
     assert frame_numbers(decoded(record).video) == [77, 77]
-    assert probe(record.media).audio_channels == 8
+    found = probe(record.media)
+    assert found.audio_channels == 8
+    assert set(found.video_streams) == {"thermal", "depth"}
+    assert frame_numbers(shown(record, "thermal")) == [51]
+    # Black at nothing, white at the farthest, and the nearer of two in between by the logarithm.
+    depth = shown(record, "depth")[0].astype(float)
+    top, bottom = depth[:8].mean(), depth[-8:].mean()
+    assert top == pytest.approx(255, abs=2)
+    assert bottom == pytest.approx(255 * np.log(4) / np.log(16), abs=2)
+    eight = decode_audio(record.media, start_seconds=0, seconds=1, rate=AUDIO_RATE, channels=8)
+    for channel in range(8):
+        times = click_times(eight[:, channel], AUDIO_RATE, threshold=0.4)
+        np.testing.assert_allclose(times, [0.1 * (channel + 1)], atol=2e-3)
     mono = decode_audio(record.media, start_seconds=0, seconds=1, rate=AUDIO_RATE, channels=1)
     times = click_times(mono[:, 0], AUDIO_RATE, threshold=0.4 / 8)
     np.testing.assert_allclose(times, [0.1 * (k + 1) for k in range(8)], atol=2e-3)
