@@ -350,7 +350,7 @@ class BatchReader:
         seen = objects_in_view(
             seen, places["box"][0], bool(places["flip"][0]), least_share=LEAST_IN_VIEW
         )
-        count = min(len(seen), view.objects)
+        count = min(len(seen), len(places["objects"][0]))
         places["objects"][0], places["classes"][0] = 0, NONE
         places["objects"][0, :count] = seen.boxes[:count]
         places["classes"][0, :count] = seen.labels[:count]
