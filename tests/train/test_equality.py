@@ -58,7 +58,7 @@ def test_same_start_everywhere(float64):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_same_losses_and_parameters_everywhere(float64):
     """All objectives in one run: each one's parameters and memory are compared by themselves."""
     config = small_config(*OBJECTIVES)
@@ -68,7 +68,7 @@ def test_same_losses_and_parameters_everywhere(float64):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
     """Without BatchNorm, also in heads: with it the statistics are those of each micro-batch."""
     config = small_config(*OBJECTIVES, batch_norm=False)
@@ -93,7 +93,7 @@ def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
         pytest.param(tuple(OBJECTIVES), id="all", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_first_gradient_in_float32(objectives):
     """With SGD at rate 1 the parameters move by the gradient."""
     config = small_config(*objectives, precision="float32")
