@@ -61,4 +61,5 @@ def only(level):
 
 
 def alone(config):
+    config.teachers = {}
     config.objectives.three_level.update(audio_teacher="", video_teacher="")

@@ -1,0 +1,124 @@
+"""What students learn from teachers on the embedded worlds, method by method, as the papers claim it.
+
+The transfer losses side by side are in `distillation.py`. Teachers speak online; small encoders, 480 steps.
+
+  avssl ablate --config configs/ablations/students.py --workdir runs/students --results RESULTS.md
+"""
+
+from typing import Any
+
+from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, variant_of
+
+STEPS = "steps=480"
+SEEDS = (0, 1, 2)
+FEW = "world:quickstart@train[:10%]"
+
+CIOU = ("localization", "video", "mean_ciou")
+BOXES = ("detection", "boxes", "map_50")
+BOXES_AT_NIGHT = ("detection", "boxes", "night/map_50")
+NAMED = {name: ("clustering", name, "labels_accuracy") for name in ("audio", "joint")}
+EER = ("identity", "audio", "eer")
+TAGS = ("tagging", "audio", "map")
+LINEAR = {name: ("linear", name, "top1") for name in ("video", "audio")}
+
+
+def row(name: str, config: str, *overrides: str, **fields: Any) -> AblationRow:
+    return AblationRow(name, f"configs/world/{config}", (STEPS, *overrides), SEEDS, **fields)
+
+
+AVL = {"teachers": {"sound": "crowd_teachers", "objects": "crowd_teachers"}}
+EYES = {"rgb": "sees", "depth": "sees_depth", "thermal": "sees_warmth"}
+PERSONS = {"teachers": {"audio": "person_teachers", "video": "person_teachers"}}
+
+ROWS = (
+    row("crowd_teachers", "supervised.py:crowd"),
+    row("ez_vsl", "ez_vsl.py"),
+    row("lvs", "lvs.py"),
+    row("avl", "avl.py", **AVL),
+    row(
+        "avl_without_hints", "avl.py", "objectives.avl.sound_weight=0",
+        "objectives.avl.object_weight=0", **AVL,
+    ),
+    row("sees", "detect.py"),
+    row("sees_depth", "detect.py:depth"),
+    row("sees_warmth", "detect.py:thermal"),
+    row("stereo", "stereo_soundnet.py", teachers={"teacher": "sees"}),
+    row("mono", "stereo_soundnet.py:mono", teachers={"teacher": "sees"}),
+    row("mm_rgb", "mm_distillnet.py:rgb", teachers=EYES),
+    row("mm_all", "mm_distillnet.py", teachers=EYES),
+    row("mke_teacher", "mke.py:teacher", "eval.protocols=clustering,knn,linear"),
+    row("mke", "mke.py", teachers={"teacher": "mke_teacher"}),
+    row("mke_without_noise", "mke.py:plain", teachers={"teacher": "mke_teacher"}),
+    row("mke_unimodal", "mke.py:unimodal", teachers={"teacher": "mke_teacher"}),
+    row("person_teachers", "three_level.py:teacher"),
+    row("voice_alone", "three_level.py:alone"),
+    *(row(f"voice_{level}", f"three_level.py:{level}", **PERSONS)
+      for level in ("label", "embedding", "distribution")),
+    row("voice_three_levels", "three_level.py", **PERSONS),
+    row("mutual", "mutual.py"),
+    row("one_way", "mutual.py:one_way"),
+    row("tags_alone", "mutual.py:alone"),
+    row("image_teacher", "supervised.py"),
+    row("soundnet", "soundnet.py", f"eval.data={FEW}", teachers={"image": "image_teacher"}),
+    row(
+        "soundnet_from_scratch", "supervised.py", f"data.source={FEW}", f"eval.data={FEW}",
+        "views.audio.seconds=3.0", "encoders.audio.name=soundnet5",
+        "encoders.audio.widths=(16, 32, 64, 128)",
+    ),
+    row("ambient", "ambient.py"),
+    row("ambient_binary", "ambient.py:binary"),
+    row("ambient_spectrum", "ambient.py:spectrum"),
+)  # fmt: skip
+
+COLUMNS = (
+    Column(*CIOU, label="cIoU"),
+    Column(*BOXES, label="AP 50"),
+    Column(*BOXES_AT_NIGHT, label="AP 50 at night"),
+    Column("detection", "boxes", "center_distance_x", label="off across"),
+    Column(*NAMED["audio"], label="named by sound"),
+    Column(*NAMED["joint"], label="named by both"),
+    Column(*EER, label="EER, voice"),
+    Column("identity", "joint", "eer", label="EER, both"),
+    Column(*TAGS, label="tags of sound, mAP"),
+    Column(*LINEAR["video"], label="linear video"),
+    Column(*LINEAR["audio"], label="linear audio"),
+)
+
+
+def beats(sentence: str, better: str, worse: str, key: tuple[str, str, str]) -> Claim:
+    return Claim(sentence, Cell(better, *key), above=Cell(worse, *key))
+
+
+CLAIMS = (
+    beats("AVL: hints of teachers raise the cIoU", "avl", "avl_without_hints", CIOU),
+    beats("AVL localises better than EZ-VSL", "avl", "ez_vsl", CIOU),
+    beats("MM-DistillNet: three eyes teach better than one", "mm_all", "mm_rgb", BOXES),
+    beats("MM-DistillNet: at night too", "mm_all", "mm_rgb", BOXES_AT_NIGHT),
+    beats("StereoSoundNet: two microphones beat one", "stereo", "mono", BOXES),
+    Claim(
+        "StereoSoundNet works with the lights off: above the boxes of another clip",
+        Cell("stereo", *BOXES_AT_NIGHT),
+        above="chance",
+    ),
+    Claim(
+        "MKE: the student names better than its teacher",
+        Cell("mke", *NAMED["joint"]),
+        above=Cell("mke_teacher", *NAMED["audio"]),
+    ),
+    # Of an error rate less is better: the claim is that the others' is greater.
+    *(
+        beats(f"three levels beat {other} on the EER", f"voice_{other}", "voice_three_levels", EER)
+        for other in ("label", "embedding", "distribution", "alone")
+    ),
+    beats("mutual learning beats one-way", "mutual", "one_way", TAGS),
+    beats(
+        "SoundNet beats the same network from scratch, 120 labels",
+        "soundnet", "soundnet_from_scratch", LINEAR["audio"],
+    ),
+    Claim("ambient sound: above random", Cell("ambient", *LINEAR["video"]), above="random_init"),
+)  # fmt: skip
+
+
+def get_ablation(variant: str = ""):
+    ablation = Ablation(title="Students on the worlds", rows=ROWS, columns=COLUMNS, claims=CLAIMS)
+    return variant_of(ablation, variant)
