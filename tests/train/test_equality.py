@@ -6,9 +6,22 @@ import pytest
 
 from avssl.objectives import OBJECTIVES
 from avssl.train.build_model import build_model
-from tests.train.small_runs import batches, furthest, small_config, start_on_host, train
+from tests.train.small_runs import (
+    DETECTING,
+    TAUGHT,
+    batches,
+    furthest,
+    small_config,
+    start_on_host,
+    train,
+)
 
 NUM_STEPS = 20
+# Every objective, in two runs: of all gradients together, the largest would hide the others.
+TOGETHER = {
+    "untaught": tuple(name for name in OBJECTIVES if name not in TAUGHT | DETECTING),
+    "taught": tuple(name for name in OBJECTIVES if name in TAUGHT | DETECTING),
+}
 ONE = {"one device": {"devices": 1}}
 FSDP = {"fsdp of 4": {"devices": 8, "parallel.fsdp": 4}}
 PMAP = {"pmap of 8": {"devices": 8, "parallel.mode": "pmap"}}
@@ -59,9 +72,10 @@ def test_same_start_everywhere(float64):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_same_losses_and_parameters_everywhere(float64):
-    """All objectives in one run: each one's parameters and memory are compared by themselves."""
-    config = small_config(*OBJECTIVES)
+@pytest.mark.parametrize("objectives", TOGETHER.values(), ids=TOGETHER)
+def test_same_losses_and_parameters_everywhere(objectives, float64):
+    """Several objectives in one run: each one's parameters and memory are compared by themselves."""
+    config = small_config(*objectives)
     # The gradients of all of them add up; at the rate for one, rounding doubles with each step.
     config.optimizer.learning_rate = 1e-4
     assert_same(config, batches(config, NUM_STEPS), PLACES)
@@ -69,9 +83,10 @@ def test_same_losses_and_parameters_everywhere(float64):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_micro_batches_give_the_gradient_of_the_whole_batch(float64):
+@pytest.mark.parametrize("objectives", TOGETHER.values(), ids=TOGETHER)
+def test_micro_batches_give_the_gradient_of_the_whole_batch(objectives, float64):
     """Without BatchNorm, also in heads: with it the statistics are those of each micro-batch."""
-    config = small_config(*OBJECTIVES, batch_norm=False)
+    config = small_config(*objectives, batch_norm=False)
     made = jax.eval_shape(build_model(config).init, jax.random.key(0))
     for name, statistics in made["batch_stats"]["objectives"].items():
         if statistics:
@@ -90,7 +105,7 @@ def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
     "objectives",
     [
         pytest.param(("avid", "xid"), id="two"),
-        pytest.param(tuple(OBJECTIVES), id="all", marks=pytest.mark.slow),
+        *(pytest.param(names, id=name, marks=pytest.mark.slow) for name, names in TOGETHER.items()),
     ],
 )
 @pytest.mark.timeout(1500)
