@@ -106,7 +106,7 @@ def test_what_is_wrong_is_named(keys, features, said):
 
 
 def test_a_view_without_boxes_is_refused():
-    view = build_view("video", VIEW | {"objects": 0})
+    view = build_view("video", VIEW | {"objects": None})
     with pytest.raises(UsageError, match=r"objectives.detect needs to know.*views.video.objects"):
         made().views({"video": view})
 
