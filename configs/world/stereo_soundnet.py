@@ -17,8 +17,11 @@ by night as well. From a store:
 Measured: not yet.
 """
 
+from pathlib import Path
+
 from avssl import config as shared
-from avssl.config import base, variant_of
+from avssl.config import variant_of
+from avssl.config_file import load_config
 
 SIZE = 80  # of the teacher's picture
 
@@ -33,11 +36,8 @@ def quicktest(config):
 
 
 def get_config(variant: str = ""):
-    config = base()
-    config.steps = 1200
-    config.batch_size = 32
-    config.data.source = "world:vehicles@train"
-    config.data.cache = "memory"
+    # The teacher's encoder, which a random one takes the place of, the data and how long it is trained.
+    config = load_config(str(Path(__file__).parent / "detect.py"))
     # The frame in the middle of what is heard.
     config.views.video = dict(
         modality="video", frames=1, fps=8.0, size=SIZE, align="center", crop="center", flip=False,
@@ -49,22 +49,9 @@ def get_config(variant: str = ""):
         height=SIZE, width=SIZE,
         frontend=dict(name="log_mel", num_mels=64, hop_seconds=0.0125, mean=-40.0, std=20.0),
     )  # fmt: skip
-    config.encoders.video = dict(
-        name="small_detector_video", modality="video", num_classes=1, levels=(2, 3, 4),
-        frontend=dict(name="rgb"),
-    )  # fmt: skip
     config.teachers.teacher = dict(
         run="runs/world-detect", encoder="video", view="video", targets=("boxes", "embedding"),
         shapes=dict(boxes=(16, 6), embedding=(32,)),
     )  # fmt: skip
-    config.objectives.stereo_soundnet = dict(weight=1.0, agnostic=True)
-    config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.warmup_steps = 50
-    config.optimizer.weight_decay = 1e-2
-    config.optimizer.clip_norm = 10.0
-    config.checkpoint.every_steps = 400
-    config.eval.data = "world:vehicles@train"
-    config.eval.test_data = "world:vehicles@test"
-    config.eval.protocols = ("detection",)
+    config.objectives = dict(stereo_soundnet=dict(weight=1.0, agnostic=True))
     return variant_of(config, variant, mono=mono, quicktest=quicktest)
