@@ -18,8 +18,8 @@ def get_config(variant: str = ""):
     config.data.source = "world:quickstart@train"
     config.data.cache = "memory"
     config.views.video = dict(
-        modality="video", frames=4, fps=8 / 3, size=64, crop_area=(0.5, 1.0),
-        brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2,
+        modality="video", frames=2, fps=4 / 3, size=64, crop_area=(0.5, 1.0),
+        brightness=0.2, contrast=0.2,
     )  # fmt: skip
     config.views.audio = dict(modality="audio", seconds=1.5, rate=24000, volume=0.5)
     config.encoders.video = dict(name="small_video", modality="video", frontend=dict(name="rgb"))

@@ -70,8 +70,6 @@ AS_DMC = (
     "data.source=world:pairs@train",
     "eval.data=world:pairs@train",
     "eval.test_data=world:pairs@test",
-    "views.video.frames=2",
-    "views.video.fps=1.3333333333333333",
     "encoders.video.strides=(2, 1, 1)",
     "optimizer.learning_rate=0.001",
     LOCALISATION,

@@ -18,8 +18,8 @@ def get_config(variant: str = ""):
     config.eval.data = "world:sphere@train"
     config.eval.test_data = "world:sphere@test"
     config.views.video = dict(
-        modality="video", frames=4, fps=8 / 3, size=64, projection="sphere", flip=False,
-        brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2,
+        modality="video", frames=2, fps=4 / 3, size=64, projection="sphere", flip=False,
+        brightness=0.2, contrast=0.2,
     )  # fmt: skip
     config.views.viewpoints = dict(**config.views.video.to_dict(), windows=4)
     config.views.audio.update(seconds=1.5, channels=4)

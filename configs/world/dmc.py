@@ -24,8 +24,6 @@ def get_config(variant: str = ""):
     config.data.source = "world:pairs@train"
     config.eval.data = "world:pairs@train"
     config.eval.test_data = "world:pairs@test"
-    # Half the frames for four times the positions.
-    config.views.video.update(frames=2, fps=4 / 3)
     config.encoders.video.strides = (2, 1, 1)
     config.objectives = dict(dmc=dict(weight=1.0, all_negatives=True))
     config.optimizer.learning_rate = 1e-3

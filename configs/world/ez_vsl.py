@@ -20,8 +20,6 @@ def get_config(variant: str = ""):
     config.eval.data = "world:crowd@train"
     config.eval.test_data = "world:crowd@test"
     config.eval.protocols = ("localization", "retrieval")
-    # Half the frames for four times the positions.
-    config.views.video.update(frames=2, fps=4 / 3)
     config.encoders.video.strides = (2, 1, 1)
     config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128))
     return variant_of(config, variant)

@@ -60,5 +60,4 @@ def plain(config):
 
 
 def picture(config):
-    still = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0)
-    taught_by(config, "video", **still, crop="center", flip=False)
+    taught_by(config, "video", brightness=0.0, contrast=0.0, crop="center", flip=False)

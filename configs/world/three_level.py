@@ -27,7 +27,7 @@ def get_config(variant: str = ""):
     config.data.source = config.eval.data = "world:persons@train"
     config.eval.test_data = "world:persons@test"
     # A mirrored face is another one, and its colours are what tells it.
-    config.views.video.update(flip=False, crop_area=(0.7, 1.0), saturation=0.0, hue=0.0)
+    config.views.video.update(flip=False, crop_area=(0.7, 1.0))
     config.views.audio.update(seconds=1.5, rate=16000)
     for side in ("audio", "video"):
         config.teachers[side] = dict(
