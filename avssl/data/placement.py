@@ -124,6 +124,12 @@ def num_times(view: View) -> int:
     return 1 if getattr(view, "projection", "flat") == "sphere" else view.windows
 
 
+def num_windows_every(view: View, every_seconds: float, duration_seconds: float) -> int:
+    """How many windows that begin so often after one another a record has, from its start; at least one."""
+    room = max(0.0, duration_seconds - view.seconds)
+    return math.floor(room / every_seconds + ROUNDING_SECONDS) + 1
+
+
 def _view_start(
     view: View,
     window_start: float,

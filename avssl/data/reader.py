@@ -392,3 +392,11 @@ class BatchReader:
         )
         labels = np.asarray(self.source.labels(), np.int32)
         return Facts(self.source, self.limits), Decoder(cache), labels
+
+
+def reader_of_single(source: Source, view: View) -> BatchReader:
+    """For a look at single records by `handle` and `reason`."""
+    return BatchReader(
+        source, (view,), [np.arange(len(source))], seed=0, cache=CacheOptions(), limits=Limits(),
+        rows=slice(0, 1), batch_size=1,
+    )  # fmt: skip

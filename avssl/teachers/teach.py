@@ -12,13 +12,13 @@ from tqdm import tqdm
 from avssl.data.keys import printable
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
-from avssl.data.reader import NONE, BatchReader, CacheOptions
+from avssl.data.placement import num_windows_every
+from avssl.data.reader import NONE, reader_of_single
 from avssl.data.record import Source
 from avssl.data.shard_writer import default_num_shards
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
 from avssl.media.errors import MediaError
-from avssl.media.limits import Limits
 from avssl.objectives.base import TARGET_KINDS
 from avssl.teachers.encoding import DTYPES, Encoding
 from avssl.teachers.spec import same_sight, told
@@ -194,10 +194,7 @@ def plan(
 ) -> Plan:
     has = source.modalities()
     known = None if has is None else has[0 if view.modality == "video" else 1]
-    reader = BatchReader(
-        source, (view,), [np.arange(len(source))], seed=0, cache=CacheOptions(), limits=Limits(),
-        rows=slice(0, 1), batch_size=1,
-    )  # fmt: skip
+    reader = reader_of_single(source, view)
     index: list[int] = []
     starts: list[float] = []
     num_windows, states = {}, {}
@@ -209,8 +206,7 @@ def plan(
             elif every_seconds:
                 try:
                     with reader.handle(record) as handle:
-                        room = max(0.0, handle.duration_seconds - view.seconds)
-                        count = math.floor(room / every_seconds + 1e-6) + 1
+                        count = num_windows_every(view, every_seconds, handle.duration_seconds)
                 except MediaError:
                     count, states[record] = 0, UNREADABLE
             num_windows[record] = count

@@ -1,0 +1,1 @@
+"""Trained encoders from Python: files or arrays in, embeddings out."""

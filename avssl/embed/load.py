@@ -1,0 +1,86 @@
+"""`avssl.load`: the encoders of a run folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from avssl.config import run_config
+from avssl.embed.encoder import Clip, Encoder
+from avssl.errors import UsageError, unknown
+from avssl.teachers.teacher import teacher_of_run
+from avssl.train.build_model import build_model
+
+
+class Encoders(Mapping[str, Encoder]):
+    """The encoders that a run trained, by their names in its config.
+
+    `embed_video` and `embed_audio` take the one encoder of that modality; a run that has several of one
+    gives each as `encoders[NAME]`, whose `embed` says the same of it.
+    """
+
+    def __init__(self, where: str, encoders: Mapping[str, Encoder]):
+        self.where = where
+        self._encoders = dict(encoders)
+
+    def __getitem__(self, name: str) -> Encoder:
+        if name not in self._encoders:
+            raise unknown(f"encoder of {self.where}", name, self._encoders)
+        return self._encoders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoders)
+
+    def __len__(self) -> int:
+        return len(self._encoders)
+
+    def embed_video(
+        self,
+        videos: Clip | Sequence[Clip],
+        *,
+        fps: float | None = None,
+        every_seconds: float | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Of files, or of uint8 frames [time, height, width, 3], `fps` of them a second: `Encoder.embed`."""
+        return self._only("video").embed(videos, rate=fps, every_seconds=every_seconds)
+
+    def embed_audio(
+        self,
+        sounds: Clip | Sequence[Clip],
+        *,
+        rate: float | None = None,
+        every_seconds: float | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """Of files, or of samples [time] or [time, channels], `rate` of them a second: `Encoder.embed`."""
+        return self._only("audio").embed(sounds, rate=rate, every_seconds=every_seconds)
+
+    def _only(self, modality: str) -> Encoder:
+        names = [name for name, one in self._encoders.items() if one.modality == modality]
+        if len(names) != 1:
+            which = f"several of {modality}: {', '.join(names)}" if names else f"none of {modality}"
+            raise UsageError(
+                f"{self.where} has {which}; take one by name, as in encoders['NAME'].embed(...); it has "
+                f"{', '.join(self._encoders)}"
+            )
+        return self._encoders[names[0]]
+
+
+def load(run: str | Path, *, batch_size: int = 64) -> Encoders:
+    """The trained encoders of a run folder: of its newest sound checkpoint.
+
+        encoders = avssl.load("runs/quickstart")
+        encoders.embed_video("street.mp4")                      # float32 [dim]
+        encoders.embed_audio(samples, rate=16000)               # an array
+        encoders.embed_video(paths, every_seconds=1.0)          # a list of [windows, dim]
+        encoders["video"].module, encoders["video"].variables   # for Flax
+
+    `batch_size`: windows that are encoded at a time.
+    """
+    config = run_config(Path(run))
+    # Those that objectives read: nothing trained the others.
+    trained = build_model(config).encoders
+    encoders = {
+        name: Encoder(teacher_of_run(str(run), name), config.precision, batch_size)
+        for name in trained
+    }
+    return Encoders(str(run), encoders)

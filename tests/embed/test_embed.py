@@ -1,0 +1,149 @@
+"""Embeddings of files and arrays: the numbers of an evaluation, whoever asks."""
+
+import wave
+
+import jax
+import numpy as np
+import pytest
+
+import avssl
+from avssl.config import run_config
+from avssl.data.open import open_source
+from avssl.errors import AvsslError, UsageError
+from avssl.evaluate.features import Extractor
+from avssl.evaluate.run import trained_variables
+from avssl.train.build_model import evaluation_model
+from tests.teachers.conftest import make_run
+
+DATA = "world:tiny@test"
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("embed") / "run")
+
+
+@pytest.fixture(scope="module")
+def encoders(run_folder):
+    return avssl.load(run_folder)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Five clips of the world as files of their own."""
+    folder, source = tmp_path_factory.mktemp("clips"), open_source(DATA)
+    paths = []
+    for index in range(5):
+        media = source[index].media
+        paths.append(folder / f"clip{index}.mp4")
+        paths[-1].write_bytes(media if isinstance(media, bytes) else open(media, "rb").read())
+    return paths
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """(file, samples): two seconds of noise at the rate of the view."""
+    samples = np.random.default_rng(0).integers(-9000, 9000, 16000).astype(np.int16)
+    path = tmp_path_factory.mktemp("sound") / "noise.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
+    return path, samples
+
+
+def test_files_have_the_embeddings_of_an_evaluation(run_folder, encoders, files):
+    model = evaluation_model(run_config(run_folder))
+    _, variables = trained_variables(run_folder, model)
+    extractor = Extractor(model, batch_size=8)
+    expected = extractor.extract({"run": variables}, open_source(DATA), np.arange(5))["run"]
+    for modality, embed in (("video", encoders.embed_video), ("audio", encoders.embed_audio)):
+        found = embed(files)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected.embeddings[modality], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(embed(files[2]), found[2], rtol=1e-5, atol=1e-6)
+
+
+def test_samples_are_heard_as_their_file_is(encoders, sound):
+    path, samples = sound
+    from_file = encoders.embed_audio(path)
+    for array in (samples, samples[:, None], samples / 32768):
+        np.testing.assert_allclose(encoders.embed_audio(array, rate=8000), from_file, rtol=1e-5)
+    # Twice the rate with every sample twice is nearly the same sound, resampled.
+    twice = encoders.embed_audio(np.repeat(samples, 2), rate=16000)
+    assert np.corrcoef(twice, from_file)[0, 1] > 0.9
+
+
+def test_windows_from_the_start_on(encoders, sound):
+    path, samples = sound
+    # Of a quarter of a second each: 0, 0.5, 1 and 1.5 s.
+    found = encoders.embed_audio(path, every_seconds=0.5)
+    assert found.shape == (4, encoders["audio"].embed(path).shape[0])
+    parts = [samples[4000 * number : 4000 * number + 2000] for number in range(4)]
+    np.testing.assert_allclose(found, encoders.embed_audio(parts, rate=8000), rtol=1e-5, atol=1e-6)
+    short, long = encoders.embed_audio([samples[:2000], samples], rate=8000, every_seconds=0.5)
+    assert len(short) == 1
+    np.testing.assert_allclose(long, found, rtol=1e-5, atol=1e-6)
+
+
+def test_frames_are_shown_at_the_rate_of_the_view(encoders):
+    """The view has two frames of four a second: of 16 a second over one second, numbers 4 and 8."""
+    frames = np.random.default_rng(1).integers(0, 256, (16, 24, 32, 3), np.uint8)
+    shown = frames[[4, 8]]
+    expected = encoders.embed_video(shown, fps=4.0)
+    np.testing.assert_allclose(encoders.embed_video(frames, fps=16.0), expected, rtol=1e-5)
+    other = frames.copy()
+    other[[0, 1, 2, 3, 5, 6, 7, 9, 10]] = 0
+    np.testing.assert_allclose(encoders.embed_video(other, fps=16.0), expected, rtol=1e-5)
+
+
+def test_the_batch_size_moves_nothing(run_folder, encoders, files):
+    by_few = avssl.load(run_folder, batch_size=1)
+    expected = encoders.embed_video(files)
+    np.testing.assert_allclose(by_few.embed_video(files * 2)[5:], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_module_and_variables_are_for_flax(encoders, sound):
+    _, samples = sound
+    one = encoders["audio"]
+    waveform = (samples[7000:9000].astype(np.float32) / 32768)[None, :, None]
+    heard = one.frontend(jax.numpy.asarray(waveform), rate=one.view.rate)
+    features = one.module.apply(one.variables, heard, train=False)
+    expected = one.embed(samples, rate=8000)
+    np.testing.assert_allclose(features.embedding[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_gives_nothing(encoders):
+    assert encoders.embed_video([]).shape == (0, encoders["video"].dim)
+    assert encoders.embed_video([], every_seconds=1.0) == []
+
+
+def test_what_is_no_clip_is_named(encoders, files, sound, tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("no media")
+    path, samples = sound
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    for call, said in (
+        (lambda: encoders.embed_video(tmp_path / "gone.mp4"), "gone.mp4' is no file"),
+        (lambda: encoders.embed_video([files[0], text]), "notes.txt' cannot be read"),
+        (lambda: encoders.embed_video(text, every_seconds=1.0), "notes.txt'"),
+        (lambda: encoders.embed_video(path), "noise.wav' has no video"),
+        (lambda: encoders.embed_video([files[0], frames]), "of files or of arrays"),
+        (lambda: encoders.embed_video(files[0], fps=25), "files say their own"),
+        (lambda: encoders.embed_video(frames), "rate must say"),
+        (lambda: encoders.embed_video(frames / 255, fps=25), "must be uint8"),
+        (lambda: encoders.embed_video(frames[0], fps=25), "must be uint8"),
+        (lambda: encoders.embed_audio(samples.astype(np.int64), rate=8000), "int16, or floats"),
+        (lambda: encoders.embed_audio(samples[None], rate=8000), "not 16000"),
+        (lambda: encoders.embed_audio(np.full(9, np.nan), rate=8000), "finite"),
+        (lambda: encoders.embed_audio(path, every_seconds=0.0), "every_seconds"),
+        (lambda: encoders["vidoe"], "did you mean 'video'"),
+    ):
+        with pytest.raises(AvsslError, match=said):
+            call()
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no run folder"):
+        avssl.load(tmp_path)
