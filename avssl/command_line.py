@@ -17,6 +17,8 @@ from avssl.verbs import (
     run_data_inspect,
     run_data_verify,
     run_evaluate,
+    run_export,
+    run_import,
     run_list,
     run_pretrain,
     run_teach,
@@ -101,6 +103,30 @@ def build_parser() -> Parser:
     evaluate.add_argument(
         "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
+    )  # fmt: skip
+
+    export = verb(
+        verbs, "export", "write the encoders of a run as a safetensors file with its config.json", run_export,
+        "avssl export runs/quickstart encoders/quickstart.safetensors",
+    )  # fmt: skip
+    export.add_argument("run", type=Path, help="run folder with checkpoints")
+    export.add_argument("out", type=Path, metavar="OUT.safetensors")
+    export.add_argument(
+        "--averaged",
+        action="store_true",
+        help="their moving average (ema.decay), where the run kept it",
+    )
+    imported = verb(
+        verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
+        "avssl import encoders/quickstart.safetensors runs/imported",
+    )  # fmt: skip
+    imported.add_argument(
+        "file", type=Path, metavar="FILE.safetensors", help="config.json beside it"
+    )
+    imported.add_argument("run", type=Path, help="run folder, made if absent")
+    imported.add_argument(
+        "--data", default="", metavar="SPEC",
+        help="source that stands for its training data in evaluations (default: the one it was trained on)",
     )  # fmt: skip
 
     ablate = verb(

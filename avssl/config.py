@@ -250,8 +250,11 @@ def unknown_key(config: ConfigDict, dotted: str, missing: str) -> UsageError:
     return unknown("config key", missing if missing != dotted else dotted, flatten(config))
 
 
-def resolve(config: ConfigDict) -> ConfigDict:
-    """The complete, checked config: every default of every view, encoder and objective written in."""
+def resolve(config: ConfigDict, *, trains: bool = True) -> ConfigDict:
+    """The complete, checked config: every default of every view, encoder and objective written in.
+
+    trains: False of encoders that came without a run and that nothing trains, which need no objective.
+    """
     from avssl.config_check import check
     from avssl.objectives import objective_defaults
     from avssl.teachers.spec import build_specs
@@ -276,7 +279,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
         config.objectives[name] = ConfigDict({**defaults, **keys.to_dict()})
     for name, spec in build_specs(config).items():
         config.teachers[name] = ConfigDict(dataclasses.asdict(spec))
-    check(config)
+    check(config, trains=trains)
     return config
 
 

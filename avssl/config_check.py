@@ -37,7 +37,7 @@ BOUNDS = {
 COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}
 
 
-def check(config: ConfigDict) -> None:
+def check(config: ConfigDict, *, trains: bool = True) -> None:
     """Raises UsageError for what no run could do."""
     values = flatten(config)
     for key, allowed in CHOICES.items():
@@ -54,6 +54,8 @@ def check(config: ConfigDict) -> None:
         for rule in values[key]:
             check_rule(key, rule)
     check_names(config)
+    if trains:
+        check_trains(config)
     check_combinations(config)
     check_teachers(config)
 
@@ -87,9 +89,12 @@ def check_names(config: ConfigDict) -> None:
         raise unknown("optimizer", config.optimizer.name, OPTIMIZERS)
 
 
-def check_combinations(config: ConfigDict) -> None:
+def check_trains(config: ConfigDict) -> None:
     if not any(keys.weight for keys in config.objectives.values()):
         raise UsageError("no objective has a weight: set --config.objectives.NAME.weight=1")
+
+
+def check_combinations(config: ConfigDict) -> None:
     if config.parallel.mode == "pmap" and config.parallel.fsdp > 1:
         raise UsageError(
             "parallel.mode=pmap keeps a whole copy on each device: set parallel.fsdp=1"

@@ -74,6 +74,22 @@ def run_teach(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_export(arguments: argparse.Namespace) -> int:
+    from avssl.convert.export import export_encoders
+
+    print(export_encoders(arguments.run, arguments.out, averaged=arguments.averaged))
+    return 0
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    from avssl.convert.encoder_file import read_config
+    from avssl.convert.import_run import import_encoders
+
+    set_up_jax(str(read_config(arguments.file).get("precision")))
+    print(import_encoders(arguments.file, arguments.run, data=arguments.data))
+    return 0
+
+
 def run_ablate(arguments: argparse.Namespace) -> int:
     from avssl.ablate.run import ablate
 

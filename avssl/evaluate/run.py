@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from avssl.config import ConfigDict, run_config
+from avssl.config import ConfigDict, from_json, run_config
 from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
@@ -241,7 +241,11 @@ def usable(model: Model, source: Source, indices: np.ndarray) -> Part:
 def baseline(config: ConfigDict, model: Model) -> Any:
     """Random parameters of the run's seed; statistics from the run's own training batches."""
     source = open_source(config.data.source)
-    pipeline = training_pipeline(config, source, model, training_indices(config, source, model))
+    indices = training_indices(config, source, model)
+    # A run trained on whole batches; imported encoders may stand before less data than one.
+    config = from_json(config.to_dict())
+    config.batch_size = min(config.batch_size, len(indices))
+    pipeline = training_pipeline(config, source, model, indices)
     batches = pipeline.batches(0)
     try:
         return random_variables(model, config.seed, itertools.islice(batches, NUM_BATCHES))

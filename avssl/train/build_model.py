@@ -20,6 +20,8 @@ from avssl.train.model import Model
 def build_model(config: ConfigDict, step: int | None = None) -> Model:
     """The model of a resolved config; objectives of weight 0 and what only they need are left out.
 
+    A config without any is of encoders alone, each of which reads the view of its own name.
+
     step: the part of a curriculum that is trained from there on; None is the whole of it.
     """
     table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
@@ -52,6 +54,10 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
             raise UsageError(
                 f"objective '{name}' reads averaged parameters: set --config.ema.decay"
             )
+    if not objectives:
+        # Encoders that came without a run: each looks at the view of its name.
+        views = {name: table[name] for name in encoders}
+        reads = dict.fromkeys(Read(name, name) for name in encoders)
     taught = {
         name: Taught(
             specs[name].view,

@@ -194,7 +194,7 @@ class Model:
 
     def without_teachers(self) -> "Model":
         """The model with the views of its own reads: in evaluation no teacher says anything."""
-        return self.only(list(self.objectives))
+        return self.only(list(self.objectives)) if self.taught else self
 
     def only(self, names: Sequence[str]) -> "Model":
         """The model with some of its objectives, and with what they read."""

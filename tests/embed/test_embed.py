@@ -1,6 +1,7 @@
 """Embeddings of files and arrays: the numbers of an evaluation, whoever asks."""
 
 import wave
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -36,7 +37,7 @@ def files(tmp_path_factory):
     for index in range(5):
         media = source[index].media
         paths.append(folder / f"clip{index}.mp4")
-        paths[-1].write_bytes(media if isinstance(media, bytes) else open(media, "rb").read())
+        paths[-1].write_bytes(media if isinstance(media, bytes) else Path(media).read_bytes())
     return paths
 
 

@@ -17,9 +17,10 @@ TINY = Path(__file__).parents[1] / "train" / "tiny_config.py"
 DATA = "world:tiny@train"
 
 
-def make_run(folder: Path, seed: int = 0, **names) -> Path:
+def make_run(folder: Path, seed: int = 0, ema: float = 0.0, **names) -> Path:
     config = load_config(str(TINY))
     config.seed = seed
+    config.ema.decay = ema
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=4))
     source = open_source(DATA)
     config = with_num_records(resolve(config), source)

@@ -1,0 +1,95 @@
+"""Encoders as a file that anyone can read: a safetensors file and a `config.json` beside it.
+
+Arrays are named as in a checkpoint: `params/encoders/NAME/...` and `batch_stats/encoders/NAME/...`. The config
+says how each encoder is built (`encoders.NAME`), what it looks at (`views.NAME`) and where it comes from
+(`trained`).
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from avssl.data.keys import printable
+from avssl.data.storage import told_plainly
+from avssl.errors import UsageError
+
+FORMAT = "avssl encoders"
+VERSION = 1
+SUFFIX = ".safetensors"
+ITEMS = ("params", "batch_stats")
+
+
+def config_beside(file: Path) -> Path:
+    return file.parent / "config.json"
+
+
+def write_encoders(file: Path, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> None:
+    """Both files, whole or not at all; nothing that is there already is overwritten."""
+    if file.suffix != SUFFIX:
+        raise UsageError(f"'{printable(str(file))}' must end with {SUFFIX}")
+    text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=1) + "\n"
+    beside = config_beside(file)
+    for path in (file, beside):
+        if path.exists():
+            raise UsageError(
+                f"'{printable(str(path))}' is there already: an export is a {SUFFIX} file and its config.json, "
+                "so give each a folder of its own"
+            )
+    num_bytes = sum(array.nbytes for array in arrays.values())
+    with told_plainly(str(file.parent), lambda: num_bytes):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            # The library keeps no strides.
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, half)
+            beside.write_text(text, encoding="utf-8")
+            os.replace(half, file)
+        except BaseException:
+            for path in (half, beside):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The `config.json` of an export."""
+    if not file.is_file():
+        raise UsageError(f"'{printable(str(file))}' is no file")
+    beside = config_beside(file)
+    shown = printable(str(beside))
+    if not beside.is_file():
+        raise UsageError(
+            f"'{shown}' is not there: an export is a {SUFFIX} file and its config.json"
+        )
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"'{shown}' is damaged: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise UsageError(
+            f"'{shown}' is not of `avssl export`: its format is not '{FORMAT}'; weights of other programs "
+            "cannot be imported this way"
+        )
+    if config.get("version") != VERSION:
+        raise UsageError(
+            f"'{shown}' is of version {config.get('version')!r}, and this avssl reads {VERSION}: install the "
+            "one that wrote it, or a newer one"
+        )
+    return config
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """All arrays of a safetensors file by name."""
+    shown = printable(str(file))
+    try:
+        with safe_open(file, framework="np") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise UsageError(f"'{shown}' is no sound safetensors file: {error}") from error
