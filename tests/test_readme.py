@@ -11,23 +11,25 @@ from avssl import objectives
 from avssl.command_line import parse
 from avssl.config import resolve
 from avssl.config_file import load_config
+from avssl.data.open import open_source
 from avssl.objectives.base import Objective
+from tests.teachers.conftest import make_run
 from tests.train.small_runs import batches, small_config, train
 
 README = Path("README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+EMBEDDING, OBJECTIVE, CONFIG = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture
 def margin(monkeypatch, tmp_path):
     """The README's objective in the registry, from its very text."""
     namespace = {"__name__": "margin"}
-    exec(compile(BLOCKS[0], "README.md", "exec"), namespace)
+    exec(compile(OBJECTIVE, "README.md", "exec"), namespace)
     cls = namespace["Margin"]
     assert issubclass(cls, Objective)
     monkeypatch.setitem(objectives.OBJECTIVES, "margin", cls)
     file = tmp_path / "margin.py"
-    file.write_text(BLOCKS[1])
+    file.write_text(CONFIG)
     return file
 
 
@@ -46,7 +48,25 @@ def test_its_config_resolves(margin):
 
 
 def test_it_is_about_forty_lines():
-    assert len(BLOCKS[0].splitlines()) <= 50
+    assert len(OBJECTIVE.splitlines()) <= 50
+
+
+def test_trained_encoders_from_python(monkeypatch, tmp_path):
+    make_run(tmp_path / "run")
+    source = open_source("world:tiny@test")
+    for index, name in enumerate(("street.mp4", "dog.mp4")):
+        media = source[index].media
+        data = media if isinstance(media, bytes) else Path(media).read_bytes()
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    code = EMBEDDING.replace("runs/quickstart", "run")
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["seen"].shape == (2, names["encoders"]["video"].dim)
+    assert names["heard"].shape[1] == names["same"].shape[0] == names["encoders"]["audio"].dim
+    assert len(names["heard"]) > 1
+    assert names["features"].embedding.shape == (1, names["encoders"]["audio"].dim)
 
 
 COMMANDS = re.findall(r"^    (?:.*&& )?(avssl (?:.*\\\n)*.*)$", README, re.MULTILINE)
