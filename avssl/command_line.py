@@ -146,8 +146,29 @@ def build_parser() -> Parser:
     ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
     ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
     ablate.add_argument(
-        "--dry-run", action="store_true", help="say what is there and what would run"
+        "--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time on this machine"
     )
+    ablate.add_argument(
+        "--shard", type=shard, default=None, metavar="I/N",
+        help="part I of N alone, from 0, as a task of an array job does; writes no table",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="also table.csv, table.tex and plot.svg",
+    )
+    ablate.add_argument(
+        "--emit",
+        choices=("slurm",),
+        default="",
+        help="write an array job of the parts, and run nothing",
+    )
+    ablate.add_argument(
+        "--dry-run", "--list", action="store_true",
+        help="say what is there, what would run, and for about how long",
+    )  # fmt: skip
 
     add_teach(verb(
         verbs, "teach", "write what a trained encoder says of a source, for students", run_teach,
@@ -193,6 +214,14 @@ def at_least(lowest: int) -> Callable[[str], int]:
 def seeds_of(text: str) -> tuple[int, ...]:
     """The type of a flag that lists seeds."""
     return tuple(at_least(0)(part) for part in text.split(",") if part)
+
+
+def shard(text: str) -> tuple[int, int]:
+    """The type of a flag that names a part of several: `0/4` is the first of four."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N - 1, not '{text}'")
+    return int(number), int(count)
 
 
 def add_config(parser: Parser) -> None:

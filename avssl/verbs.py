@@ -100,6 +100,10 @@ def run_ablate(arguments: argparse.Namespace) -> int:
         rows=tuple(name for name in arguments.rows.split(",") if name),
         seeds=arguments.seeds,
         overrides=arguments.overrides,
+        jobs=arguments.jobs,
+        shard=arguments.shard,
+        out=arguments.out,
+        emit=arguments.emit,
         dry_run=arguments.dry_run,
     )
     return 0

@@ -4,6 +4,7 @@ An ablation file is Python with `get_ablation(variant)`; configs/ablations/quick
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from avssl.evaluate.rows import RANKS
 BASELINES = ("random_init", "chance")
 # Names of rows are names of folders and files.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +130,41 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """A table of rows x columns, and what the papers claim of it."""
+    """A table of rows x columns, and what the papers claim of it.
+
+    base: a row that the others are variations of. The best of each column is then set in bold, and what
+    differs from the base by more than seeds do is marked.
+    """
 
     rows: Sequence[AblationRow]
     columns: Sequence[Column]
     claims: Sequence[Claim] = ()
     title: str = ""  # of the section in RESULTS.md; empty: from the file's name
     published: Published | None = None
+    base: str = ""
+
+
+def grid(
+    config: str,
+    choices: Mapping[str, Sequence[object]],
+    *,
+    overrides: Sequence[str | tuple[str, str]] = (),
+    seeds: Sequence[int] = (0,),
+) -> tuple[AblationRow, ...]:
+    """A row for each combination of values of dotted keys, the last key changing fastest.
+
+    grid(FILE, {"objectives.xid.temperature": (0.07, 0.2), "batch_size": (32, 64)}) has four rows, the first
+    named `temperature-0.07+batch_size-32`.
+    """
+    rows = []
+    for values in itertools.product(*choices.values()):
+        pairs = [(key, str(value)) for key, value in zip(choices, values, strict=True)]
+        name = "+".join(
+            f"{key.rpartition('.')[2]}-{NOT_IN_NAMES.sub('_', text).strip('_')}"
+            for key, text in pairs
+        )
+        rows.append(AblationRow(name, config, (*overrides, *pairs), seeds))
+    return tuple(rows)
 
 
 def variant_of(ablation: Ablation, variant: str) -> Ablation:
@@ -193,6 +223,8 @@ def check(ablation: Ablation) -> None:
     for column in ablation.columns:
         check_protocol(column)
     check_distinct("column", [column.heading for column in ablation.columns])
+    if ablation.base and ablation.base not in seeds:
+        raise unknown("row that is the base", ablation.base, seeds)
     for claim in ablation.claims:
         check_claim(claim, seeds)
 

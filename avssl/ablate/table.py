@@ -1,17 +1,22 @@
 """The Markdown of an ablation: rows x columns, and below it the claims. Every number is of a result file."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+
+from scipy.stats import t as student_t
 
 from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
 from avssl.ablate.record import Result, Run
 from avssl.evaluate.results import markdown_table
-from avssl.evaluate.rows import Row, shown
+from avssl.evaluate.rows import RANKS, Row, shown
 
 NOT_MEASURED = "not measured"
 # Differences of fractions that were written in decimals are off by a rounding.
 ROUNDING = 1e-9
+DIFFERS = "\\*"  # in Markdown; a plain one could begin a bold word
+LEVEL = 0.05
 
 Key = tuple[str, str, str]
 
@@ -51,7 +56,7 @@ class Measured:
         return [row for by_seed in found for row in by_seed.values()]
 
 
-def facts(standings: Sequence[Standing]) -> Iterator[str]:
+def facts(standings: Sequence[Standing], ablation: Ablation) -> Iterator[str]:
     """How much of the ablation is there, where its numbers come from, and what failed."""
     found = [standing.result for standing in standings if standing.result]
     origins = [result.facts for result in found]
@@ -68,6 +73,11 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
     rows = [result.row for result in found]
     if len(rows) > len(set(rows)):
         yield "±: standard deviation over seeds (n - 1)"
+    if ablation.base and found:
+        yield (
+            f"bold: the best of its column; {DIFFERS}: differs from {ablation.base}, p < {LEVEL} in a paired "
+            "t-test over common seeds, for each number by itself"
+        )
     for standing in standings:
         if standing.failure and not standing.result:
             yield f"{standing.run.name} failed: {standing.failure}"
@@ -76,13 +86,11 @@ def facts(standings: Sequence[Standing]) -> Iterator[str]:
 def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
     """Without the rows that `facts` lists as not run, and the columns that only those would fill."""
     measured = Measured(standings)
-    attempted = attempted_rows(standings)
-    rows = [row for row in ablation.rows if row.name in attempted]
-    columns = [column for column in ablation.columns if measured.column(column.key)]
+    columns = filled_columns(ablation, measured)
     text = markdown_table(
-        ["row", *(column.heading for column in columns), "seeds", "minutes"],
+        headings(columns),
         [
-            *(row_line(row, columns, measured) for row in rows),
+            *([cell.markdown for cell in line] for line in lines(ablation, measured)),
             *baseline_lines(columns, ablation.claims, measured),
         ],
     )
@@ -90,10 +98,71 @@ def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
         claims = [[claim.sentence, *judged(claim, measured)] for claim in ablation.claims]
         text = f"{text}\n{markdown_table(['claim', 'measured', 'holds'], claims)}"
     if (printed := ablation.published) is not None:
-        lines = [list(line) for line in printed.lines]
-        table = markdown_table(list(printed.headings), lines)
+        table = markdown_table(list(printed.headings), [list(line) for line in printed.lines])
         text = f"{text}\nAs published, not measured here ({printed.source}):\n\n{table}"
     return text
+
+
+def filled_columns(ablation: Ablation, measured: Measured) -> list[Column]:
+    return [column for column in ablation.columns if measured.column(column.key)]
+
+
+def headings(columns: Sequence[Column]) -> list[str]:
+    return ["row", *(column.heading for column in columns), "seeds", "minutes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A cell as it is read, and whether it is to stand out."""
+
+    text: str
+    bold: bool = False
+
+    @property
+    def markdown(self) -> str:
+        return f"**{self.text}**" if self.bold else self.text
+
+
+def lines(ablation: Ablation, measured: Measured) -> list[list[Text]]:
+    """A line of each row that was tried: its name, its numbers, seeds, minutes."""
+    attempted = attempted_rows(measured.standings)
+    rows = [row for row in ablation.rows if row.name in attempted]
+    columns = filled_columns(ablation, measured)
+    best = {column.key: best_row(rows, column.key, measured) for column in columns}
+    made = []
+    for row in rows:
+        name, *numbers, seeds, minutes = row_line(row, columns, measured)
+        cells = []
+        for column, text in zip(columns, numbers, strict=True):
+            differs = ablation.base and differs_from(ablation.base, row.name, column.key, measured)
+            is_best = bool(ablation.base) and best[column.key] == row.name
+            cells.append(Text(f"{text} {DIFFERS}" if differs else text, is_best))
+        made.append([Text(name), *cells, Text(seeds), Text(minutes)])
+    return made
+
+
+def best_row(rows: Sequence[AblationRow], key: Key, measured: Measured) -> str:
+    """The name of the row with the best mean, the first of equals; nothing where one alone is measured."""
+    means = {
+        row.name: statistics.mean(number.value for number in found.values())
+        for row in rows
+        if (found := measured.of(row.name, key))
+    }
+    if len(means) < 2:
+        return ""
+    return (min if key[2] in RANKS else max)(means, key=means.__getitem__)
+
+
+def differs_from(base: str, row: str, key: Key, measured: Measured) -> bool:
+    """Whether a paired t-test over the seeds that both have tells a row from the base."""
+    ours, theirs = measured.of(row, key), measured.of(base, key)
+    differences = [ours[seed].value - theirs[seed].value for seed in ours.keys() & theirs.keys()]
+    # Without spread there is nothing to compare a difference with.
+    if row == base or len(differences) < 2 or statistics.stdev(differences) < ROUNDING:
+        return False
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    statistic = abs(statistics.mean(differences)) / error
+    return 2 * float(student_t.sf(statistic, len(differences) - 1)) < LEVEL
 
 
 def row_line(row: AblationRow, columns: Sequence[Column], measured: Measured) -> list[str]:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from avssl.ablate import run as runner
+from avssl.ablate import work
+from avssl.ablate.processes import Processes
 
 TEXT = """
 from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
@@ -84,6 +85,6 @@ class Pretended:
 @pytest.fixture
 def pretended(monkeypatch):
     stand_in = Pretended()
-    monkeypatch.setattr(runner, "call", stand_in)
-    monkeypatch.setattr(runner, "machine", lambda: "a machine")
+    monkeypatch.setattr(Processes, "call", lambda self, words, log: stand_in(words, log))
+    monkeypatch.setattr(work, "machine", lambda: "a machine")
     return stand_in

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avssl.ablate.processes import Processes
 from avssl.errors import Preempted
 from tests.train.command_line import last_step
 
@@ -111,7 +112,7 @@ def test_reasons(status, reason, write_ablation, ablate, pretended):
 
 
 def test_a_run_that_measured_nothing_failed(write_ablation, ablate, monkeypatch, pretended):
-    monkeypatch.setattr("avssl.ablate.run.call", lambda words, log: (0, False))
+    monkeypatch.setattr(Processes, "call", lambda self, words, log: (0, False))
     code, out, _ = ablate(write_ablation(TWO))
     assert code == 1
     assert "failed: nothing was measured" in out
@@ -207,7 +208,7 @@ def test_without_its_teacher_a_row_fails(write_ablation, ablate, pretended):
 
 
 def test_a_request_to_stop_ends_it_with_75(write_ablation, ablate, monkeypatch, pretended):
-    monkeypatch.setattr("avssl.ablate.run.call", lambda words, log: (75, True))
+    monkeypatch.setattr(Processes, "call", lambda self, words, log: (75, True))
     code, _, err = ablate(write_ablation(ONE, TWO))
     assert code == Preempted.exit_code
     assert "stopped during one seed 0; the same command goes on" in err

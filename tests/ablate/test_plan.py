@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from avssl.ablate.plan import AblationRow, load_ablation, quicktest
+from avssl.ablate.plan import Ablation, AblationRow, Column, check, grid, load_ablation, quicktest
 from avssl.ablate.record import build_runs
-from avssl.config import changed_keys, differences, to_json
+from avssl.config import changed_keys, differences, override, to_json
+from avssl.config_file import load_config
+from avssl.errors import UsageError
 
 FILES = sorted(str(path) for path in Path("configs/ablations").glob("*.py"))
 ROW = 'AblationRow("xid", CONFIG)'
@@ -136,3 +138,27 @@ def test_files_that_are_no_ablation(text, sentence, ablate, tmp_path):
     assert code == 2
     assert sentence in err
     assert str(file) in err
+
+
+def test_a_grid_has_a_row_for_each_combination():
+    choices = {"objectives.xid.temperature": (0.07, 0.2), "objectives.xid.projection": ((128, 64),)}
+    rows = grid("tests/train/tiny_config.py", choices, overrides=("steps=3",), seeds=(0, 1))
+    assert [row.name for row in rows] == [
+        "temperature-0.07+projection-128_64",
+        "temperature-0.2+projection-128_64",
+    ]
+    assert rows[1].pairs() == [
+        ("steps", "3"),
+        ("objectives.xid.temperature", "0.2"),
+        ("objectives.xid.projection", "(128, 64)"),
+    ]
+    config = load_config("tests/train/tiny_config.py")
+    override(config, rows[1].pairs())
+    assert tuple(config.objectives.xid.projection) == (128, 64)
+    check(Ablation(rows, (Column("knn", "video", "top1"),), base=rows[0].name))
+
+
+def test_a_base_is_a_row():
+    (row,) = grid("tests/train/tiny_config.py", {"batch_size": (8,)})
+    with pytest.raises(UsageError, match="row that is the base 'batch_size-9'; did you mean"):
+        check(Ablation((row,), (Column("knn", "video", "top1"),), base="batch_size-9"))

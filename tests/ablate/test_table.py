@@ -1,7 +1,12 @@
 """The table and the judgement of claims, on made-up results."""
 
-import pytest
+import csv
+from xml.etree import ElementTree
 
+import pytest
+from scipy.stats import ttest_1samp
+
+from avssl.ablate.exports import write_exports
 from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
 from avssl.ablate.record import Facts, Result, build_runs
 from avssl.ablate.table import Measured, Standing, facts, judged, tables
@@ -62,7 +67,7 @@ def test_rows_and_baselines(tmp_path):
     )
     assert lines["chance"].startswith("| chance | 10.0 % | 25.5 |")
     assert lines["bar"] == "| bar | 55.0 %; random +20.0 | – |  |  |"
-    assert list(facts(found)) == [
+    assert list(facts(found, ablation)) == [
         "5 of 6 runs measured, 500 steps in 0.1 h of training",
         "commit abc",
         "machine 0",
@@ -74,10 +79,14 @@ def test_rows_and_baselines(tmp_path):
 
 def test_nothing_is_there_yet(tmp_path):
     found = standings({}, tmp_path)
-    lines = lines_of(tables(Ablation(ROWS, (Column(*KNN),), (Claim("c", EASY, 0.5),)), found))
+    ablation = Ablation(ROWS, (Column(*KNN),), (Claim("c", EASY, 0.5),))
+    lines = lines_of(tables(ablation, found))
     assert "easy" not in lines
     assert lines["c"] == "| c | not measured: easy | – |"
-    assert list(facts(found)) == ["0 of 6 runs measured", "not run yet: easy, hard, upper, never"]
+    assert list(facts(found, ablation)) == [
+        "0 of 6 runs measured",
+        "not run yet: easy, hard, upper, never",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,3 +134,52 @@ def test_claims(claim, text, verdict, tmp_path):
 def test_rows_without_a_common_seed_are_not_compared(tmp_path):
     found = Measured(standings({("easy", 0): 0.5, ("hard", 1): 0.9}, tmp_path))
     assert judged(Claim("", HARD, EASY), found) == ("not measured with the same seed", "–")
+
+
+def test_best_and_different_from_the_base(tmp_path):
+    """Hard is 10 and 12 points above easy: t = 11, p = 0.058; with 10 and 10.5 points t = 41, p = 0.016."""
+    ablation = Ablation(ROWS, (Column(*KNN, label="kNN"), Column(*RANK)), base="easy")
+    close = {("easy", 0): 0.5, ("easy", 1): 0.6, ("hard", 0): 0.6, ("hard", 1): 0.72}
+    lines = lines_of(tables(ablation, standings(close, tmp_path)))
+    assert "| **66.0 ± 8.5 %** | 3.0 ± 0.0 | 2 |" in lines["hard"]
+    found = standings({**close, ("hard", 1): 0.705}, tmp_path)
+    lines = lines_of(tables(ablation, found))
+    assert r"| **65.2 ± 7.4 % \*** |" in lines["hard"]
+    assert "| 55.0 ± 7.1 % | **3.0 ± 0.0** |" in lines["easy"]
+    assert any("differs from easy, p < 0.05" in fact for fact in facts(found, ablation))
+    differences = [[close["hard", seed] - close["easy", seed] for seed in (0, 1)], [0.1, 0.105]]
+    for values, expected in zip(differences, (False, True), strict=True):
+        p = ttest_1samp(values, 0.0).pvalue
+        assert (p < 0.05) == expected
+
+
+def test_one_row_is_no_best(tmp_path):
+    ablation = Ablation(ROWS, (Column(*KNN),), base="easy")
+    lines = lines_of(tables(ablation, standings({("easy", 0): 0.5}, tmp_path)))
+    assert "**" not in lines["easy"]
+
+
+def test_exports(tmp_path):
+    columns = (Column(*KNN, label="kNN_1 & 2"), Column(*RANK))
+    ablation = Ablation(ROWS, columns, base="easy")
+    found = standings({**VALUES, ("hard", 0): 0.6, ("hard", 1): 0.705}, tmp_path)
+    write_exports(tmp_path / "out", "A <title>", ablation, found)
+    with open(tmp_path / "out" / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    assert rows[0] == {
+        "row": "easy", "seed": "0", "protocol": "knn", "features": "video", "metric": "top1",
+        "value": "0.5", "random_init": "0.2", "chance": "0.1", "n": "50",
+    }  # fmt: skip
+    tex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"row & kNN\_1 \& 2 & retrieval video->audio median\_rank & seeds & minutes \\" in tex
+    assert r"hard & 65.2 $\pm$ 7.4 \%$^*$ & 3.0 $\pm$ 0.0 & 2 & 1.5 \\" in tex
+    assert r"upper & \textbf{80.0 \%} & 3.0 & 1 & 1.5 \\" in tex
+    plot = ElementTree.parse(tmp_path / "out" / "plot.svg").getroot()
+    texts = ["".join(node.itertext()) for node in plot.iter("{http://www.w3.org/2000/svg}text")]
+    assert "A <title>" in texts
+    assert "80.0 %" in texts
+    bars = [
+        node for node in plot.iter("{http://www.w3.org/2000/svg}rect") if node.get("class") == "b"
+    ]
+    assert [float(bar.get("width")) for bar in bars[:3]] == [176.0, 208.8, 256.0]
