@@ -13,7 +13,7 @@ from avssl.config import base, variant_of
 
 def get_config(variant: str = ""):
     config = base()
-    config.steps = 480
+    config.steps = 640
     config.batch_size = 64
     config.data.source = "world:quickstart@train"
     config.data.cache = "memory"

@@ -8,11 +8,11 @@ from avssl.evaluate.knn import nearest
 from avssl.evaluate.sides import Score, Sides
 from avssl.train.model import Model
 
-RANKS = (1, 5, 10)
+RANKS = (1, 5, 10, 20)
 
 
 def neighbours(model: Model, sides: Sides) -> list[Score]:
-    """R@1, R@5 and R@10 of each test clip among the other test clips, by each kind of embedding."""
+    """R@1, R@5, R@10 and R@20 of each test clip among the other test clips, by each kind of embedding."""
     test = sides.test.where(sides.test.labels >= 0)
     by_chance = recall_by_chance(test.labels)
     return [
@@ -27,8 +27,9 @@ def recall_of_class(
 ) -> dict[int, float]:
     """The share of rows that have a row of their class among the `rank` nearest others, by cosine.
 
-    As the video retrieval of CCL (Chen et al. 2021, figure 1), whose protocol is not published: queries and
-    gallery are the same clips here, each without itself.
+    As SeLaVi's retrieval (Asano et al. 2020, table 4) and the video retrieval of CCL (Chen et al. 2021,
+    figure 1), whose protocol is not published: queries and gallery are the same clips here, each without
+    itself.
     """
     features = finite_features(features, "test features")
     labels = labelled(features, labels, protocol="retrieval of classes", part="test")

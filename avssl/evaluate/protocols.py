@@ -1,5 +1,6 @@
 """What is measured on frozen features: each protocol takes both parts' features and gives scores."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from avssl.console import say
 from avssl.evaluate.classified import classified
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import probed
+from avssl.evaluate.few_shot import SHOTS, few_shot_top1
 from avssl.evaluate.finds import finds
 from avssl.evaluate.identity import identity
 from avssl.evaluate.knn import knn_top1
@@ -32,6 +34,15 @@ def knn(model: Model, sides: Sides) -> list[Score]:
 
 def linear(model: Model, sides: Sides) -> list[Score]:
     return probes(sides, lambda *arrays: linear_probe(*arrays).top1)
+
+
+def few_shot(model: Model, sides: Sides) -> list[Score]:
+    """`top1_of_5`: with five labelled clips of each class."""
+    return [
+        dataclasses.replace(score, metric=f"top1_of_{shots}")
+        for shots in SHOTS
+        for score in probes(sides, partial(few_shot_top1, shots=shots))
+    ]
 
 
 def probes(sides: Sides, top1: Callable[..., float]) -> list[Score]:
@@ -57,7 +68,8 @@ def probes(sides: Sides, top1: Callable[..., float]) -> list[Score]:
 def across_modalities(model: Model, sides: Sides) -> list[Score]:
     """Each test clip's sound among the videos of all test clips, and the other way round.
 
-    With several objectives the first that can rank gives `r1` and `class_p1`, the others `NAME/r1` ...
+    R@1, 5, 10 and 20, the median rank and, of labelled clips, how often the first has the class. With several
+    objectives the first that can rank gives `r1` ..., the others `NAME/r1` ...
     """
     scores = []
     for name in model.objectives:
@@ -86,8 +98,7 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
                     chance=chance[metric],
                     n=len(sides.test.index),
                 )
-                for metric in ("r1", "class_p1")
-                if metric in found
+                for metric in found
             ]
     return scores
 
@@ -105,6 +116,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "classification": classified,
     "clustering": clusters,
     "detection": finds,
+    "few_shot": few_shot,
     "identity": identity,
     "knn": knn,
     "linear": linear,
@@ -117,4 +129,4 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "verification": trust,
 }
 # What needs classes.
-PROBES = ("classification", "clustering", "knn", "linear", "neighbours")
+PROBES = ("classification", "clustering", "few_shot", "knn", "linear", "neighbours")

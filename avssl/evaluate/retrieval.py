@@ -17,6 +17,7 @@ GALLERY_BLOCK = 1024
 # Scores of one block of queries against the whole gallery that are held at once.
 SCORES_AT_ONCE = 2**24
 PADDING = -1
+CUTOFFS = (1, 5, 10, 20)
 
 Similarity = Callable[[Float[Array, "q d"], Float[Array, "g e"]], Float[Array, "q g"]]
 
@@ -39,7 +40,7 @@ def retrieval(
 ) -> dict[str, float]:
     """Row i of `queries` and of `gallery` are the two modalities of a clip of record `index[i]`.
 
-    - `r1`, `r5`, `r10`: the share of queries whose partner is among the first 1, 5, 10. The partner
+    - `r1`, `r5`, `r10`, `r20`: the share of queries whose partner is among the first so many. The partner
       is the nearest clip of the same record; other clips of that record never stand before it, and
       every clip of another record that scores the same does (ties are pessimistic: a collapsed
       encoder comes last).
@@ -55,7 +56,7 @@ def retrieval(
     gallery = finite_features(gallery, "gallery embeddings")
     index, labels = _identities(queries, gallery, index, labels)
     ranks, same_class = _ranks(queries, gallery, index, labels, similarity)
-    metrics = {f"r{k}": float((ranks <= k).mean()) for k in (1, 5, 10)}
+    metrics = {f"r{k}": float((ranks <= k).mean()) for k in CUTOFFS}
     metrics["median_rank"] = float(np.median(ranks))
     if labels is not None:
         metrics["class_p1"] = float(same_class.mean())
@@ -78,7 +79,7 @@ def retrieval_chance(
     _, inverse, counts = np.unique(index, return_inverse=True, return_counts=True)
     partners, num_clips = counts[inverse], len(inverse)
     chance = {}
-    for k in (1, 5, 10):
+    for k in CUTOFFS:
         # None of the first k of a shuffled gallery is one of the query's partners.
         missed = np.ones(num_clips)
         for place in range(min(k, num_clips)):

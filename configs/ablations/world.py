@@ -1,6 +1,6 @@
 """The self-supervised objectives on the embedded worlds, beside random initialisation and labels.
 
-Every row is trained for 640 steps with small encoders, and with three seeds, as claims compare them; the table
+Every row is trained for 800 steps with small encoders, and with three seeds, as claims compare them; the table
 says how long it took. Finished rows are kept in `configs/ablations/results/world`, so any machine goes on.
 
   avssl ablate --config configs/ablations/world.py --workdir runs/ablations --results RESULTS.md
@@ -16,7 +16,7 @@ from avssl.ablate.plan import (
     variant_of,
 )
 
-STEPS = 640
+STEPS = 800
 HALF = STEPS // 2
 SEEDS = (0, 1, 2)
 

@@ -1,6 +1,6 @@
 """Spatial alignment (AVSA) on the embedded world of 360-degree scenes, with the quickstart's small encoders.
 
-Four viewpoints a clip; the first 240 of 480 steps contrast one viewpoint with the sound turned towards it.
+Four viewpoints a clip; the first 320 of 640 steps contrast one viewpoint with the sound turned towards it.
 
   avssl pretrain --config configs/world/avsa.py --workdir runs/world-avsa
 """
@@ -23,5 +23,5 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.views.viewpoints = dict(**config.views.video.to_dict(), windows=4)
     config.views.audio.update(seconds=1.5, channels=4)
-    config.objectives = dict(avsa=dict(weight=1.0, alignment_from_step=240, projection_width=64))
+    config.objectives = dict(avsa=dict(weight=1.0, alignment_from_step=320, projection_width=64))
     return variant_of(config, variant)

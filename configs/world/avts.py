@@ -1,6 +1,6 @@
 """Temporal synchronisation (AVTS) on the embedded world of long clips, with the quickstart's small encoders.
 
-Hard negatives are sounds of the same clip at least half a second away; they begin after 240 of 480 steps. The
+Hard negatives are sounds of the same clip at least half a second away; they begin after 320 of 640 steps. The
 encoders keep time: averaged over a second, nothing would tell when in it something strikes. With the published
 heads and margin, fresh vectors, which nearly coincide, stay where every distance is half the margin. Normalised
 heads keep them apart, and a margin of 2, the largest distance, keeps every negative within reach.
@@ -28,7 +28,7 @@ def get_config(variant: str = ""):
     config.encoders.audio.update(keep_time=True)
     config.objectives = dict(
         avts=dict(
-            weight=1.0, hard_from_step=240, projection=(128, 64), norm_heads=True, margin=2.0
+            weight=1.0, hard_from_step=320, projection=(128, 64), norm_heads=True, margin=2.0
         )
     )  # fmt: skip
     return variant_of(config, variant)

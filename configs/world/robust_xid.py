@@ -1,5 +1,8 @@
 """Robust-xID on the embedded world whose pairs are faulty in 40 of 100 clips, with the quickstart's encoders.
 
+The warm-up, 400 of 640 steps, is as long as plain contrast takes to tell pairs apart: targets of a network that
+cannot yet would only confirm themselves.
+
 avssl pretrain --config configs/world/robust_xid.py --workdir runs/world-robust-xid
 """
 
@@ -19,7 +22,7 @@ def get_config(variant: str = ""):
     config.objectives = dict(
         robust_xid=dict(
             weight=1.0, temperature=0.1, own_temperature=0.1, target_temperature=0.05,
-            warmup_steps=200, projection=(128, 64),
+            warmup_steps=400, projection=(128, 64),
         )
     )  # fmt: skip
     return variant_of(config, variant)

@@ -29,6 +29,7 @@ def by_sorting(scores, index, labels):
         "r1": (ranks <= 1).mean(),
         "r5": (ranks <= 5).mean(),
         "r10": (ranks <= 10).mean(),
+        "r20": (ranks <= 20).mean(),
         "median_rank": np.median(ranks),
         "class_p1": (labels[order[:, 0]] == labels).mean(),
     }
