@@ -20,11 +20,15 @@ def confusion(evidence: Evidence) -> Markup:
     check_classes(*((part.source, part.used) for part in parts))
     train, test = (side.where(side.labels >= 0) for side in (sides.train, sides.test))
     drawn = []
-    for modality, features in test.embeddings.items():
+    for modality in evidence.embeddings:
+        features = test.embeddings[modality]
         guessed = knn_predictions(train.embeddings[modality], train.labels, features)
         counts, classes = counted(test.labels, guessed)
         right = float((guessed == test.labels).mean())
-        said = f"{modality}: {right:.1%} of {len(guessed):,} clips right".replace("%", " %")
+        said = (
+            f"{modality}, by the vote of the nearest training clips (kNN): {100 * right:.1f} % of "
+            f"{len(guessed):,} clips right"
+        )
         names = [evidence.class_of(label) for label in classes]
         shown = matrix(counts, names) if len(classes) <= MOST_CLASSES else pairs(counts, names)
         drawn.append(tag("div", note(said), scrolled(shown)))

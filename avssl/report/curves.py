@@ -28,7 +28,9 @@ TITLES = {
     "in_sync_top1": ("in-sync one is nearest", ""),
 }
 SPEED = ("clips_per_second", "data_wait_fraction")
-COUNTS = ("step", "bad_clips", "seen_clips", "incomplete_clips")
+# What has a chart of its own, or stands in the section of what was bad.
+KNOWN = ("step", "loss", "gradient_norm", *SPEED, "bad_clips", "seen_clips", "incomplete_clips")
+FIRST_SIDES = ("video", "positive", "video → audio")
 FRACTION = re.compile(r"(^|_)(top1|accuracy|fraction|agreement|changed|largest_cluster)$")
 FROM_ZERO = re.compile(r"(_std|_participation_ratio|_top1|accuracy|_fraction|_per_second)$")
 
@@ -57,82 +59,63 @@ def curves(runs: Sequence[ReportedRun]) -> Markup:
 
 def chosen_charts(runs: Sequence[ReportedRun]) -> tuple[list[Chart], list[Chart]]:
     """What is shown at once, and what is folded away."""
-    families = found_families(runs)
-    objectives = list(dict.fromkeys(objective for objective, _ in families if objective))
     shown, folded = [], []
-    if len(objectives) != 1:
-        shown.append(chart_of(runs, "", "loss", ["loss"], "loss, all objectives"))
-    for (objective, family), metrics in families.items():
-        if not objective:
-            continue
+    if any(len(run.objectives) > 1 for run in runs):
+        shown.append(chart_of(runs, ["loss"], "loss of all objectives together"))
+    for (objective, family), metrics in found_families(runs).items():
         title, unit = TITLES.get(family, (family.replace("_", " "), ""))
-        # Two objectives of one kind differ by their names alone.
-        chart = chart_of(runs, objective, family, metrics, f"{objective}: {title}", unit)
+        chart = chart_of(runs, metrics, f"{objective}: {title}" if objective else title, unit)
         (shown if family in TITLES else folded).append(chart)
-    shown.append(chart_of(runs, "", "gradient_norm", ["gradient_norm"], "norm of the gradient"))
-    shown.append(chart_of(runs, "", SPEED[0], [SPEED[0]], "throughput", "clips a second"))
-    shown.append(chart_of(runs, "", SPEED[1], [SPEED[1]], "time spent waiting for data"))
-    for metric in dict.fromkeys(metric for _, metrics in families.items() for metric in metrics):
-        known = ("loss", "gradient_norm", *SPEED, *COUNTS)
-        if "/" not in metric and metric not in known:
-            folded.append(chart_of(runs, "", metric, [metric], metric.replace("_", " ")))
+    shown.append(chart_of(runs, ["gradient_norm"], "norm of the gradient"))
+    shown.append(chart_of(runs, [SPEED[0]], "throughput", "clips a second"))
+    shown.append(chart_of(runs, [SPEED[1]], "time spent waiting for data"))
     return shown, folded
 
 
 def found_families(runs: Sequence[ReportedRun]) -> dict[Family, list[str]]:
-    """The metrics of all runs that are numbers: losses first, then in the order of `TITLES`."""
-    metrics = dict.fromkeys(
-        key
-        for run in runs
-        for line in run.lines
-        for key, value in line.items()
-        if isinstance(value, int | float) or value is None
-    )
+    """The metrics of all runs that belong into one chart each; losses first, then in the order of `TITLES`.
+
+    What means the same whatever the objective (not its loss) is one chart of all runs where each has one
+    objective: then the family has none.
+    """
+    metrics = dict.fromkeys(key for run in runs for line in run.lines for key in line)
+    apart = any(len(run.objectives) > 1 for run in runs) or len(runs) == 1
     families: dict[Family, list[str]] = {}
     for metric in metrics:
         objective, _, name = metric.rpartition("/")
-        if objective.startswith("teachers/"):
-            continue  # counts, which stand below
-        families.setdefault((objective, split_side(name)[1]), []).append(metric)
+        if metric in KNOWN or objective.startswith("teachers/"):
+            continue  # drawn by their names, or counts, which stand below
+        family = split_side(name)[1] if objective else name
+        shared = not apart and family in TITLES and family != "loss"
+        families.setdefault(("" if shared else objective, family), []).append(metric)
     order = {family: place for place, family in enumerate(TITLES)}
     return dict(sorted(families.items(), key=lambda item: order.get(item[0][1], len(order))))
 
 
 def split_side(metric: str) -> tuple[str, str]:
     """(which side or direction, of what): `video_std` is ("video", "std")."""
-    if match := SIDES.fullmatch(metric):
-        return match[1].replace("_to_", " → ").replace("_from_", " from "), match[
-            2
-        ] or "by direction"
-    return "", metric
+    match = SIDES.fullmatch(metric)
+    if match is None:
+        return "", metric
+    side = match[1].replace("_to_", " → ").replace("_from_", " from ")
+    return side, match[2] or "by direction"
 
 
 def chart_of(
-    runs: Sequence[ReportedRun],
-    objective: str,
-    family: str,
-    metrics: Sequence[str],
-    title: str,
-    unit: str = "",
+    runs: Sequence[ReportedRun], metrics: Sequence[str], title: str, unit: str = ""
 ) -> Chart:
     """A line for each run and metric: runs differ by colour, sides by dash, or by colour in a lone run."""
-    sides = [split_side(metric.rpartition("/")[2])[0] if objective else "" for metric in metrics]
-    several = len(metrics) > 1
+    alone = len(runs) == 1
+    side_of = {metric: split_side(metric.rpartition("/")[2])[0] for metric in metrics}
+    sides = sorted(dict.fromkeys(side_of.values()), key=FIRST_SIDES.__contains__, reverse=True)
     lines = []
     for place, run in enumerate(runs):
-        for number, (metric, side) in enumerate(zip(metrics, sides, strict=True)):
-            points = points_of(run, metric)
-            if points:
-                label = " ".join(filter(None, (run.name if len(runs) > 1 else "", side)))
-                colour, dash = (place, number) if len(runs) > 1 else (number, 0)
-                lines.append(Line(label or title, points, colour % NUM_COLOURS, dash % NUM_DASHES))
-    key = []
-    if several:
-        alone = len(runs) == 1
-        key = [
-            (side or metric, *((number % NUM_COLOURS, 0) if alone else (-1, number % NUM_DASHES)))
-            for number, (metric, side) in enumerate(zip(metrics, sides, strict=True))
-        ]
+        for metric in sorted(metrics, key=lambda metric: sides.index(side_of[metric])):
+            if points := points_of(run, metric):
+                side, number = side_of[metric], sides.index(side_of[metric])
+                label = " ".join(filter(None, ("" if alone else run.name, side)))
+                lines.append(Line(label or title, points, *look(place, number, alone)))
+    key = [(side, *look(-1, number, alone)) for number, side in enumerate(sides) if side]
     name = metrics[0].rpartition("/")[2]
     return Chart(
         title, lines, unit, percent=bool(FRACTION.search(name)), from_zero=bool(FROM_ZERO.search(name)),
@@ -140,9 +123,20 @@ def chart_of(
     )  # fmt: skip
 
 
+def look(run: int, side: int, alone: bool) -> tuple[int, int]:
+    """(colour, dash) of a line."""
+    if alone:
+        return side % NUM_COLOURS, 0
+    return (run % NUM_COLOURS if run >= 0 else run), side % NUM_DASHES
+
+
 def points_of(run: ReportedRun, metric: str) -> list[Point]:
     """(step, value) of the lines that have the metric; None for a number that was not finite."""
-    return [(float(line["step"]), line[metric]) for line in run.lines if metric in line]
+    return [
+        (float(line["step"]), line[metric])
+        for line in run.lines
+        if metric in line and isinstance(line[metric], int | float | None)
+    ]
 
 
 def run_key(runs: Sequence[ReportedRun]) -> Markup | None:

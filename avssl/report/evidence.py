@@ -60,6 +60,12 @@ class Evidence:
             list(dict.fromkeys((*fitted, *scored))) if fitted and scored else list(fitted or scored)
         )
 
+    @property
+    def embeddings(self) -> dict[str, np.ndarray]:
+        """Of the test part, by modality: video before audio."""
+        found = self.sides.test.embeddings
+        return {modality: found[modality] for modality in sorted(found, reverse=True)}
+
     def test_key(self, row: int) -> str:
         return self.sides.scored[0].key(int(self.sides.test.index[row]))
 

@@ -12,7 +12,7 @@ from avssl.report.markup import Markup, data_script, note, tag
 from avssl.report.tiles import Sounds, tile
 
 MOST_QUERIES = 12
-NEIGHBOURS = 5
+NEIGHBOURS = 6
 
 
 def gallery(evidence: Evidence, budget: int) -> Markup:
@@ -94,7 +94,7 @@ def query_line(
     """The query, then its neighbours."""
     rank = None
     if way.own_ranks is not None:
-        rank = f"own {way.gallery} at rank {int(way.own_ranks[number]):,}"
+        rank = f"own at rank {int(way.own_ranks[number]):,}"
     index = evidence.sides.test.index
     query = tile(evidence, row, clips.get(int(index[row])), sounds, mark="query", below=rank)
     found = [

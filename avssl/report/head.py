@@ -25,7 +25,7 @@ def head(runs: Sequence[ReportedRun]) -> Markup:
     ]
     header = tag("tr", tag("td"), [tag("th", run.name, scope="col") for run in runs])
     table = tag("table", tag("thead", header) if len(runs) > 1 else None, tag("tbody", lines))
-    return scrolled(tag("div", table, class_="facts"))
+    return scrolled(tag("div", table, class_="facts" if len(runs) > 1 else "facts lone"))
 
 
 def facts_of_run(run: ReportedRun) -> dict[str, str]:

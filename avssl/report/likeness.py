@@ -42,7 +42,7 @@ def directions(evidence: Evidence, queries: Sequence[int], neighbours: int) -> l
             ranks = (scores >= own[:, None]).sum(axis=1)
             best = np.take_along_axis(scores, order, axis=1)
             found.append(Direction(query, gallery, f"score of {name}", order, best, ranks))
-    for modality, features in evidence.sides.test.embeddings.items():
+    for modality, features in evidence.embeddings.items():
         scores, rows = nearest(features, features[list(queries)], neighbours + 1)
         own = rows == np.asarray(queries)[:, None]
         # Where equal rows took the query's place, the last of them goes.
