@@ -16,7 +16,7 @@ def bad_data(run: ReportedRun, evidence: Evidence | None) -> Markup:
     ]
     table = tag("table", tag("tbody", counts), class_="counts") if counts else None
     if not counts:
-        table = note("nothing was counted: the run has no log, and no clip was looked at")
+        table = note("Nothing was counted: the run has no log, and no clip was looked at")
     return tag("div", table, [named(part) for part in evidence.parts] if evidence else None)
 
 

@@ -41,7 +41,7 @@ Family = tuple[str, str]
 def curves(runs: Sequence[ReportedRun]) -> Markup:
     """All charts; a line for a run without a log."""
     without = [run.name for run in runs if not run.lines]
-    silent = note(f"no metrics.jsonl with a line in it: {', '.join(without)}") if without else None
+    silent = note(f"No metrics.jsonl with a line in it: {', '.join(without)}") if without else None
     if len(without) == len(runs):
         return tag("div", silent)
     most = max(

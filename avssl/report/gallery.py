@@ -28,7 +28,7 @@ def gallery(evidence: Evidence, budget: int) -> Markup:
     )
     for num_queries in range(len(queries), 0, -1):
         drawn = panels(evidence, queries[:num_queries], ways, clips)
-        if len(drawn) <= budget:
+        if len(drawn.encode()) <= budget:
             return drawn
     raise UsageError(
         f"the page may not grow beyond its limit, and {budget:,} bytes hold no query; report fewer runs"
@@ -70,7 +70,7 @@ def panels(
 def summary(evidence: Evidence, way: Direction, queries: Sequence[int]) -> str:
     """What the marks of this tab add up to."""
     total = len(evidence.sides.test.index)
-    text = f"{way.query} → {way.gallery}, nearest of {total:,} clips by {way.measure}"
+    text = f"Nearest of {total:,} clips by {way.measure}"
     labels = evidence.sides.test.labels
     shown = way.rows[: len(queries)]
     known = (labels[list(queries)] >= 0)[:, None] & (labels[shown] >= 0)
@@ -94,7 +94,7 @@ def query_line(
     """The query, then its neighbours."""
     rank = None
     if way.own_ranks is not None:
-        rank = f"own at rank {int(way.own_ranks[number]):,}"
+        rank = f"own: rank {int(way.own_ranks[number]):,}"
     index = evidence.sides.test.index
     query = tile(evidence, row, clips.get(int(index[row])), sounds, mark="query", below=rank)
     found = [

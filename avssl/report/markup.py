@@ -53,7 +53,7 @@ def data_script(values: Any, **attributes: Any) -> Markup:
 
 def note(text: str) -> Markup:
     """A line that says why something is not there, or what it is."""
-    return tag("p", text[:1].upper() + text[1:], class_="note")
+    return tag("p", text, class_="note")
 
 
 def scrolled(*children: Any) -> Markup:

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from avssl.report.settings import settings
 
 MOST_BYTES = 15_000_000
 # For what the galleries do not know of: titles, the foot, the style.
-RESERVED_BYTES = 50_000
+RESERVED_BYTES = 200_000
 FILE = "report.html"
 
 Section = tuple[str, Markup]
@@ -35,12 +36,11 @@ def write_report(folders: Sequence[Path], out: Path | None = None, *, clips: boo
     clips: without them, nothing of the data is read or embedded: no gallery, heat maps and confusions.
     """
     runs = open_runs(folders)
-    sections = [
-        ("Results", scores(runs)),
-        ("Curves", curves(runs)),
-        *(sections_of_clips(runs) if clips else sections_without_clips(runs)),
-        ("Config", settings(runs)),
-    ]
+    first = [("Results", scores(runs)), ("Curves", curves(runs))]
+    last = [("Config", settings(runs))]
+    taken = num_bytes([*first, *last])
+    of_clips = sections_of_clips(runs, taken) if clips else sections_without_clips(runs)
+    sections = [*first, *of_clips, *last]
     page = whole_page(runs, sections)
     size = len(page.encode())
     if size > MOST_BYTES:
@@ -55,13 +55,20 @@ def write_report(folders: Sequence[Path], out: Path | None = None, *, clips: boo
 
 def sections_without_clips(runs: Sequence[ReportedRun]) -> list[Section]:
     return [
-        ("Nearest clips", note("left out by --no-clips, as are heat maps and confusions")),
-        ("Data", of_runs(runs, [bad_data(run, None) for run in runs])),
+        ("Nearest clips", note("Left out by --no-clips, as are heat maps and confusions")),
+        ("Data", named(runs, {run.name: bad_data(run, None) for run in runs})),
     ]
 
 
-def sections_of_clips(runs: Sequence[ReportedRun]) -> list[Section]:
-    """Gallery, heat maps, confusions and what was bad; the gallery last, in the room that is left."""
+def num_bytes(sections: Sequence[Section]) -> int:
+    return sum(len(body.encode()) for _, body in sections)
+
+
+def sections_of_clips(runs: Sequence[ReportedRun], taken: int) -> list[Section]:
+    """Gallery, heat maps, confusions and what was bad. The galleries have the room that is left of the page.
+
+    taken: bytes of the other sections.
+    """
     found = [gathered(run) for run in runs]
     known = [(run, one) for run, one in zip(runs, found, strict=True) if isinstance(one, Evidence)]
     sections: list[Section] = []
@@ -71,21 +78,23 @@ def sections_of_clips(runs: Sequence[ReportedRun]) -> list[Section]:
     ):  # fmt: skip
         if some:
             drawn = [attempted(of_one, one) for _, one in some]
-            sections.append((name, of_runs([run for run, _ in some], drawn)))
-    bad = [
-        bad_data(run, one if isinstance(one, Evidence) else None)
+            sections.append(
+                (name, named(runs, dict(zip([run.name for run, _ in some], drawn, strict=True))))
+            )
+    bad = {
+        run.name: bad_data(run, one if isinstance(one, Evidence) else None)
         for run, one in zip(runs, found, strict=True)
-    ]
-    sections.append(("Data", of_runs(runs, bad)))
-    taken = sum(len(body.encode()) for _, body in sections)
-    for body in (head(runs), scores(runs), curves(runs), settings(runs)):
-        taken += len(body.encode())
-    budget = (MOST_BYTES - RESERVED_BYTES - taken) // max(len(known), 1)
-    galleries = [
-        attempted(lambda one: gallery(one, budget), one) if isinstance(one, Evidence) else note(one)
-        for one in found
-    ]
-    return [("Nearest clips", of_runs(runs, galleries)), *sections]
+    }
+    sections.append(("Data", named(runs, bad)))
+    free = MOST_BYTES - RESERVED_BYTES - taken - num_bytes(sections)
+    budget = free // max(len(known), 1)
+    galleries = {
+        run.name: attempted(partial(gallery, budget=budget), one)
+        if isinstance(one, Evidence)
+        else note(one)
+        for run, one in zip(runs, found, strict=True)
+    }
+    return [("Nearest clips", named(runs, galleries)), *sections]
 
 
 def gathered(run: ReportedRun) -> Evidence | str:
@@ -93,7 +102,7 @@ def gathered(run: ReportedRun) -> Evidence | str:
     try:
         return gather(run)
     except AvsslError as error:
-        return f"left out, with heat maps and confusions: {error}"
+        return f"Left out, with heat maps and confusions: {error}"
 
 
 def attempted(make: Callable[[Evidence], Markup], evidence: Evidence) -> Markup:
@@ -101,18 +110,16 @@ def attempted(make: Callable[[Evidence], Markup], evidence: Evidence) -> Markup:
     try:
         return make(evidence)
     except AvsslError as error:
-        return note(f"left out: {error}")
+        return note(f"Left out: {error}")
 
 
-def of_runs(runs: Sequence[ReportedRun], bodies: Sequence[Markup]) -> Markup:
-    """One below the other, with their names if there are several."""
-    return tag(
-        "div",
-        [
-            tag("div", tag("h3", run.name) if len(runs) > 1 else None, body)
-            for run, body in zip(runs, bodies, strict=True)
-        ],
-    )
+def named(runs: Sequence[ReportedRun], bodies: Mapping[str, Markup]) -> Markup:
+    """What there is of each run, one below the other; with their names if several are reported."""
+    parts = [
+        tag("div", tag("h3", name) if len(runs) > 1 else None, body)
+        for name, body in bodies.items()
+    ]
+    return tag("div", parts)
 
 
 def whole_page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
@@ -125,8 +132,8 @@ def whole_page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
         "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'"
     )
-    named = [(name.lower().replace(" ", "-"), name, body) for name, body in sections]
-    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in named]
+    anchored = [(name.lower().replace(" ", "-"), name, body) for name, body in sections]
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name, _ in anchored]
     toggle = tag(
         "button", type="button", id="theme", aria_label="light or dark", title="light or dark"
     )
@@ -144,7 +151,7 @@ def whole_page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
         tag(
             "main",
             tag("header", tag("h1", title(runs)), head(runs)),
-            [tag("section", tag("h2", name), body, id=anchor) for anchor, name, body in named],
+            [tag("section", tag("h2", name), body, id=anchor) for anchor, name, body in anchored],
         ),
         foot(),
         tag("script", Markup(script)),

@@ -39,11 +39,14 @@ def table_of(
     of_runs = [
         tag("th", run.name, scope="colgroup", colspan=len(columns), class_="run") for run in runs
     ]
-    first = tag("tr", tag("td", colspan=4), of_runs) if several else None
-    names = ("protocol", "features", "metric", "")
+    first = (
+        tag("tr", tag("td", colspan=3), tag("td", class_="pictured"), of_runs) if several else None
+    )
+    names = ("protocol", "features", "metric")
     second = tag(
         "tr",
         [tag("th", name, scope="col") for name in names],
+        tag("td", class_="pictured"),
         [number_head(name, place) for _ in runs for place, name in enumerate(columns)],
     )
     body, before = [], ""
@@ -65,7 +68,7 @@ def line_of(key: Key, found: Sequence[Row | None], begins: bool) -> Markup:
         tag("th", protocol if begins else "", scope="row"),
         tag("td", features.replace("->", " → ")),
         tag("td", metric.replace("_", " ")),
-        tag("td", strip(metric, found)),
+        tag("td", strip(metric, found), class_="pictured"),
     )
     return tag("tr", words, [numbers(row) for row in found], class_="begins" if begins else None)
 
@@ -129,6 +132,6 @@ def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
 def explanation(num_runs: int) -> Markup:
     colours = "; colours are those of the runs above" if num_runs > 1 else ""
     return note(
-        "random: the same encoders at random initialisation; difference: to it, in points. In the "
+        "Random: the same encoders at random initialisation; difference: to it, in points. In the "
         f"strips, from 0 to 100 %: a dot at the value, a ring at random, a stroke at chance{colours}."
     )

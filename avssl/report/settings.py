@@ -26,7 +26,7 @@ def comparison(runs: Sequence[ReportedRun]) -> Markup:
         for line in differences(first, to_json(run.config))
     }
     if not differing:
-        return note("the configs are equal in every key")
+        return note("The configs are equal in every key")
     ordered = sorted(differing, key=lambda key: (is_free(key), key not in moving, key))
     body = [
         line_of(key, runs, class_="free" if is_free(key) else None)

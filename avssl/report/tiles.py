@@ -6,7 +6,7 @@ from avssl.report.clips import ShownClip
 from avssl.report.evidence import Evidence
 from avssl.report.markup import Markup, tag
 
-MARKS = {"own": "★ own clip", "right": "✓", "wrong": "✗"}
+MARKS = {"own": "★ own", "right": "✓", "wrong": "✗"}
 
 # Data URIs by a name: the page's script has each of them once, however many buttons play it.
 Sounds = dict[str, str]
