@@ -21,6 +21,7 @@ from avssl.verbs import (
     run_import,
     run_list,
     run_pretrain,
+    run_report,
     run_teach,
 )
 
@@ -168,6 +169,19 @@ def build_parser() -> Parser:
     ablate.add_argument(
         "--dry-run", "--list", action="store_true",
         help="say what is there, what would run, and for about how long",
+    )  # fmt: skip
+
+    report = verb(
+        verbs, "report", "write one self-contained HTML page of a run, or of several side by side", run_report,
+        "avssl report runs/quickstart runs/mixed --out report.html",
+    )  # fmt: skip
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
+    report.add_argument(
+        "--out", type=Path, default=None, metavar="FILE", help="default: RUN/report.html, of the first run"
+    )  # fmt: skip
+    report.add_argument(
+        "--no-clips", dest="clips", action="store_false",
+        help="read no data: without gallery, heat maps and confusions",
     )  # fmt: skip
 
     add_teach(verb(

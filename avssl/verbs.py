@@ -109,6 +109,16 @@ def run_ablate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_report(arguments: argparse.Namespace) -> int:
+    from avssl.config import run_config
+    from avssl.report.page import write_report
+
+    precisions = {run_config(folder).precision for folder in arguments.runs}
+    set_up_jax("float64" if "float64" in precisions else "float32")
+    write_report(arguments.runs, arguments.out, clips=arguments.clips)
+    return 0
+
+
 def run_data_build(arguments: argparse.Namespace) -> int:
     from avssl.data.build import build
 

@@ -8,7 +8,7 @@ from avssl.cli import main
 
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
-    ["teach"], ["ablate"], ["list"], ["bench"], ["bench", "data"], ["bench", "step"],
+    ["teach"], ["ablate"], ["report"], ["list"], ["bench"], ["bench", "data"], ["bench", "step"],
 ]  # fmt: skip
 PRETRAIN = ["pretrain", "--config", "configs/quickstart.py", "--workdir", "never-made"]
 

@@ -34,10 +34,25 @@ def knn_top1(
     scikit-learn's KNeighborsClassifier(metric="cosine") gives the same with weights="uniform" or
     weights=lambda distance: exp((1 - distance) / temperature).
     """
+    test_labels = labelled(test_features, test_labels, protocol="kNN", part="test")
+    winners = knn_predictions(
+        train_features, train_labels, test_features, neighbours=neighbours, temperature=temperature
+    )
+    return float((winners == test_labels).mean())
+
+
+def knn_predictions(
+    train_features: Float[np.ndarray, "n d"],
+    train_labels: Int[np.ndarray, "n"],
+    test_features: Float[np.ndarray, "m d"],
+    *,
+    neighbours: int = 20,
+    temperature: float | None = 0.07,
+) -> Int[np.ndarray, "m"]:
+    """The class that wins for each test clip, as `knn_top1` says."""
     train_features = finite_features(train_features, "training features")
     test_features = finite_features(test_features, "test features")
     train_labels = labelled(train_features, train_labels, protocol="kNN", part="training")
-    test_labels = labelled(test_features, test_labels, protocol="kNN", part="test")
     several_classes(train_labels, protocol="kNN")
 
     cosines, indices = nearest(train_features, test_features, neighbours)
@@ -45,8 +60,7 @@ def knn_top1(
     if temperature is not None:
         # Relative to the nearest: the vote does not change, and no temperature overflows.
         weights = np.exp((cosines.astype(np.float64) - cosines[:, :1]) / temperature)
-    winners = vote(train_labels[indices], weights)
-    return float((winners == test_labels).mean())
+    return vote(train_labels[indices], weights)
 
 
 def vote(labels: Int[np.ndarray, "m k"], weights: Float[np.ndarray, "m k"]) -> np.ndarray:
