@@ -77,6 +77,9 @@ def base() -> ConfigDict:
                 "accumulate": 1,  # micro-batches per step; the loss still sees the whole batch
                 "arguments": {},  # further keyword arguments of the optax optimiser
                 "rules": (),  # (regular expression on the parameter path, {learning_rate, weight_decay})
+                "layer_decay": None,  # rate times this to the power of an encoder layer's depth from the top
+                "head_warmup_steps": None,  # for so many steps the encoders stay as they are
+                "frozen": (),  # regular expressions on the paths of parameters that stay as they are
             },
             "ema": {"decay": 0.0},  # 0: none
             "parallel": {
@@ -100,6 +103,8 @@ def quicktest(config: ConfigDict) -> None:
     config.batch_size = 8
     config.log_every_steps = 1
     config.optimizer.warmup_steps = 0
+    if config.optimizer.head_warmup_steps:
+        config.optimizer.head_warmup_steps = 1
     world = smallest_world(config.data.source)
     config.data.workers = 0
     config.data.cache = "none"

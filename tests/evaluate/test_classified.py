@@ -61,4 +61,4 @@ def test_a_classifier_of_anything_else_is_none():
         "distill": build_objective("distill", {"label_weight": 0.0}),
     }
     with pytest.raises(UsageError, match="no objective of this run classifies"):
-        scored(objectives, {}, Source(("a", "b"), [0, 1]))
+        scored(objectives, {"xid": {}, "distill": {}}, Source(("a", "b"), [0, 1]))
