@@ -41,7 +41,8 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         "optimizer.learning_rate=-1", "optimizer.learning_rate=nan", "optimizer.warmup_steps=99",
         "optimizer.clip_norm=-1", "optimizer.accumulate=3", "optimizer.rules=[('(',{})]",
         "optimizer.layer_decay=0", "optimizer.head_warmup_steps=0.5", "optimizer.frozen=(",
-        "optimizer.frozen=encodres/", "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
+        "optimizer.frozen=encodres/",
+        "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):

@@ -52,6 +52,7 @@ def _place(kind: str, path: str) -> tuple[int, int]:
         if match := re.match(pattern, path):
             return order, int(match[1]) if match.lastindex else 0
     raise UsageError(
-        f"optimizer.layer_decay does not know in which layer of the encoder '{kind}' its parameter '{path}' is: "
-        f"set it to None, or take one of {', '.join(STAGES)}"
+        f"optimizer.layer_decay does not know in which layer of the encoder '{kind}' its parameter '{path}' "
+        
+        f"is: set it to None, or take one of {', '.join(STAGES)}"
     )

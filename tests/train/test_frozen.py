@@ -1,6 +1,7 @@
 """A frozen encoder is still: parameters, BatchNorm and dropout; and so on any devices, with rates by layer."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -54,7 +55,7 @@ def test_a_frozen_encoder_runs_as_in_evaluation(frozen_run):
     with jax.enable_x64(True):
         config, start, _ = frozen_run
         model = build_model(config)
-        variables, batch = start.variables(), batches(config, 1)[0]
+        variables, batch = jax.tree.map(jnp.asarray, (start.variables(), batches(config, 1)[0]))
         read = next(read for read in model.reads if read.encoder == "video")
         key = purpose_key(jax.random.key(0), "step")
         in_training = model.features(variables, batch, key, train=True)[0][read].embedding
