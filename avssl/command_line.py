@@ -99,6 +99,14 @@ def build_parser() -> Parser:
         "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
     )  # fmt: skip
+    evaluate.add_argument(
+        "--clips", type=at_least(1), default=None, metavar="N",
+        help="classification, tagging: average N windows over each clip (default: the config's eval.clips)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--crops", type=at_least(1), default=None, metavar="M",
+        help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
+    )  # fmt: skip
 
     ablate = verb(
         verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,

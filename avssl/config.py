@@ -58,6 +58,7 @@ def base() -> ConfigDict:
                 "cache_gigabytes": 2.0,
                 "max_bad_fraction": 0.01,
                 "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
+                "class_balanced": False,  # each class is drawn as often as any other
                 "num_records": 0,  # of the source; stated only to plan a run without opening it
             },
             "views": {
@@ -92,6 +93,8 @@ def base() -> ConfigDict:
                 "protocols": ("knn", "linear", "retrieval"),
                 "data": "",  # empty: the training data
                 "test_data": "",  # empty: a held-out part of the above
+                "clips": None,  # windows of each clip that classification and tagging average; None: 1
+                "crops": None,  # of each of them so many crops along the longer side; None: 1
             },
         }
     )

@@ -37,6 +37,8 @@ BOUNDS = {
 OPTIONAL_BOUNDS = {
     "optimizer.layer_decay": (1e-3, 1),
     "optimizer.head_warmup_steps": (1, math.inf),
+    "eval.clips": (1, math.inf),
+    "eval.crops": (1, math.inf),
 }
 # The same for keys of this name of any encoder or objective.
 COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}

@@ -62,6 +62,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         title=arguments.title,
         maps=None if maps == PLAIN else maps,
         pictures=arguments.workdir / "heat_maps" if pictures == Path() else pictures,
+        clips=arguments.clips,
+        crops=arguments.crops,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

@@ -34,6 +34,7 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         "data.holdout_fraction=1", "views.video.frames=0", "views.video.fps=0", "views.vidoe.size=3",
         "views.video.crop_area=(2,1)", "views.video.crop_area=x", "views.video.flip=maybe",
         "views.audio.rate=-5", "views.audio.seconds=0", "views.audio.channels=3",
+        "views.audio.time_masks=(0.1,2)", "views.audio.frequency_masks=(2,)",
         "encoders.video.name=linear_audio", "encoders.video.dropout=2", "eval=3", "nope=1",
         "encoders.audio.frontend.name=mfcc", "encoders.audio.frontend.num_mels=0",
         "objectives.xid.weight=-1", "objectives.xid.weight=0", "objectives.xid.temperature=0",

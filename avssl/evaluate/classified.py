@@ -17,9 +17,9 @@ def classified(model: Model, sides: Sides) -> list[Score]:
     known = labels >= 0
     chance = 1 / max(len(names[1]), 1)
     scores: list[Score] = []
-    for name, objective in model.objectives.items():
-        for features, logits in objective.label_logits(sides.test.of(name)).items():
-            found = np.argmax(np.asarray(logits), axis=-1)
+    for name in model.objectives:
+        for features, logits in sides.said(model, name, "label_logits").items():
+            found = np.argmax(logits, axis=-1)
             first = all(score.features != features for score in scores)
             right = found[known] == labels[known]
             metric = "top1" if first else f"{name}/top1"

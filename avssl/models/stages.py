@@ -53,6 +53,5 @@ def _place(kind: str, path: str) -> tuple[int, int]:
             return order, int(match[1]) if match.lastindex else 0
     raise UsageError(
         f"optimizer.layer_decay does not know in which layer of the encoder '{kind}' its parameter '{path}' "
-        
         f"is: set it to None, or take one of {', '.join(STAGES)}"
     )

@@ -22,6 +22,7 @@ from avssl.models.features import Features
 from avssl.objectives.base import Batch, Objective, Outputs, Read
 from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
+from avssl.signal.stripes import mask_stripes
 from avssl.teachers.spec import Taught
 from avssl.train.mesh import compute_type, float_type, path_name
 from avssl.train.optim import matches
@@ -320,6 +321,11 @@ class Model:
             ).reshape(-1, *waveform.shape[1:])  # fmt: skip
         frontend = self.frontends[read.encoder]
         heard = frontend(waveform, rate=view.rate)
+        if keys is not None:
+            heard = mask_stripes(
+                heard, keys if not read.toward else jnp.repeat(keys, len(heard) // len(keys)),
+                time_masks=view.time_masks, frequency_masks=view.frequency_masks,
+            )  # fmt: skip
         return heard if getattr(frontend, "stays_wide", False) else heard.astype(dtype)
 
     def read_by(
