@@ -18,6 +18,7 @@ from avssl.verbs import (
     run_data_verify,
     run_evaluate,
     run_export,
+    run_finetune,
     run_import,
     run_list,
     run_pretrain,
@@ -62,17 +63,13 @@ def build_parser() -> Parser:
         "avssl pretrain --config configs/quickstart.py --workdir runs/quickstart "
         "--config.objectives.avc.weight=1",
     )  # fmt: skip
-    add_config(pretrain)
-    pretrain.add_argument("--workdir", type=Path, required=True, help="run folder, made if absent")
-    pretrain.add_argument(
-        "--allow-config-change", action="store_true", help="resume a run folder of another config"
-    )
-    for flag, kind, text in (
-        ("--coordinator", str, "host:port of process 0, for runs of several processes"),
-        ("--num-processes", int, "how many processes the run has"),
-        ("--process-id", int, "which of them this is"),
-    ):
-        pretrain.add_argument(flag, type=kind, default=None, help=text)
+    add_training(pretrain)
+
+    finetune = verb(
+        verbs, "finetune", "train the encoders of a run on labels", run_finetune,
+        "avssl finetune --config configs/finetune/world.py --init runs/quickstart --workdir runs/world-tuned",
+    )  # fmt: skip
+    add_training(finetune)
 
     evaluate = verb(
         verbs, "evaluate", "probe the encoders of a run, beside their random initialisation", run_evaluate,
@@ -104,6 +101,14 @@ def build_parser() -> Parser:
     evaluate.add_argument(
         "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--clips", type=at_least(1), default=None, metavar="N",
+        help="classification, tagging: average N windows over each clip (default: the config's eval.clips)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--crops", type=at_least(1), default=None, metavar="M",
+        help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
     )  # fmt: skip
 
     export = verb(
@@ -201,6 +206,25 @@ def build_parser() -> Parser:
     add_bench_verbs(verb(verbs, "bench", "measure the pipeline or the step on this machine", None,
                          "avssl bench data world:quickstart@train"))  # fmt: skip
     return parser
+
+
+def add_training(trains: Parser) -> None:
+    """What the verbs that train take."""
+    add_config(trains)
+    trains.add_argument("--workdir", type=Path, required=True, help="run folder, made if absent")
+    trains.add_argument(
+        "--init", default="", metavar="RUN",
+        help="run folder to start from, encoders and whatever else has the same name: --config.init_from",
+    )  # fmt: skip
+    trains.add_argument(
+        "--allow-config-change", action="store_true", help="resume a run folder of another config"
+    )
+    for flag, kind, text in (
+        ("--coordinator", str, "host:port of process 0, for runs of several processes"),
+        ("--num-processes", int, "how many processes the run has"),
+        ("--process-id", int, "which of them this is"),
+    ):
+        trains.add_argument(flag, type=kind, default=None, help=text)
 
 
 def verb(verbs, name: str, text: str, function: Callable | None, example: str) -> Parser:

@@ -58,6 +58,7 @@ def base() -> ConfigDict:
                 "cache_gigabytes": 2.0,
                 "max_bad_fraction": 0.01,
                 "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
+                "class_balanced": False,  # each class is drawn as often as any other
                 "num_records": 0,  # of the source; stated only to plan a run without opening it
             },
             "views": {
@@ -77,6 +78,9 @@ def base() -> ConfigDict:
                 "accumulate": 1,  # micro-batches per step; the loss still sees the whole batch
                 "arguments": {},  # further keyword arguments of the optax optimiser
                 "rules": (),  # (regular expression on the parameter path, {learning_rate, weight_decay})
+                "layer_decay": None,  # rate times this to the power of an encoder layer's depth from the top
+                "head_warmup_steps": None,  # for so many steps the encoders stay as they are
+                "frozen": (),  # regular expressions on the paths of parameters that stay as they are
             },
             "ema": {"decay": 0.0},  # 0: none
             "parallel": {
@@ -89,6 +93,8 @@ def base() -> ConfigDict:
                 "protocols": ("knn", "linear", "retrieval"),
                 "data": "",  # empty: the training data
                 "test_data": "",  # empty: a held-out part of the above
+                "clips": None,  # windows of each clip that classification and tagging average; None: 1
+                "crops": None,  # of each of them so many crops along the longer side; None: 1
             },
         }
     )
@@ -100,6 +106,8 @@ def quicktest(config: ConfigDict) -> None:
     config.batch_size = 8
     config.log_every_steps = 1
     config.optimizer.warmup_steps = 0
+    if config.optimizer.head_warmup_steps:
+        config.optimizer.head_warmup_steps = 1
     world = smallest_world(config.data.source)
     config.data.workers = 0
     config.data.cache = "none"

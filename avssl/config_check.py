@@ -33,6 +33,13 @@ BOUNDS = {
     "checkpoint.every_steps": (1, math.inf),
     "checkpoint.keep": (1, math.inf),
 }
+# The same of numbers that may be None.
+OPTIONAL_BOUNDS = {
+    "optimizer.layer_decay": (1e-3, 1),
+    "optimizer.head_warmup_steps": (1, math.inf),
+    "eval.clips": (1, math.inf),
+    "eval.crops": (1, math.inf),
+}
 # The same for keys of this name of any encoder or objective.
 COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}
 
@@ -45,6 +52,9 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
             raise unknown(key, str(values[key]), allowed)
     for key, bounds in BOUNDS.items():
         check_number(key, values[key], *bounds)
+    for key, bounds in OPTIONAL_BOUNDS.items():
+        if values[key] is not None:
+            check_number(key, values[key], *bounds)
     for group in ("encoders", "objectives"):
         for name, keys in config[group].items():
             for key, bounds in COMMON_BOUNDS.items():
@@ -53,6 +63,7 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     for key in ("optimizer.rules", "parallel.rules"):
         for rule in values[key]:
             check_rule(key, rule)
+    check_patterns("optimizer.frozen", values["optimizer.frozen"])
     check_names(config)
     if trains:
         check_trains(config)
@@ -76,6 +87,17 @@ def check_rule(key: str, rule: Any) -> None:
         raise UsageError(
             f"{key}: {rule!r} is not a pair (regular expression, setting): {error}"
         ) from error
+
+
+def check_patterns(key: str, patterns: Any) -> None:
+    """Regular expressions, several of them: a string would be taken letter by letter."""
+    try:
+        if isinstance(patterns, str):
+            raise TypeError("it is one, not a tuple of them")
+        for pattern in patterns:
+            re.compile(pattern)
+    except (TypeError, re.error) as error:
+        raise UsageError(f"{key}: {patterns!r} are no regular expressions: {error}") from error
 
 
 def check_names(config: ConfigDict) -> None:

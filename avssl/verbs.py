@@ -17,6 +17,10 @@ def config_of(arguments: argparse.Namespace):
 
     config = load_config(arguments.config)
     override(config, arguments.overrides)
+    if init := getattr(arguments, "init", ""):
+        if any(key == "init_from" and value != init for key, value in arguments.overrides):
+            raise UsageError("--init is short for --config.init_from: give one of them")
+        config.init_from = init
     return resolve(config)
 
 
@@ -32,6 +36,12 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
     with together(lambda error: report(error, arguments.debug)), stopping_at_once():
         pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
     return 0
+
+
+def run_finetune(arguments: argparse.Namespace) -> int:
+    if not arguments.init and not any(key == "init_from" for key, _ in arguments.overrides):
+        print("no --init RUN: trains from scratch", flush=True)
+    return run_pretrain(arguments)
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
@@ -52,6 +62,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         title=arguments.title,
         maps=None if maps == PLAIN else maps,
         pictures=arguments.workdir / "heat_maps" if pictures == Path() else pictures,
+        clips=arguments.clips,
+        crops=arguments.crops,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

@@ -8,7 +8,8 @@ from avssl.cli import main
 
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
-    ["teach"], ["ablate"], ["report"], ["list"], ["bench"], ["bench", "data"], ["bench", "step"],
+    ["finetune"], ["teach"], ["ablate"], ["report"], ["export"], ["import"], ["list"], ["bench"],
+    ["bench", "data"], ["bench", "step"],
 ]  # fmt: skip
 PRETRAIN = ["pretrain", "--config", "configs/quickstart.py", "--workdir", "never-made"]
 
@@ -25,7 +26,9 @@ def test_help_has_an_example(verb, capsys):
     ("words", "nearest"),
     [
         (["pretrian"], "pretrain"),
+        (["fientune"], "finetune"),
         (["tech"], "teach"),
+        ([*PRETRAIN, "--init", "a", "--config.init_from=b"], "--init is short for"),
         (["data", "buld", "x", "y"], "build"),
         ([*PRETRAIN, "--workdri", "x"], "--workdir"),
         ([*PRETRAIN, "--config.objectives.xdi.weight=1"], "xid"),

@@ -1,6 +1,7 @@
 """Every file in configs/ runs two steps in its `:quicktest` variant and says what it is."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -32,6 +33,19 @@ VARIANTS = [
     "configs/distill/mutual.py:visual",
     "configs/distill/three_level.py:face",
     "configs/distill/three_level.py:teacher",
+    "configs/finetune/audioset.py:unbalanced",
+    "configs/finetune/dcase.py:dcase2018",
+    "configs/finetune/esc50.py:conv2d10",
+    "configs/finetune/esc50.py:fold5",
+    "configs/finetune/hmdb51.py:split3",
+    "configs/finetune/kinetics400.py:fusion",
+    "configs/finetune/kinetics400.py:frozen",
+    "configs/finetune/ucf101.py:frozen",
+    "configs/finetune/ucf101.py:split2",
+    "configs/finetune/vggsound.py:fusion",
+    "configs/finetune/world.py:frozen",
+    "configs/finetune/world.py:scratch",
+    "configs/finetune/world.py:video",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
     "configs/world/detect.py:depth",
@@ -70,6 +84,10 @@ def is_default(config: str) -> bool:
     return Path(config).name == "quickstart.py"
 
 
+def verb_of(config: str) -> str:
+    return "finetune" if "finetune" in config else "pretrain"
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -78,7 +96,13 @@ def is_default(config: str) -> bool:
     ],
 )
 def test_quicktest_runs_two_steps(config, tmp_path, on_one_device):
-    command = ["pretrain", "--config", f"{config}:quicktest", "--workdir", str(tmp_path / "run")]
+    command = [
+        verb_of(config),
+        "--config",
+        f"{config}:quicktest",
+        "--workdir",
+        str(tmp_path / "run"),
+    ]
     assert main([*command, "--config.eval.protocols=()"]) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
@@ -103,4 +127,6 @@ def test_batch_of_the_quicktest_divides_by_eight(config):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_docstring_has_the_command(config):
-    assert f"avssl pretrain --config {config} --workdir" in Path(config).read_text()
+    init = " --init RUN" if verb_of(config) == "finetune" else ""
+    text = re.sub(r"--init \S+", "--init RUN", Path(config).read_text())
+    assert f"avssl {verb_of(config)} --config {config}{init} --workdir" in text

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import grain
 import numpy as np
 
+from avssl.data.balanced import num_distinct
 from avssl.data.iterator import READ_THREADS, BatchIterator
 from avssl.data.joined import Join
 from avssl.data.reader import BatchReader, CacheOptions
@@ -32,6 +33,8 @@ class Pipeline:
     disk cache.
 
     `joins`: what teachers said of the records, by teacher.
+
+    `parts`: records that are drawn from equally often, in place of `indices`; a record may be in several.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Pipeline:
         host: int = 0,
         num_hosts: int = 1,
         indices: np.ndarray | None = None,
+        parts: Sequence[np.ndarray] | None = None,
         limits: Limits | None = None,
         read_threads: int = READ_THREADS,
         joins: Mapping[str, Join] = MappingProxyType({}),
@@ -58,8 +62,12 @@ class Pipeline:
             )
         if seed < 0:
             raise UsageError(f"seed must not be negative: {seed}")
-        parts, weights = split_parts(source, indices)
-        num_records = sum(map(len, parts))
+        if parts is None:
+            parts, weights = split_parts(source, indices)
+            self._order = sample_order(parts, weights, seed)
+        else:
+            self._order = order_in_turn(parts, seed)
+        num_records = num_distinct(parts)
         if num_records < batch_size:
             raise UsageError(
                 f"'{source.spec}' has {num_records} usable records, fewer than batch_size "
@@ -71,7 +79,6 @@ class Pipeline:
         self.batch_size = batch_size
         self.workers = workers
         self.read_threads = read_threads
-        self._order = sample_order(parts, weights, seed)
         self.reader = BatchReader(
             source,
             distinct(views),
@@ -179,13 +186,36 @@ def sample_order(
     parts: Sequence[np.ndarray], weights: Sequence[float], seed: int
 ) -> grain.MapDataset:
     """(part, place in the part) for each position of the endless global order of samples."""
-    orders = []
-    for number, members in enumerate(parts):
-        # Grain adds the epoch to the seed: without the hash, seed 1 would begin as seed 0 goes on.
-        own_seed = zlib.crc32(repr((seed, "order", number)).encode())
-        places = grain.MapDataset.range(len(members)).shuffle(seed=own_seed).repeat()
-        orders.append(places.map(functools.partial(_with_part, number)))
+    orders = [
+        shuffled(len(members), seed, number).map(functools.partial(_with_part, number))
+        for number, members in enumerate(parts)
+    ]
     return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
+
+
+def order_in_turn(parts: Sequence[np.ndarray], seed: int) -> grain.MapDataset:
+    """The same for parts that take turns, in a new order each round: `mix` has one fixed round."""
+    places = [shuffled(len(members), seed, number) for number, members in enumerate(parts)]
+    turns = shuffled(len(parts), seed, "turns")
+    return turns.map_with_index(NextOfPart(places))
+
+
+def shuffled(size: int, seed: int, purpose: int | str) -> grain.MapDataset:
+    """Numbers below `size` in an order of their own, for ever, in a new one each time."""
+    # Grain adds the epoch to the seed: without the hash, seed 1 would begin as seed 0 goes on.
+    own_seed = zlib.crc32(repr((seed, "order", purpose)).encode())
+    return grain.MapDataset.range(size).shuffle(seed=own_seed).repeat()
+
+
+class NextOfPart:
+    """The place in the part whose turn it is. No `partial`: Grain would write out all parts at each step."""
+
+    def __init__(self, places: Sequence[grain.MapDataset]):
+        self.places = places
+
+    def __call__(self, position: int, part: int) -> tuple[int, int]:
+        # Each round has each part once.
+        return part, self.places[part][position // len(self.places)]
 
 
 def _with_part(part: int, place: int) -> tuple[int, int]:

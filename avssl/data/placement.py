@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from avssl.data.views import AudioView, VideoView, View
+from avssl.data.views import SPREAD, AudioView, VideoView, View
 from avssl.errors import UsageError
 from avssl.media.sphere import Viewpoint, draw_viewpoints
 
@@ -88,7 +88,8 @@ def place_in_time(
         room = max(0.0, duration_seconds - seconds)
         if number == 0 and view.anchor in middles:
             return min(max(middles[view.anchor] - seconds / 2, 0.0), room)
-        return share_of_room(window, view.anchor, seed, position, number) * room
+        share = share_of_room(window, view.anchor, seed, position, number, num_times(view))
+        return share * room
 
     def view_start(view: View, number: int) -> float:
         if number == 0 and view.placed_as in given:
@@ -107,8 +108,12 @@ def place_in_time(
     return {view: view_starts(view) for view in views}
 
 
-def share_of_room(window: str, anchor: str, seed: int, position: int, number: int = 0) -> float:
-    """Where in [0, 1] of the room that it has the window of an anchor lies."""
+def share_of_room(
+    window: str, anchor: str, seed: int, position: int, number: int = 0, count: int = 1
+) -> float:
+    """Where in [0, 1] of the room that it has window `number` of the `count` of an anchor lies."""
+    if window == SPREAD and count > 1:
+        return number / (count - 1)
     if window != "random":
         return 0.5
     return generator(seed, position, numbered(f"window {anchor!r}", number)).random()
@@ -120,8 +125,10 @@ def numbered(purpose: str, number: int) -> str:
 
 
 def num_times(view: View) -> int:
-    """How many windows in time a view has: directions of a panorama share one."""
-    return 1 if getattr(view, "projection", "flat") == "sphere" else view.windows
+    """How many windows in time a view has: directions of a panorama, or crops, share one."""
+    if getattr(view, "projection", "flat") == "sphere":
+        return 1
+    return view.windows // getattr(view, "crops", 1)
 
 
 def num_windows_every(view: View, every_seconds: float, duration_seconds: float) -> int:
@@ -181,12 +188,19 @@ def place_in_space(
 
     "random" is torchvision's RandomResizedCrop: area uniform in `crop_area`, log aspect uniform,
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
-    pixels in the middle, which needs no resizing.
+    pixels in the middle, which needs no resizing; of a `SpreadVideoView` such squares along the longer side.
     """
     draws, flip = drawn_flip(view, seed, position, number)
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
         width, height = side, side
+        if (crops := getattr(view, "crops", 1)) > 1:
+            room = max(frame_width, frame_height) - side
+            along = round(number % crops / (crops - 1) * room)
+            across = (min(frame_width, frame_height) - side) // 2
+            wide = frame_width >= frame_height
+            left, top = (along, across) if wide else (across, along)
+            return Crop(left, top, side, side, flip)
     else:
         for _ in range(CROP_TRIES):
             area = frame_width * frame_height * draws.uniform(*view.crop_area)

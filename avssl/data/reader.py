@@ -310,8 +310,12 @@ class BatchReader:
         if isinstance(view, VideoView) and view.projection == "sphere":
             self._fill_directions(out, view, places, handle, starts[0], position)
         else:
-            for window, start in enumerate(starts):
-                self._fill_window(out[window], view, window, places, handle, start, position)
+            crops = len(out) // len(starts)
+            for place, start in enumerate(starts):
+                first = place * crops
+                own = out[first : first + crops]
+                self._fill_window(own, view, first, places, handle, start, position)
+            starts = list(np.repeat(starts, crops))
         places["start_seconds"][0] = starts if len(starts) > 1 else starts[0]
         batch["present"][number][row] = True
 
@@ -319,25 +323,27 @@ class BatchReader:
         self,
         out: np.ndarray,
         view: View,
-        window: int,
+        first: int,
         places: dict[str, np.ndarray],
         handle: Handle,
         start: float,
         position: int,
     ) -> None:
+        """What begins at one time: one window, or one for each crop, counted from the `first`."""
         if not isinstance(view, VideoView):
-            out[:] = self.decoder.audio(handle, view, start)
+            out[0] = self.decoder.audio(handle, view, start)
             return
         pixels, chosen = self.decoder.frames(handle, view, start)
         height, width = pixels.shape[1:3]
-        crop = place_in_space(
-            view, frame_width=width, frame_height=height, seed=self.seed, position=position,
-            number=window,
-        )  # fmt: skip
-        crop_frames(pixels, chosen, crop, view.size, out)
-        place = (0,) if view.windows == 1 else (0, window)
-        places["box"][place] = crop.box(width, height)
-        places["flip"][place] = crop.flip
+        for window, each in enumerate(out, start=first):
+            crop = place_in_space(
+                view, frame_width=width, frame_height=height, seed=self.seed, position=position,
+                number=window,
+            )  # fmt: skip
+            crop_frames(pixels, chosen, crop, view.size, each)
+            place = (0,) if view.windows == 1 else (0, window)
+            places["box"][place] = crop.box(width, height)
+            places["flip"][place] = crop.flip
         if view.objects:
             self._fill_objects(view, places, handle.index, start)
 

@@ -16,6 +16,8 @@ from avssl.errors import UsageError, unknown
 
 ALIGNMENTS = ("start", "center", "random")
 WINDOWS = ("random", "center")
+# Of an evaluation alone: windows evenly from the first moment to the last.
+SPREAD = "spread"
 CROPS = ("random", "center")
 PROJECTIONS = ("flat", "sphere")
 # Mono, stereo, first-order ambisonics and microphones.
@@ -147,7 +149,11 @@ class VideoView(ViewBase):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class AudioView(ViewBase):
-    """Samples of a record. Placed in time as a `VideoView` is; `volume` v draws a gain from [1-v, 1+v]."""
+    """Samples of a record. Placed in time as a `VideoView` is; `volume` v draws a gain from [1-v, 1+v].
+
+    `time_masks` and `frequency_masks` (how many, the widest as a share) hide stripes of the spectrogram that an
+    encoder's front end makes of the view (SpecAugment); empty: none.
+    """
 
     seconds: float = 2.0
     rate: int = 24000
@@ -160,6 +166,8 @@ class AudioView(ViewBase):
     windows: int = 1
     every_seconds: float | None = None
     volume: float = 0.0
+    time_masks: tuple[float, ...] = ()
+    frequency_masks: tuple[float, ...] = ()
 
     modality = "audio"
 
@@ -181,12 +189,37 @@ class AudioView(ViewBase):
     def evaluation(self) -> "AudioView":
         """The same view without any draw."""
         return dataclasses.replace(
-            self, window="center", align="center", jitter_seconds=0.0, volume=0.0
+            self,
+            window="center",
+            align="center",
+            jitter_seconds=0.0,
+            volume=0.0,
+            time_masks=(),
+            frequency_masks=(),
         )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SpreadVideoView(VideoView):
+    """The view of an evaluation: of each of its windows in time so many crops, one after the other."""
+
+    crops: int = 1
 
 
 View = VideoView | AudioView
 VIEWS = {"video": VideoView, "audio": AudioView}
+
+
+def spread(view: View, clips: int, crops: int) -> View:
+    """The evaluation's view of a view of one window: `clips` windows evenly over the record.
+
+    Of a picture each in `crops` squares evenly along its longer side: `clips` x `crops` windows in all.
+    """
+    still = view.evaluation()
+    if isinstance(still, AudioView):
+        return dataclasses.replace(still, window=SPREAD, windows=clips)
+    fields = {field.name: getattr(still, field.name) for field in dataclasses.fields(still)}
+    return SpreadVideoView(**{**fields, "window": SPREAD, "windows": clips * crops, "crops": crops})
 
 
 def build_view(name: str, config: Mapping[str, Any]) -> View:
@@ -231,6 +264,15 @@ def check_numbers(name: str, view: View) -> None:
         raise UsageError(
             f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
         )
+    for key in ("time_masks", "frequency_masks"):
+        masks = getattr(view, key, ())
+        if masks != () and not (
+            is_span(masks) and isinstance(masks[0], int) and masks[0] >= 1 and 0 < masks[1] <= 1
+        ):
+            raise UsageError(
+                f"{key} of view '{name}' must be (how many, the widest as a share of all), such as (2, 0.1), "
+                f"or () for none, not {masks}"
+            )
     if not isinstance(getattr(view, "stream", ""), str):
         raise UsageError(f"stream of view '{name}' must be the name of a video track")
     if view.jitter_seconds < 0:

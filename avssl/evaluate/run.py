@@ -29,12 +29,16 @@ from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
+from avssl.evaluate.windows import Windows, averaged
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
 from avssl.train.stream import training_indices, training_pipeline
 
 HELD_OUT_FRACTION = 0.2
+# The protocols that score what objectives say themselves.
+SAYING = {"classification", "tagging"}
+AVERAGING = "classification and tagging"
 
 
 def evaluate_folder(
@@ -48,10 +52,13 @@ def evaluate_folder(
     title: str = "",
     maps: MapOptions | None = None,
     pictures: Path | None = None,
+    clips: int | None = None,
+    crops: int | None = None,
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
-    maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files.
+    maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files. clips, crops: how
+    many windows of each clip `classification` and `tagging` average, by default as the config says.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which
     lists those of every run; asked for by name in `protocols` it is an error.
@@ -70,14 +77,21 @@ def evaluate_folder(
     known = {**PROTOCOLS, "localization": partial(places, options=options)}
     wanted = {name: known[name] for name in chosen}
     draw = partial(save_pictures, folder=pictures, options=options) if pictures else None
-    rows = measured(config, workdir, train, test, wanted, asked_for, draw) if chosen else []
+    windows = Windows(
+        clips or config.eval.get("clips") or 1, crops or config.eval.get("crops") or 1
+    )
+    several = windows if windows.several and SAYING & set(chosen) else None
+    rows = (
+        measured(config, workdir, train, test, wanted, asked_for, draw, several) if chosen else []
+    )
     if not rows:
         return rows
     print_table(rows)
     # A table asked for elsewhere, often of one protocol, does not replace the run's own.
     write_json(json_file or workdir / "eval.json", rows)
     if results is not None:
-        write_results(results, title or workdir.name, rows, facts_of(workdir, config.seed))
+        facts = facts_of(workdir, config.seed) + ([f"{AVERAGING}: {several}"] if several else [])
+        write_results(results, title or workdir.name, rows, facts)
         say(f"wrote the section '{title or workdir.name}' of {results}")
     return rows
 
@@ -123,6 +137,7 @@ def measured(
     protocols: Mapping[str, Callable[[Model, Sides], list[Score]]],
     asked_for: bool,
     draw: Callable[[Model, Sides], None] | None,
+    several: Windows | None,
 ) -> list[Row]:
     """The rows of these protocols, and the pictures of the trained encoders."""
     model = evaluation_model(config)
@@ -133,7 +148,7 @@ def measured(
     source = open_source(config.data.source)
     trained_on = source, training_indices(config, source, model)
     sides = both_sides(extractor, weights, train, test, trained_on, config.data.workers)
-    trained, random = sides["trained"], sides["random"]
+    trained = sides["trained"]
     for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
         if num_lost := len(indices) - len(extracted.index):
             say(
@@ -142,9 +157,13 @@ def measured(
             )
     say(f"evaluated step {step} of {workdir} on {len(trained.test.index)} clips of {test[0].spec}")
     rows = []
+    of_windows = with_windows(model, sides, several) if several else sides
     for name, protocol in protocols.items():
+        each = of_windows if name in SAYING else sides
         try:
-            pairs = list(zip(protocol(model, trained), protocol(model, random), strict=True))
+            pairs = list(
+                zip(*(protocol(model, each[who]) for who in ("trained", "random")), strict=True)
+            )
         except UsageError as error:
             if asked_for:
                 raise
@@ -157,6 +176,24 @@ def measured(
     if draw is not None:
         draw(model, trained)
     return rows
+
+
+def with_windows(model: Model, sides: Mapping[str, Sides], windows: Windows) -> dict[str, Sides]:
+    """Both sides with what is said of several windows, of the test clips that can be read in all of them."""
+    first = next(iter(sides.values()))
+    weights = {name: own.variables for name, own in sides.items()}
+    kept, said = averaged(
+        model, weights, first.scored[0], first.test.index, windows, workers=first.workers
+    )
+    lost = int(np.count_nonzero(~kept))
+    say(
+        f"{AVERAGING}: {windows}"
+        + (f", {lost} of {len(kept)} left out: unreadable" if lost else "")
+    )
+    return {
+        name: dataclasses.replace(own, test=own.test.where(kept), averaged=said[name])
+        for name, own in sides.items()
+    }
 
 
 def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:

@@ -21,7 +21,8 @@ class Sides:
     """One set of weights and the features they give on the training and on the test part.
 
     `scored` is the test part itself, and `trained_on` what the run was trained on, for protocols that look at
-    more of it than its features.
+    more of it than its features. `averaged`: what objectives say of several windows of each test clip
+    (`windows.py`), where that is asked for.
     """
 
     variables: Any
@@ -30,6 +31,14 @@ class Sides:
     scored: Part
     trained_on: Part
     workers: int
+    averaged: Any = None
+
+    def said(self, model: Model, name: str, kind: str) -> dict[str, np.ndarray]:
+        """An objective's `label_logits` or `tag_logits` of the test clips."""
+        if self.averaged is not None:
+            return self.averaged.get(name, {}).get(kind, {})
+        found = getattr(model.objectives[name], kind)(self.test.of(name))
+        return {who: np.asarray(logits) for who, logits in found.items()}
 
     def row_similarity(self, model: Model, name: str, video: Array, audio: Array) -> np.ndarray:
         """An objective's score of the picture and the sound of each row."""

@@ -22,9 +22,9 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
     `OBJECTIVE/map` of every objective after the first.
     """
     scores: list[Score] = []
-    for name, objective in model.objectives.items():
+    for name in model.objectives:
         prefix = f"{name}/" if scores else ""
-        for who, logits in objective.tag_logits(sides.test.of(name)).items():
+        for who, logits in sides.said(model, name, "tag_logits").items():
             found = np.asarray(logits, np.float64)
             tags, columns = true_tags(sides, found.shape[1])
             values = tag_scores(found[:, columns], tags)

@@ -15,6 +15,7 @@ from avssl.objectives.avsa import Avsa
 from avssl.objectives.avts import Avts
 from avssl.objectives.base import Objective, objective_fields
 from avssl.objectives.ccl import Ccl
+from avssl.objectives.classify import Classify
 from avssl.objectives.cma import Cma
 from avssl.objectives.cmc import Cmc
 from avssl.objectives.crd import Crd
@@ -46,6 +47,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "avsa": Avsa,
     "avts": Avts,
     "ccl": Ccl,
+    "classify": Classify,
     "cma": Cma,
     "cmc": Cmc,
     "crd": Crd,

@@ -244,6 +244,10 @@ class Objective(nn.Module):
         """The cluster of each clip by modality, int [batch], where the objective has labels of its own."""
         return {}
 
+    def label_logits(self, outputs: Outputs) -> dict[str, Array]:
+        """A logit for each class of the data's labels, of which a clip has one, by who says so."""
+        return {}
+
     def tag_logits(self, outputs: Outputs) -> dict[str, Array]:
         """A logit for each class of the data's labels, of which a clip may have several, by who says so."""
         return {}

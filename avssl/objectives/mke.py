@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from avssl.data.views import View
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError
 from avssl.losses.knowledge_expansion import expansion_loss, hard_labels, relative_noise
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
-from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read, Target
-from avssl.objectives.student import MODALITIES
+from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.modalities import ModalitiesObjective
 
 
-class Mke(Objective):
+class Mke(ModalitiesObjective):
     """Cross-entropy with the teacher's classes as labels, of a student on transformed inputs; no other label.
 
     Xue, Ren, Gao & Zhao 2021 ("Multimodal Knowledge Expansion", ICCV, arXiv 2103.14431; code: zihuixue/MKE, a
@@ -36,7 +35,6 @@ class Mke(Objective):
     """
 
     teacher: str = "teacher"
-    modalities: tuple[str, ...] = MODALITIES
     hidden_widths: tuple[int, ...] = (512,)
     noise: float = 0.0
     consistency_weight: float = 0.0
@@ -54,29 +52,13 @@ class Mke(Objective):
     def targets(self) -> tuple[Target, ...]:
         return (Target(self.teacher, "logits"),)
 
-    @property
-    def student_reads(self) -> dict[str, Read]:
-        known = {"video": self.video_read, "audio": self.audio_read}
-        for modality in self.modalities:
-            if modality not in known:
-                raise unknown(f"{self.config_key}.modalities", str(modality), known)
-        if not self.modalities:
-            raise UsageError(f"{self.config_key}.modalities is empty: give video, audio or both")
-        return {modality: known[modality] for modality in MODALITIES if modality in self.modalities}
-
-    def views(self, table: Mapping[str, View]) -> dict[str, View]:
-        return {read.view: table[read.view] for read in self.student_reads.values()}
-
-    def reads(self) -> tuple[Read, ...]:
-        return tuple(self.student_reads.values())
-
     def both_present(self, batch: Batch) -> Array:
         return jnp.stack([batch["present"][read.view] for read in self.reads()]).all(axis=0)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         embeddings = {
             f"{modality}_embedding": features[read].embedding
-            for modality, read in self.student_reads.items()
+            for modality, read in self.chosen_reads.items()
         }
         joined = jnp.concatenate(list(embeddings.values()), axis=1)
         return {**embeddings, "logits": self.classifier(joined, train=train)}
@@ -100,7 +82,7 @@ class Mke(Objective):
         """Of noisy embeddings; here and not in `heads`, as the size of the noise is that of the whole batch."""
         key = self.make_rng("draw")
         moved = []
-        for number, modality in enumerate(self.student_reads):
+        for number, modality in enumerate(self.chosen_reads):
             embedding = outputs[f"{modality}_embedding"]
             own_key = jax.random.fold_in(key, number)
             noise = jax.vmap(
@@ -112,5 +94,4 @@ class Mke(Objective):
         return self.classifier(jnp.concatenate(moved, axis=1), train=train)
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
-        name = "joint" if len(self.student_reads) > 1 else next(iter(self.student_reads))
-        return {name: jnp.argmax(outputs["logits"], axis=-1)}
+        return {self.who: jnp.argmax(outputs["logits"], axis=-1)}

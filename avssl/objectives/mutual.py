@@ -13,9 +13,7 @@ from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Owned, Read
 from avssl.objectives.student import StudentObjective
-
-# What nobody said of a record's tags.
-UNKNOWN = -1
+from avssl.objectives.tags import UNKNOWN, tags_as_memory
 
 
 class Mutual(StudentObjective):
@@ -124,19 +122,7 @@ class Mutual(StudentObjective):
         return step == 0
 
     def refresh(self, owned: Owned, kept: Outputs, seen: Array, step: int, key: Array) -> Owned:
-        tags = kept["tags"]
-        if (lacking := self.num_classes - tags.shape[1]) < 0:
-            raise UsageError(
-                f"{self.config_key}.num_classes is {self.num_classes}, and the data has {tags.shape[1]}"
-            )
-        known = jnp.any(tags != UNKNOWN, axis=1, keepdims=True)
-        if not jnp.any(known):
-            raise UsageError(
-                f"{self.config_key} learns tags, and nobody said of any clip of data.source which it has"
-            )
-        # A class that the data does not have is on no clip.
-        blank = jnp.where(known, 0, UNKNOWN).astype(tags.dtype)
-        tags = jnp.concatenate([tags, jnp.repeat(blank, lacking, axis=1)], axis=1)
+        tags = tags_as_memory(kept["tags"], self.num_classes, self.config_key)
         return Owned(owned.params, {**owned.memory, "tags": tags})
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:

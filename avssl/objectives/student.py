@@ -43,5 +43,9 @@ class StudentObjective(Objective):
     def class_logits(self, embedding: Array, encoder: str) -> Array:
         return self.classifier(embedding)
 
+    def label_logits(self, outputs: Outputs) -> dict[str, Array]:
+        by_labels = self.classes_are_labels and self.classifies(self.student_read.encoder)
+        return {self.student: outputs["logits"]} if by_labels else {}
+
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         return {self.student: jnp.argmax(outputs["logits"], axis=-1)}

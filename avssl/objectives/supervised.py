@@ -76,8 +76,11 @@ class Supervised(Objective):
             metrics |= {f"{modality}_{key}": value for key, value in of_modality.items()}
         return Outcome((losses[0] + losses[1]) / 2, metrics)
 
+    def label_logits(self, outputs: Outputs) -> dict[str, Array]:
+        return {modality: outputs[f"{modality}_logits"] for modality in ("video", "audio")}
+
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         return {
-            modality: jnp.argmax(outputs[f"{modality}_logits"], axis=-1)
-            for modality in ("video", "audio")
+            modality: jnp.argmax(logits, axis=-1)
+            for modality, logits in self.label_logits(outputs).items()
         }

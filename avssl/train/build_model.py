@@ -84,11 +84,15 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
         reads=tuple(reads),
         precision=config.precision,
         taught=taught,
+        frozen=tuple(config.optimizer.get("frozen", ())),
     )
 
 
 def evaluation_model(config: ConfigDict) -> Model:
-    """The model without teachers, and with the views that its outputs are places in."""
+    """The model without teachers, and with the views that its outputs are places in.
+
+    Nothing is frozen: the random baseline takes its running statistics from training batches.
+    """
     whole = build_model(config)
     model = whole.without_teachers()
     table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
@@ -98,7 +102,7 @@ def evaluation_model(config: ConfigDict) -> Model:
             if place not in table:
                 raise unknown(f"video_view of objective '{name}'", place, table)
             views.setdefault(place, table[place])
-    return dataclasses.replace(model, views=views)
+    return dataclasses.replace(model, views=views, frozen=())
 
 
 def asked_views(name: str, objective: Objective, table: Mapping[str, View]) -> dict[str, View]:

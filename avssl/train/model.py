@@ -22,8 +22,10 @@ from avssl.models.features import Features
 from avssl.objectives.base import Batch, Objective, Outputs, Read
 from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.signal.augment import audio_to_float, colour_jitter, video_to_float, volume
+from avssl.signal.stripes import mask_stripes
 from avssl.teachers.spec import Taught
-from avssl.train.mesh import compute_type, float_type
+from avssl.train.mesh import compute_type, float_type, path_name
+from avssl.train.optim import matches
 
 Variables = dict[str, Any]
 
@@ -49,6 +51,7 @@ class Model:
     reads: tuple[Read, ...]
     precision: str = "float32"
     taught: Mapping[str, Taught] = dataclasses.field(default_factory=dict)  # by teacher
+    frozen: tuple[str, ...] = ()  # expressions on the paths of parameters that stay as they are
 
     def init(self, key: Array) -> Variables:
         """Parameters, running statistics and memory, in the type of the precision."""
@@ -147,7 +150,7 @@ class Model:
             heard = (view, frontend, read.toward, read.official_rotation)
             if heard not in prepared:
                 prepared[heard] = self.inputs(read, batch, key if train else None)
-            live = train and read.mode == "train"
+            live = train and read.mode == "train" and not self.stands_still(read.encoder, variables)
             weights = variables["ema" if read.mode == "ema" else "params"]
             encoded, updated = self.encoders[read.encoder].apply(
                 {
@@ -174,6 +177,27 @@ class Model:
             for name, old in variables["batch_stats"]["encoders"].items()
         }
         return {read: made[self.identity(read)] for read in self.reads}, statistics
+
+    def with_frozen(self, params: Any) -> Any:
+        """The parameters, without gradient to those that are frozen."""
+        if not self.frozen:
+            return params
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: (
+                jax.lax.stop_gradient(leaf) if matches(self.frozen, path_name(path)) else leaf
+            ),
+            params,
+        )
+
+    def stands_still(self, encoder: str, variables: Variables) -> bool:
+        """Whether all parameters of an encoder are frozen: then it runs as in evaluation, its BatchNorm too."""
+        if not self.frozen:
+            return False
+        own = variables["params"]["encoders"][encoder]
+        paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(own)]
+        return bool(paths) and all(
+            matches(self.frozen, f"encoders/{encoder}/{path}") for path in paths
+        )
 
     def compare(self, parameters: Any, name: str, method: str, video: Array, audio: Array) -> Array:
         """An objective's `similarity` or `row_similarity`. To be called under jit, see `blank_memory`."""
@@ -297,6 +321,11 @@ class Model:
             ).reshape(-1, *waveform.shape[1:])  # fmt: skip
         frontend = self.frontends[read.encoder]
         heard = frontend(waveform, rate=view.rate)
+        if keys is not None:
+            heard = mask_stripes(
+                heard, keys if not read.toward else jnp.repeat(keys, len(heard) // len(keys)),
+                time_masks=view.time_masks, frequency_masks=view.frequency_masks,
+            )  # fmt: skip
         return heard if getattr(frontend, "stays_wide", False) else heard.astype(dtype)
 
     def read_by(

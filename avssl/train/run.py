@@ -200,7 +200,8 @@ def build_setup(
     stage: the part of the model that the step trains, by default all of it.
     """
     mesh = make_mesh(config.parallel.fsdp, devices)
-    optimizer = build_optimizer(config.optimizer, config.steps)
+    kinds = {name: encoder.name for name, encoder in config.encoders.items()}
+    optimizer = build_optimizer(config.optimizer, config.steps, kinds)
 
     def initialise() -> TrainState:
         return initial_state(model, optimizer, config.seed, config.ema.decay)

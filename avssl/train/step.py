@@ -73,11 +73,13 @@ def loss_and_gradients(
 
     def encode(params: Any, rows: Any) -> tuple[Any, Any]:
         rows = {**rows, "step": state.step}
+        params = model.with_frozen(params)
         return model.encode({**variables, "params": params}, rows, key, train=True)
 
     def compare(params: Any, outputs: Any) -> tuple[Array, Any]:
         outputs, small = seam.gather((outputs, without_views(batch)))
         small["step"] = state.step
+        params = model.with_frozen(params)
         return model.loss({**variables, "params": params}, outputs, small, key, train=True)
 
     if accumulate == 1:

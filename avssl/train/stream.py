@@ -5,6 +5,7 @@ import numpy as np
 
 from avssl.config import ConfigDict
 from avssl.console import say
+from avssl.data.balanced import class_parts
 from avssl.data.holdout import split_holdout
 from avssl.data.joined import Join
 from avssl.data.needs import what_is_lacking
@@ -53,6 +54,7 @@ def training_pipeline(
         host=jax.process_index(),
         num_hosts=jax.process_count(),
         indices=indices,
+        parts=class_parts(source, indices) if config.data.get("class_balanced") else None,
         joins=joins(config, model, teachers) if teachers else {},
     )
 

@@ -1,12 +1,14 @@
 """An objective's own classifier: which objectives have one, and classes of other numbers."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from avssl.errors import UsageError
 from avssl.evaluate.classified import classified
+from avssl.evaluate.sides import Sides
 from avssl.objectives import build_objective
 
 
@@ -21,8 +23,8 @@ class Source:
 def scored(objectives, outputs, scored_on, trained_on=None):
     trained_on = trained_on or scored_on
     index = np.arange(len(scored_on.labels()))
-    test = SimpleNamespace(index=index, of=outputs.__getitem__)
-    sides = SimpleNamespace(test=test, scored=(scored_on, index), trained_on=(trained_on, index))
+    test: Any = SimpleNamespace(index=index, of=outputs.__getitem__)
+    sides: Any = Sides({}, test, test, (scored_on, index), (trained_on, index), 0)
     model = SimpleNamespace(objectives=objectives, encoders={"video": None, "audio": None})
     found = classified(model, sides)
     return {(score.features, score.metric): (score.value, score.chance, score.n) for score in found}
@@ -61,4 +63,4 @@ def test_a_classifier_of_anything_else_is_none():
         "distill": build_objective("distill", {"label_weight": 0.0}),
     }
     with pytest.raises(UsageError, match="no objective of this run classifies"):
-        scored(objectives, {}, Source(("a", "b"), [0, 1]))
+        scored(objectives, {"xid": {}, "distill": {}}, Source(("a", "b"), [0, 1]))

@@ -1,12 +1,14 @@
 """Tags: average precision against its definition, F1 by counting, and which columns are which classes."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from avssl.data.record import Record
 from avssl.errors import UsageError
+from avssl.evaluate.sides import Sides
 from avssl.evaluate.tagging import average_precision, tag_scores, tagging
 
 NAMES = ("bus", "car", "dog", "train")
@@ -31,12 +33,11 @@ class Clips:
 def measured(logits, trained_names):
     objective = SimpleNamespace(tag_logits=lambda outputs: outputs)
     silent = SimpleNamespace(tag_logits=lambda outputs: {})
-    sides = SimpleNamespace(
-        test=SimpleNamespace(index=np.arange(len(TAGS)), of=lambda name: {"audio": logits}),
-        scored=(Clips(), np.arange(len(TAGS))),
-        trained_on=(SimpleNamespace(label_names=trained_names), None),
-    )
-    model = SimpleNamespace(objectives={"none": silent, "one": objective, "two": objective})
+    test: Any = SimpleNamespace(index=np.arange(len(TAGS)), of=lambda name: {"audio": logits})
+    trained_on: Any = SimpleNamespace(label_names=trained_names), None
+    scored: Any = Clips(), np.arange(len(TAGS))
+    sides = Sides({}, test, test, scored, trained_on, 0)
+    model: Any = SimpleNamespace(objectives={"none": silent, "one": objective, "two": objective})
     return {score.metric: score for score in tagging(model, sides)}
 
 
@@ -80,7 +81,10 @@ def test_columns_are_the_classes_that_were_trained_on():
 def test_what_cannot_be_scored():
     with pytest.raises(UsageError, match="has a class that this run was trained on"):
         measured(np.zeros((5, 1)), ("cat",))
-    model = SimpleNamespace(objectives={"none": SimpleNamespace(tag_logits=lambda outputs: {})})
-    sides = SimpleNamespace(test=SimpleNamespace(of=lambda name: {}))
+    model: Any = SimpleNamespace(
+        objectives={"none": SimpleNamespace(tag_logits=lambda outputs: {})}
+    )
+    nothing: Any = SimpleNamespace(of=lambda name: {})
+    sides = Sides({}, nothing, nothing, nothing, nothing, 0)
     with pytest.raises(UsageError, match="no objective of this run tags clips"):
         tagging(model, sides)

@@ -41,7 +41,7 @@ def made(**keys) -> Any:
 def features_of(objective):
     return {
         read: Features(drawn(ROWS, WIDTHS[modality], seed=WIDTHS[modality]))
-        for modality, read in objective.student_reads.items()
+        for modality, read in objective.chosen_reads.items()
     }
 
 
@@ -63,7 +63,7 @@ def trained(objective, batch, key=0):
     """((loss, (metrics, outputs)), gradients by modality, gradient of the targets)."""
     variables = started(objective)
 
-    reads, features = objective.student_reads, features_of(objective)
+    reads, features = objective.chosen_reads, features_of(objective)
 
     def loss(embeddings, targets):
         given = {reads[modality]: Features(x) for modality, x in embeddings.items()}

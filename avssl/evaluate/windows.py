@@ -1,0 +1,159 @@
+"""What objectives say of several windows and crops of each clip, averaged by clip: N x M evaluation.
+
+Windows lie evenly over the record, crops evenly along the longer side of the picture. The probabilities are
+averaged, and given as the logits that have them, so that protocols need not know how many there were.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import logsumexp
+
+from avssl.data.pipeline import evaluation_batches
+from avssl.data.record import Source
+from avssl.data.views import VideoView, spread
+from avssl.errors import UsageError
+from avssl.evaluate.features import local_mesh
+from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.model import Model, purpose_key
+
+# What objectives say, as their methods are called: one of the classes, or each by itself.
+KINDS = ("label_logits", "tag_logits")
+# By objective, kind and who says so: [clips, classes].
+Said = dict[str, dict[str, dict[str, np.ndarray]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """How many windows in time, and of each how many crops."""
+
+    clips: int = 1
+    crops: int = 1
+
+    @property
+    def several(self) -> bool:
+        return self.clips * self.crops > 1
+
+    def __str__(self) -> str:
+        return f"mean of {self.clips} windows x {self.crops} crops of each clip"
+
+
+def averaged(
+    model: Model,
+    weights: Mapping[str, Any],
+    source: Source,
+    indices: np.ndarray,
+    windows: Windows,
+    *,
+    workers: int = 0,
+    batch_size: int = 64,
+) -> tuple[np.ndarray, dict[str, Said]]:
+    """(which of `indices` could be read everywhere, what is said of them by name of the weights)."""
+    model = answering(model, next(iter(weights.values()))).without_draws()
+    sees = any(isinstance(view, VideoView) for view in model.views.values())
+    crops = windows.crops if sees else 1
+    number = windows.clips * crops
+    views = {}
+    for name, view in model.views.items():
+        if view.windows != 1 or any(view.shift_seconds) or getattr(view, "objects", None):
+            raise UsageError(
+                f"eval.clips and eval.crops make several windows of the one of a view, and '{name}' has its "
+                "own: leave them out"
+            )
+        views[name] = spread(view, windows.clips, crops)
+    mesh = local_mesh()
+    # As many rows at a time as of single windows.
+    num_clips = math.ceil(max(batch_size // number, 1) / mesh.size) * mesh.size
+    forward = jax.jit(
+        lambda variables, batch: said(model, variables, batch, number),
+        in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=batch_sharding(mesh),
+    )  # fmt: skip
+    placed = {name: jax.device_put(own, replicated(mesh)) for name, own in weights.items()}
+    parts: dict[str, list[Said]] = {name: [] for name in weights}
+    kept: list[np.ndarray] = []
+    with evaluation_batches(
+        source, views, batch_size=num_clips, indices=indices, workers=workers
+    ) as batches:
+        for batch in batches:
+            mask = batch.pop("mask")
+            mask &= np.logical_and.reduce(list(batch["present"].values()))
+            kept.append(mask)
+            on_device = jax.device_put(batch, batch_sharding(mesh))
+            for name, variables in placed.items():
+                found = jax.device_get(forward(variables, on_device))
+                parts[name].append(by_clip(found, number, mask))
+    rows = np.concatenate(kept)[: len(indices)]
+    return rows, {
+        name: jax.tree.map(lambda *arrays: np.concatenate(arrays), *own)
+        for name, own in parts.items()
+    }
+
+
+def answering(model: Model, variables: Any) -> Model:
+    """The model with the objectives that say classes or tags, and with what they look at."""
+    outputs = jax.eval_shape(
+        lambda: model.encode(variables, model.example_batch(2), jax.random.key(0), train=False)[0]
+    )
+    names = [
+        name
+        for name, objective in model.objectives.items()
+        if any(getattr(objective, kind)(outputs[name]) for kind in KINDS)
+    ]
+    return model.only(names)
+
+
+def said(model: Model, variables: Any, batch: Any, number: int) -> Any:
+    """The logits of every window, [clips x windows, classes], each encoded as a clip of its own."""
+
+    def as_rows(array: jax.Array) -> jax.Array:
+        # A sound has one window for all crops that begin with it.
+        every = jnp.repeat(array, number // array.shape[1], axis=1)
+        return every.reshape(-1, *every.shape[2:])
+
+    apart = {
+        group: jax.tree.map(
+            lambda leaf: as_rows(leaf if number > 1 else leaf[:, None]), batch[group]
+        )
+        for group in ("views", "geometry")
+    }
+    rest = {key: value for key, value in batch.items() if key not in apart}
+    rows = {**jax.tree.map(lambda leaf: jnp.repeat(leaf, number, axis=0), rest), **apart}
+    key = purpose_key(jax.random.key(0), "evaluation")
+    outputs, _ = model.encode(variables, rows, key, train=False)
+    return {
+        name: {kind: getattr(objective, kind)(outputs[name]) for kind in KINDS}
+        for name, objective in model.objectives.items()
+    }
+
+
+def by_clip(found: Any, number: int, mask: np.ndarray) -> Said:
+    means = {"label_logits": mean_of_classes, "tag_logits": mean_of_tags}
+    return {
+        name: {
+            kind: {
+                who: means[kind](logits.reshape(-1, number, logits.shape[-1])[mask])
+                for who, logits in answers.items()
+            }
+            for kind, answers in kinds.items()
+        }
+        for name, kinds in found.items()
+    }
+
+
+def mean_of_classes(logits: np.ndarray) -> np.ndarray:
+    """[clips, windows, classes] to logits whose softmax is the mean of the windows' softmaxes."""
+    logits = logits.astype(np.float64)
+    logs = logits - logsumexp(logits, axis=2, keepdims=True)
+    return logsumexp(logs, axis=1) - np.log(logits.shape[1])
+
+
+def mean_of_tags(logits: np.ndarray) -> np.ndarray:
+    """[clips, windows, classes] to logits whose sigmoid is the mean of the windows' sigmoids."""
+    logits = logits.astype(np.float64)
+    has, has_not = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    return logsumexp(has, axis=1) - logsumexp(has_not, axis=1)
