@@ -23,7 +23,7 @@ def classified(model: Model, sides: Sides) -> list[Score]:
             first = all(score.features != features for score in scores)
             right = found[known] == labels[known]
             metric = "top1" if first else f"{name}/top1"
-            scores.append(Score(features, metric, float(right.mean()), chance, int(known.sum())))
+            scores.append(Score.of_clips(features, metric, right, chance))
     if not scores:
         raise UsageError("no objective of this run classifies by the labels, as supervised does")
     return scores

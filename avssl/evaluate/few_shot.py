@@ -12,7 +12,7 @@ NUM_DRAWS = 10
 WEIGHT_DECAY = 1e-2
 
 
-def few_shot_top1(
+def few_shot_hits(
     train_features: Float[np.ndarray, "n d"],
     train_labels: Int[np.ndarray, "n"],
     test_features: Float[np.ndarray, "m d"],
@@ -21,8 +21,10 @@ def few_shot_top1(
     shots: int,
     num_draws: int = NUM_DRAWS,
     seed: int = 0,
-) -> float:
-    """Mean top-1 of linear probes fitted to `shots` clips of each class, over `num_draws` draws of them.
+) -> Float[np.ndarray, "m"]:
+    """How often each test clip is named rightly by linear probes fitted to `shots` clips of each class.
+
+    A share of `num_draws` draws of those clips: the mean over test clips is the mean top-1.
 
     The clips of a draw depend on the labels and the seed alone, so two encoders get the same ones. A class
     with fewer clips gives all it has. A test clip of a class without training clips counts as wrong.
@@ -32,15 +34,15 @@ def few_shot_top1(
         train_features, train_labels, protocol="few-shot probe", part="training"
     )
     several_classes(train_labels, protocol="few-shot probe")
-    top1s = []
+    hits = []
     for draw in range(num_draws):
         rows = drawn_rows(train_labels, shots, np.random.default_rng([seed, shots, draw]))
         probe = linear_probe(
             train_features[rows], train_labels[rows], test_features, test_labels,
             weight_decays=(WEIGHT_DECAY,),
         )  # fmt: skip
-        top1s.append(probe.top1)
-    return float(np.mean(top1s))
+        hits.append(probe.predictions == test_labels)
+    return np.mean(hits, axis=0)
 
 
 def drawn_rows(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from avssl.evaluate.blocks import block_rows, in_blocks
 from avssl.evaluate.checks import finite_features, labelled, several_classes
@@ -15,7 +15,7 @@ TEST_BLOCK = 1024
 TRAIN_BLOCK = 4096
 
 
-def knn_top1(
+def knn_hits(
     train_features: Float[np.ndarray, "n d"],
     train_labels: Int[np.ndarray, "n"],
     test_features: Float[np.ndarray, "m d"],
@@ -23,8 +23,8 @@ def knn_top1(
     *,
     neighbours: int = 20,
     temperature: float | None = 0.07,
-) -> float:
-    """The share of test clips whose class wins the vote of their nearest training clips.
+) -> Bool[np.ndarray, "m"]:
+    """Whether the class of each test clip wins the vote of its nearest training clips.
 
     Nearness is the cosine; each neighbour votes for its class with exp(cosine / temperature) (Wu
     et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
@@ -38,7 +38,7 @@ def knn_top1(
     winners = knn_predictions(
         train_features, train_labels, test_features, neighbours=neighbours, temperature=temperature
     )
-    return float((winners == test_labels).mean())
+    return winners == test_labels
 
 
 def knn_predictions(
@@ -49,7 +49,7 @@ def knn_predictions(
     neighbours: int = 20,
     temperature: float | None = 0.07,
 ) -> Int[np.ndarray, "m"]:
-    """The class that wins for each test clip, as `knn_top1` says."""
+    """The class that wins for each test clip, as `knn_hits` says."""
     train_features = finite_features(train_features, "training features")
     test_features = finite_features(test_features, "test features")
     train_labels = labelled(train_features, train_labels, protocol="kNN", part="training")

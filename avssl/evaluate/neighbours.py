@@ -1,7 +1,7 @@
 """Retrieval within a modality: is a clip of the same class among the nearest?"""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from avssl.evaluate.checks import finite_features, labelled, several_classes
 from avssl.evaluate.knn import nearest
@@ -16,16 +16,16 @@ def neighbours(model: Model, sides: Sides) -> list[Score]:
     test = sides.test.where(sides.test.labels >= 0)
     by_chance = recall_by_chance(test.labels)
     return [
-        Score(f"{name}->{name}", f"r{rank}", value, by_chance[rank], len(test.labels))
+        Score.of_clips(f"{name}->{name}", f"r{rank}", found, by_chance[rank])
         for name, embeddings in test.embeddings.items()
-        for rank, value in recall_of_class(embeddings, test.labels).items()
+        for rank, found in neighbour_of_class(embeddings, test.labels).items()
     ]
 
 
-def recall_of_class(
+def neighbour_of_class(
     features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]
-) -> dict[int, float]:
-    """The share of rows that have a row of their class among the `rank` nearest others, by cosine.
+) -> dict[int, Bool[np.ndarray, "n"]]:
+    """Whether each row has a row of their class among the `rank` nearest others, by cosine.
 
     As SeLaVi's retrieval (Asano et al. 2020, table 4) and the video retrieval of CCL (Chen et al. 2021,
     figure 1), whose protocol is not published: queries and gallery are the same clips here, each without
@@ -40,7 +40,7 @@ def recall_of_class(
     own[~own.any(axis=1), -1] = True
     others = indices[~own].reshape(len(labels), -1)
     same = labels[others] == labels[:, None]
-    return {rank: float(same[:, :rank].any(axis=1).mean()) for rank in RANKS}
+    return {rank: same[:, :rank].any(axis=1) for rank in RANKS}
 
 
 def recall_by_chance(labels: Int[np.ndarray, "n"]) -> dict[int, float]:

@@ -1,7 +1,6 @@
 """What is measured on frozen features: each protocol takes both parts' features and gives scores."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,15 @@ from avssl.console import say
 from avssl.evaluate.classified import classified
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import probed
-from avssl.evaluate.few_shot import SHOTS, few_shot_top1
+from avssl.evaluate.few_shot import SHOTS, few_shot_hits
 from avssl.evaluate.finds import finds
 from avssl.evaluate.identity import identity
-from avssl.evaluate.knn import knn_top1
+from avssl.evaluate.intervals import interval_of_median
+from avssl.evaluate.knn import knn_hits
 from avssl.evaluate.linear import linear_probe
 from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
-from avssl.evaluate.retrieval import retrieval, retrieval_chance
+from avssl.evaluate.retrieval import CUTOFFS, Ranking, ranked, retrieval_chance
 from avssl.evaluate.sides import Score, Sides
 from avssl.evaluate.tagging import tagging
 from avssl.evaluate.timing import timing
@@ -29,37 +29,38 @@ from avssl.train.model import Model
 
 
 def knn(model: Model, sides: Sides) -> list[Score]:
-    return probes(sides, knn_top1)
+    return probes(sides, "top1", knn_hits)
 
 
 def linear(model: Model, sides: Sides) -> list[Score]:
-    return probes(sides, lambda *arrays: linear_probe(*arrays).top1)
+    return probes(sides, "top1", linear_hits)
 
 
 def few_shot(model: Model, sides: Sides) -> list[Score]:
     """`top1_of_5`: with five labelled clips of each class."""
     return [
-        dataclasses.replace(score, metric=f"top1_of_{shots}")
+        score
         for shots in SHOTS
-        for score in probes(sides, partial(few_shot_top1, shots=shots))
+        for score in probes(sides, f"top1_of_{shots}", partial(few_shot_hits, shots=shots))
     ]
 
 
-def probes(sides: Sides, top1: Callable[..., float]) -> list[Score]:
+def linear_hits(train: Any, train_labels: Any, test: Any, test_labels: Any) -> np.ndarray:
+    return linear_probe(train, train_labels, test, test_labels).predictions == test_labels
+
+
+def probes(sides: Sides, metric: str, hits: Callable[..., np.ndarray]) -> list[Score]:
     """A probe's top-1 on each kind of features; chance is a guess among the classes of the training part.
 
-    Clips without a label are no part of it.
+    hits: how rightly each test clip is named, from the features and labels of both parts. Clips without a
+    label are no part of it.
     """
     train, test = (part.where(part.labels >= 0) for part in (sides.train, sides.test))
     fitted, scored = probed(train), probed(test)
     chance = 1 / max(len(np.unique(train.labels)), 1)
     return [
-        Score(
-            name,
-            "top1",
-            top1(fitted[name], train.labels, scored[name], test.labels),
-            chance,
-            len(test.labels),
+        Score.of_clips(
+            name, metric, hits(fitted[name], train.labels, scored[name], test.labels), chance
         )
         for name in fitted
     ]
@@ -82,7 +83,7 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
         prefix = f"{name}/" if scores else ""
         for query, gallery in (("video", "audio"), ("audio", "video")):
             rank = partial(directed, model, name, query == "audio")
-            found = retrieval(
+            ranking = ranked(
                 outputs[query],
                 outputs[gallery],
                 index=sides.test.index,
@@ -90,16 +91,27 @@ def across_modalities(model: Model, sides: Sides) -> list[Score]:
                 similarity=jax.tree_util.Partial(rank, parameters),
             )
             chance = retrieval_chance(sides.test.index, labels)
-            scores += [
-                Score(
-                    features=f"{query}->{gallery}",
-                    metric=f"{prefix}{metric}",
-                    value=found[metric],
-                    chance=chance[metric],
-                    n=len(sides.test.index),
-                )
-                for metric in found
-            ]
+            scores += ranking_scores(f"{query}->{gallery}", prefix, ranking, chance)
+    return scores
+
+
+def ranking_scores(
+    features: str, prefix: str, ranking: Ranking, chance: Mapping[str, float]
+) -> list[Score]:
+    ranks = ranking.ranks
+    scores = [
+        Score.of_clips(features, f"{prefix}r{k}", ranks <= k, chance[f"r{k}"]) for k in CUTOFFS
+    ]
+    scores.append(
+        Score(
+            features, f"{prefix}median_rank", float(np.median(ranks)), chance["median_rank"], len(ranks),
+            interval_of_median(ranks),
+        )
+    )  # fmt: skip
+    if ranking.same_class is not None:
+        scores.append(
+            Score.of_clips(features, f"{prefix}class_p1", ranking.same_class, chance["class_p1"])
+        )
     return scores
 
 

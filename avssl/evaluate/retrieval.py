@@ -1,5 +1,6 @@
 """Retrieval across modalities: whose sound is this, and does at least its class agree."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -52,15 +53,36 @@ def retrieval(
     objectives that rank by a learnt score. One with parameters is best given as
     `jax.tree_util.Partial(function, params)`: equal shapes then compile once.
     """
+    ranking = ranked(queries, gallery, index=index, labels=labels, similarity=similarity)
+    metrics = {f"r{k}": float((ranking.ranks <= k).mean()) for k in CUTOFFS}
+    metrics["median_rank"] = float(np.median(ranking.ranks))
+    if ranking.same_class is not None:
+        metrics["class_p1"] = float(ranking.same_class.mean())
+    return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Of each query: the rank of its partner, from 1, and with labels whether the nearest has its class."""
+
+    ranks: Int[np.ndarray, "n"]
+    same_class: Bool[np.ndarray, "n"] | None
+
+
+def ranked(
+    queries: Float[np.ndarray, "n d"],
+    gallery: Float[np.ndarray, "n e"],
+    *,
+    index: Int[np.ndarray, "n"],
+    labels: Int[np.ndarray, "n"] | None = None,
+    similarity: Similarity = cosine,
+) -> Ranking:
+    """What `retrieval` is the summary of."""
     queries = finite_features(queries, "query embeddings")
     gallery = finite_features(gallery, "gallery embeddings")
     index, labels = _identities(queries, gallery, index, labels)
     ranks, same_class = _ranks(queries, gallery, index, labels, similarity)
-    metrics = {f"r{k}": float((ranks <= k).mean()) for k in CUTOFFS}
-    metrics["median_rank"] = float(np.median(ranks))
-    if labels is not None:
-        metrics["class_p1"] = float(same_class.mean())
-    return metrics
+    return Ranking(ranks, None if labels is None else same_class)
 
 
 def class_chance(labels: Int[np.ndarray, "n"]) -> float:

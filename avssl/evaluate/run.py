@@ -169,13 +169,16 @@ def measured(
                 raise
             say(f"left out: {name}, as {error}")
             continue
-        rows += [
-            Row(name, ours.features, ours.metric, ours.value, theirs.value, ours.chance, ours.n)
-            for ours, theirs in pairs
-        ]
+        rows += [row_of(name, ours, theirs) for ours, theirs in pairs]
     if draw is not None:
         draw(model, trained)
     return rows
+
+
+def row_of(protocol: str, ours: Score, random: Score) -> Row:
+    low, high = ours.interval or (None, None)
+    numbers = ours.value, random.value, ours.chance, ours.n, low, high
+    return Row(protocol, ours.features, ours.metric, *numbers)
 
 
 def with_windows(model: Model, sides: Mapping[str, Sides], windows: Windows) -> dict[str, Sides]:

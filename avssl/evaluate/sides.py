@@ -10,6 +10,7 @@ from jax import Array
 
 from avssl.data.record import Source
 from avssl.evaluate.features import Extracted
+from avssl.evaluate.intervals import Interval, interval_of_mean
 from avssl.train.model import Model
 
 # Some records of a source.
@@ -49,13 +50,20 @@ class Sides:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One number of one set of weights."""
+    """One number of one set of weights. `interval`: see `intervals.py`; None where it is not known."""
 
     features: str
     metric: str
     value: float
     chance: float
     n: int  # clips that were scored
+    interval: Interval | None = None
+
+    @classmethod
+    def of_clips(cls, features: str, metric: str, scores: np.ndarray, chance: float) -> "Score":
+        """The mean of a number, or of right and wrong, of each clip."""
+        value = float(np.mean(scores))
+        return cls(features, metric, value, chance, len(scores), interval_of_mean(scores))
 
 
 def classes_by_name(

@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate import knn
-from avssl.evaluate.knn import knn_top1, nearest, nearest_of_block, vote
+from avssl.evaluate.knn import knn_hits, nearest, nearest_of_block, vote
 
 
 def noisy_classes(num_train=300, num_test=200, size=12, num_classes=7, seed=0):
@@ -29,11 +29,11 @@ def test_equals_scikit_learn(neighbours, temperature, float64):
 
     reference = KNeighborsClassifier(neighbours, metric="cosine", weights=weights)
     expected = reference.fit(train, train_labels).score(test, test_labels)
-    top1 = knn_top1(
+    hits = knn_hits(
         train, train_labels, test, test_labels, neighbours=neighbours, temperature=temperature
     )
     assert 0.3 < expected < 0.9
-    assert top1 == pytest.approx(expected, abs=1e-12)
+    assert hits.mean() == pytest.approx(expected, abs=1e-12)
 
 
 def test_neighbours_equal_a_full_sort_over_many_blocks(monkeypatch):
@@ -65,26 +65,27 @@ def test_a_near_neighbour_outvotes_two_far_ones_only_by_weight():
     train = np.array([[1.0, 0.0], [0.8, 0.6], [0.8, -0.6]])
     labels = np.array([1, 0, 0])
     test, test_labels = np.array([[1.0, 0.0]]), np.array([1])
-    assert knn_top1(train, labels, test, test_labels, neighbours=3) == 1.0
-    assert knn_top1(train, labels, test, test_labels, neighbours=3, temperature=None) == 0.0
+    assert knn_hits(train, labels, test, test_labels, neighbours=3).all()
+    assert not knn_hits(train, labels, test, test_labels, neighbours=3, temperature=None).any()
 
 
 def test_all_training_clips_vote_when_there_are_few():
     train, train_labels, test, test_labels = noisy_classes(num_train=10)
-    few = knn_top1(train, train_labels, test, test_labels, neighbours=10)
-    assert knn_top1(train, train_labels, test, test_labels, neighbours=20) == few
+    few = knn_hits(train, train_labels, test, test_labels, neighbours=10)
+    more = knn_hits(train, train_labels, test, test_labels, neighbours=20)
+    np.testing.assert_array_equal(more, few)
 
 
 def test_an_unseen_class_counts_as_wrong():
     train, train_labels, test, test_labels = noisy_classes()
-    seen = knn_top1(train, train_labels, test, test_labels)
-    with_unseen = knn_top1(
+    seen = knn_hits(train, train_labels, test, test_labels)
+    with_unseen = knn_hits(
         train,
         train_labels,
         np.concatenate([test, test]),
         np.concatenate([test_labels, np.full(len(test), 99)]),
     )
-    assert with_unseen == pytest.approx(seen / 2)
+    np.testing.assert_array_equal(with_unseen, np.concatenate([seen, np.zeros_like(seen)]))
 
 
 def test_memory_for_fifty_thousand_clips_stays_small():
@@ -99,11 +100,11 @@ def test_bad_input_is_one_sentence():
     with pytest.raises(
         UsageError, match=r"kNN needs labels of at least two classes; the 20 .* one"
     ):
-        knn_top1(train, np.zeros(20, int), test, test_labels)
+        knn_hits(train, np.zeros(20, int), test, test_labels)
     with pytest.raises(UsageError, match=r"a label for every test clip; 5 of the 5 have none"):
-        knn_top1(train, train_labels, test, np.full(5, -1))
+        knn_hits(train, train_labels, test, np.full(5, -1))
     with pytest.raises(UsageError, match=r"kNN needs labelled test clips; there are none"):
-        knn_top1(train, train_labels, test[:0], test_labels[:0])
+        knn_hits(train, train_labels, test[:0], test_labels[:0])
     train[3, 2] = np.nan
     with pytest.raises(AvsslError, match=r"1 of the 20 rows of the training features .* row 3"):
-        knn_top1(train, train_labels, test, test_labels)
+        knn_hits(train, train_labels, test, test_labels)

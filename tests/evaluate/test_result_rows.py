@@ -7,7 +7,7 @@ import pytest
 from avssl.errors import AvsslError
 from avssl.evaluate.rows import Row, format_table, print_table, write_json
 
-LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400)
+LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400, 0.56, 0.655)
 WORSE = Row("retrieval", "video->audio", "class_p1", 0.085, 0.1, 0.1, 400)
 RANK = Row("retrieval", "audio->video", "median_rank", 12.0, 201.0, 200.5, 400)
 
@@ -23,6 +23,8 @@ def test_json_has_the_promised_keys(tmp_path):
         "random_init": 0.22,
         "chance": 0.1,
         "n": 400,
+        "low": 0.56,
+        "high": 0.655,
     }
     assert [row["features"] for row in written["rows"]] == ["video", "video->audio"]
     assert os.listdir(tmp_path) == ["eval.json"]
@@ -41,14 +43,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_table_is_aligned_in_percent_and_points():
     table = format_table([LINEAR, WORSE, RANK]).splitlines()
-    assert table[0].split() == (
-        ["protocol", "features", "metric", "value", "random_init", "difference", "chance", "n"]
-    )
+    headings = " ".join(table[0].split())
+    assert headings == "protocol features metric value 95 % random_init difference chance n"
     assert "61.0 %" in table[1]
     assert "+39.0" in table[1]
+    assert "56.0 – 65.5 %" in table[1]
     assert "10.0 %" in table[1]
     assert "-1.5" in table[2]
-    assert table[3].split()[3:] == ["12.0", "201.0", "-189.0", "200.5", "400"]
+    assert table[3].split()[3:] == ["12.0", "–", "201.0", "-189.0", "200.5", "400"]
     assert len({len(line) for line in table}) == 1
     assert table[0].index("metric") == table[1].index("top1") == table[3].index("median_rank")
 

@@ -15,7 +15,7 @@ def test_writing_again_replaces_the_section_and_leaves_the_others(tmp_path):
     write_results(file, "Two", [LINEAR], ["seed 1"])
     before = file.read_text()
     assert before.startswith(INTRODUCTION)
-    assert "| linear | video | top1 | 61.0 % | 22.0 % | +39.0 | 10.0 % | 400 |" in before
+    assert "| linear | video | top1 | 61.0 % | – | 22.0 % | +39.0 | 10.0 % | 400 |" in before
     write_section(file, "One", ["seed 2"], "### Claims\n\n± second text\n")
     after = file.read_text(encoding="utf-8")
     assert "first text" not in after
