@@ -79,9 +79,10 @@ def numbers(row: Row | None) -> list[Markup]:
         return [
             tag("td", "–", class_=f"number{' run' if place == 0 else ''}") for place in range(5)
         ]
-    value, random, difference, chance, num = cells(row)[3:]
+    value, interval, random, difference, chance, num = cells(row)[3:]
+    told = None if row.low is None else f"95 %: {interval}"
     return [
-        tag("td", tag("b", value), class_="number run"),
+        tag("td", tag("b", value), class_="number run", title=told),
         tag("td", random, class_="number weak"),
         tag("td", difference.replace("-", "−"), class_="number"),
         tag("td", chance, class_="number weak"),
