@@ -43,7 +43,9 @@ def of_objective(evidence: Evidence, name: str, sounds: Sounds) -> Markup:
     figures = []
     for row, index in zip(rows.tolist(), indices.tolist(), strict=True):
         picture = np.asarray(
-            Image.fromarray(frames[index]).resize((PICTURE_SIZE,) * 2, Image.Resampling.BICUBIC)
+            Image.fromarray(frames[index]).resize(
+                (PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BICUBIC
+            )
         )
         level = resize(sides.test.outputs[name]["video_map"][row], PICTURE_SIZE)
         key = evidence.test_key(row)

@@ -124,7 +124,7 @@ def named(runs: Sequence[ReportedRun], bodies: Mapping[str, Markup]) -> Markup:
 
 def whole_page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
     script, style = (
-        files(__package__).joinpath(name).read_text("utf-8") for name in ("page.js", "page.css")
+        files("avssl.report").joinpath(name).read_text("utf-8") for name in ("page.js", "page.css")
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # Nothing is fetched from anywhere, and no script runs but this one.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from avssl.errors import UsageError
 from avssl.evaluate.rows import RANKS, Row, cells, shown
+from avssl.report.chart import key_entry
 from avssl.report.curves import NUM_COLOURS
 from avssl.report.markup import Markup, note, scrolled, tag
 from avssl.report.runs import ReportedRun
@@ -37,8 +38,12 @@ def table_of(
     several = len(runs) > 1
     columns = ("value", "random", "difference", "chance", "clips")
     of_runs = [
-        tag("th", run.name, scope="colgroup", colspan=len(columns), class_="run") for run in runs
-    ]
+        tag(
+            "th", key_entry(run.name, place % NUM_COLOURS, 0), scope="colgroup", colspan=len(columns),
+            class_="run",
+        )
+        for place, run in enumerate(runs)
+    ]  # fmt: skip
     first = (
         tag("tr", tag("td", colspan=3), tag("td", class_="pictured"), of_runs) if several else None
     )
@@ -131,7 +136,7 @@ def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
 
 
 def explanation(num_runs: int) -> Markup:
-    colours = "; colours are those of the runs above" if num_runs > 1 else ""
+    colours = ", in the colours of the runs" if num_runs > 1 else ""
     return note(
         "Random: the same encoders at random initialisation; difference: to it, in points. In the "
         f"strips, from 0 to 100 %: a dot at the value, a ring at random, a stroke at chance{colours}."
