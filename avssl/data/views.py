@@ -265,7 +265,7 @@ def check_numbers(name: str, view: View) -> None:
             f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
         )
     for key in ("time_masks", "frequency_masks"):
-        masks = getattr(view, key, ())
+        masks: Any = getattr(view, key, ())
         if masks != () and not (
             is_span(masks) and isinstance(masks[0], int) and masks[0] >= 1 and 0 < masks[1] <= 1
         ):
