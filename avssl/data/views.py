@@ -166,8 +166,8 @@ class AudioView(ViewBase):
     windows: int = 1
     every_seconds: float | None = None
     volume: float = 0.0
-    time_masks: tuple[float, ...] = ()
-    frequency_masks: tuple[float, ...] = ()
+    time_masks: tuple[int | float, ...] = ()
+    frequency_masks: tuple[int | float, ...] = ()
 
     modality = "audio"
 

@@ -8,7 +8,7 @@ from avssl.errors import UsageError
 from avssl.signal.spectrum import widened
 
 # (how many stripes, the widest as a share of the axis), or nothing.
-Stripes = tuple[float, ...]
+Stripes = tuple[int | float, ...]
 # Told apart from the purposes of `augment.py`, which draws by the same keys.
 TIME, FREQUENCY = 5, 6
 
