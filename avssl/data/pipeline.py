@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import grain
 import numpy as np
@@ -211,7 +212,7 @@ class NextOfPart:
     """The place in the part whose turn it is. No `partial`: Grain would write out all parts at each step."""
 
     def __init__(self, places: Sequence[grain.MapDataset]):
-        self.places = places
+        self.places: Sequence[Any] = places
 
     def __call__(self, position: int, part: int) -> tuple[int, int]:
         # Each round has each part once.

@@ -166,8 +166,8 @@ class AudioView(ViewBase):
     windows: int = 1
     every_seconds: float | None = None
     volume: float = 0.0
-    time_masks: tuple[float, ...] = ()
-    frequency_masks: tuple[float, ...] = ()
+    time_masks: tuple[int | float, ...] = ()
+    frequency_masks: tuple[int | float, ...] = ()
 
     modality = "audio"
 
@@ -265,7 +265,7 @@ def check_numbers(name: str, view: View) -> None:
             f"channels of view '{name}' must be one of {CHANNELS}, not {view.channels}"
         )
     for key in ("time_masks", "frequency_masks"):
-        masks = getattr(view, key, ())
+        masks: Any = getattr(view, key, ())
         if masks != () and not (
             is_span(masks) and isinstance(masks[0], int) and masks[0] >= 1 and 0 < masks[1] <= 1
         ):

@@ -7,8 +7,8 @@ from jaxtyping import Array, Bool, Float, Key
 from avssl.errors import UsageError
 from avssl.signal.spectrum import widened
 
-# (how many stripes, the widest as a share of the axis)
-Stripes = tuple[int, float] | tuple[()]
+# (how many stripes, the widest as a share of the axis), or nothing.
+Stripes = tuple[int | float, ...]
 # Told apart from the purposes of `augment.py`, which draws by the same keys.
 TIME, FREQUENCY = 5, 6
 
@@ -37,18 +37,19 @@ def mask_stripes(
     _, num_frames, num_bands, _ = spectrogram.shape
     hidden = jnp.zeros((len(spectrogram), num_frames, num_bands), bool)
     if time_masks:
-        hidden |= _stripes(keys, TIME, *time_masks, num_frames)[:, :, None]
+        hidden |= _stripes(keys, TIME, time_masks, num_frames)[:, :, None]
     if frequency_masks:
-        hidden |= _stripes(keys, FREQUENCY, *frequency_masks, num_bands)[:, None, :]
+        hidden |= _stripes(keys, FREQUENCY, frequency_masks, num_bands)[:, None, :]
     wide = spectrogram.astype(widened(spectrogram.dtype))
     mean = jnp.mean(wide, axis=(1, 2), keepdims=True).astype(spectrogram.dtype)
     return jnp.where(hidden[..., None], mean, spectrogram)
 
 
 def _stripes(
-    keys: Key[Array, "b"], purpose: int, number: int, widest: float, size: int
+    keys: Key[Array, "b"], purpose: int, masks: Stripes, size: int
 ) -> Bool[Array, "b size"]:
     """Whether each place of the axis is in one of the stripes."""
+    number, widest = masks
     most = int(widest * size)
     places = jnp.arange(size)
 
@@ -60,6 +61,6 @@ def _stripes(
             return (places >= start) & (places < start + width)
 
         own = jax.random.fold_in(key, purpose)
-        return jnp.any(jax.vmap(one)(jnp.arange(number)), axis=0)
+        return jnp.any(jax.vmap(one)(jnp.arange(int(number))), axis=0)
 
     return jax.vmap(of_row)(keys)

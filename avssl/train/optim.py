@@ -122,7 +122,7 @@ def build_optimizer(
 
     def split(params: Any) -> optax.GradientTransformation:
         names_of = labels(params)
-        transforms = {name: transform(group) for name, group in groups.items()}
+        transforms: dict[Any, Any] = {name: transform(group) for name, group in groups.items()}
         if config.frozen:
             transforms[FROZEN] = optax.set_to_zero()
         return optax.partition(transforms, names_of)
