@@ -22,7 +22,7 @@ EXPECTED = {
     "r2plus1d18": ["conv5x", "conv4x", "conv3x", "conv2x", "stem"],
     "resnet50_video": ["layer4", "layer3", "layer2", "layer1", "(conv1|norm1)"],
     "small_audio": ["layer4", "layer3", "layer2", "layer1"],
-    "small_video": ["temporal", "layer2", "layer1", "stem"],
+    "small_video": ["layer3", "layer2", "layer1", "stem"],
     "soundnet8": [f"(conv|norm){n}" for n in range(7, 0, -1)],
     "speaker_resnet34": ["linear", "layer4", "layer3", "layer2", "layer1", "(conv1|norm1)"],
     "vgg16_video": [f"trunk/conv{n}" for n in range(5, 0, -1)],
@@ -57,9 +57,9 @@ def test_stages_from_the_top(kind):
 def test_more_stages_are_counted_by_number():
     depths = stage_depths("small_audio", [f"layer{n}/conv/kernel" for n in (1, 2, 9, 10, 11)])
     assert list(depths.values()) == [5, 4, 3, 2, 1]
-    without = stage_depths("small_video", paths_of("small_video", temporal_width=0))
-    assert {path for path, depth in without.items() if depth == 1} == {
-        path for path in without if path.startswith("layer2/")
+    moving = stage_depths("small_video", paths_of("small_video", temporal_width=8))
+    assert {path for path, depth in moving.items() if depth == 1} == {
+        path for path in moving if path.startswith("temporal/")
     }
 
 
