@@ -16,6 +16,17 @@ from avssl.train.state import TrainState
 ITEMS = ("params", "batch_stats", "memory")
 
 
+def objectives_of_another_shape(state: TrainState, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the names begin of objectives with parameters that have another shape in another run."""
+    ours, theirs = named_leaves(state.params), named_leaves(given.get("params", {}))
+    odd = {
+        "/".join(name.split("/")[:2])
+        for name, leaf in ours.items()
+        if name.startswith("objectives/") and name in theirs and theirs[name].shape != leaf.shape
+    }
+    return tuple(f"{name}/" for name in sorted(odd))
+
+
 def named_leaves(tree: Any) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -71,17 +82,19 @@ def fresh_memory(objectives: Mapping[str, Objective], given: Mapping[str, Any]) 
 def graft(state: TrainState, given: dict[str, Any], where: Path) -> tuple[TrainState, str]:
     """Puts another run's parameters, running statistics and memory into a fresh state, by name.
 
-    What the other run lacks stays at its initialisation and is named, apart from memory; an array of another
-    shape is refused.
+    What the other run lacks stays at its initialisation and is named, apart from memory. So do the parameters
+    of an objective that has one of another shape there: heads for other classes. In an encoder or in memory
+    such an array is refused.
     """
     placed: dict[str, Any] = {}
     missing: list[str] = []
     taken = 0
+    reshaped = objectives_of_another_shape(state, given)
     for item in ITEMS:
         theirs = named_leaves(given.get(item, {}))
         ours = named_leaves(getattr(state, item))
         for name, leaf in ours.items():
-            if name not in theirs:
+            if name not in theirs or (item != "memory" and name.startswith(reshaped)):
                 if item != "memory":
                     missing.append(f"{item}/{name}")
                 continue
