@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from avssl.data.keys import printable
 from avssl.data.storage import told_plainly
@@ -47,8 +47,9 @@ def write_encoders(file: Path, arrays: Mapping[str, np.ndarray], config: Mapping
         file.parent.mkdir(parents=True, exist_ok=True)
         half = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            # The library keeps no strides.
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, half)
+            # The library keeps no strides, and makes files that only their owner can read.
+            whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            half.write_bytes(save(whole))
             beside.write_text(text, encoding="utf-8")
             os.replace(half, file)
         except BaseException:

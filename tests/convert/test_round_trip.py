@@ -188,6 +188,10 @@ def test_files_that_are_no_export(run, copy, tmp_path, export):
     )
 
 
+def test_others_can_read_it(export):
+    assert export.stat().st_mode == (export.parent / "config.json").stat().st_mode
+
+
 def test_nothing_is_overwritten(run, run_folder, export, copy, tmp_path):
     assert "is there already" in run("export", run_folder, export, refused=True)
     beside = export.with_name("other.safetensors")
