@@ -71,123 +71,10 @@ def build_parser() -> Parser:
     )  # fmt: skip
     add_training(finetune)
 
-    evaluate = verb(
-        verbs, "evaluate", "probe the encoders of a run, beside their random initialisation", run_evaluate,
-        "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
-        "--test-data world:quickstart@test --protocols knn,linear,retrieval",
-    )  # fmt: skip
-    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
-    evaluate.add_argument(
-        "--data", default="", help="source the probes train on (default: the config's)"
-    )
-    evaluate.add_argument("--test-data", default="", help="source they are scored on")
-    evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
-    evaluate.add_argument(
-        "--json", type=Path, default=None, help="also write the rows to this file"
-    )
-    evaluate.add_argument(
-        "--results", type=Path, default=None, help="write the table into this Markdown file"
-    )
-    evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
-    evaluate.add_argument(
-        "--alpha", type=float, default=None, metavar="A",
-        help="localization: also score the picture encoder's map of objects, and both fused with a share of A "
-        "of the audio-visual one",
-    )  # fmt: skip
-    evaluate.add_argument(
-        "--released", default="", metavar="NAME",
-        help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
-    )  # fmt: skip
-    evaluate.add_argument(
-        "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
-        help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
-    )  # fmt: skip
-    evaluate.add_argument(
-        "--clips", type=at_least(1), default=None, metavar="N",
-        help="classification, tagging: average N windows over each clip (default: the config's eval.clips)",
-    )  # fmt: skip
-    evaluate.add_argument(
-        "--crops", type=at_least(1), default=None, metavar="M",
-        help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
-    )  # fmt: skip
-
-    export = verb(
-        verbs, "export", "write the encoders of a run as a safetensors file with its config.json", run_export,
-        "avssl export runs/quickstart encoders/quickstart.safetensors",
-    )  # fmt: skip
-    export.add_argument("run", type=Path, help="run folder with checkpoints")
-    export.add_argument("out", type=Path, metavar="OUT.safetensors")
-    export.add_argument(
-        "--averaged",
-        action="store_true",
-        help="their moving average (ema.decay), where the run kept it",
-    )
-    imported = verb(
-        verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
-        "avssl import encoders/quickstart.safetensors runs/imported",
-    )  # fmt: skip
-    imported.add_argument(
-        "file", type=Path, metavar="FILE.safetensors", help="config.json beside it"
-    )
-    imported.add_argument("run", type=Path, help="run folder, made if absent")
-    imported.add_argument(
-        "--data", default="", metavar="SPEC",
-        help="source that stands for its training data in evaluations (default: the one it was trained on)",
-    )  # fmt: skip
-
-    ablate = verb(
-        verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,
-        "avssl ablate --config configs/ablations/quick.py --workdir runs/quick-ablation --dry-run",
-    )  # fmt: skip
-    ablate.add_argument(
-        "--config", required=True, metavar="FILE[:VARIANT]",
-        help="an ablation file; of its runs, --config.a.b=value changes what moves no number",
-    )  # fmt: skip
-    ablate.add_argument(
-        "--workdir", type=Path, required=True, help="holds a run folder of each run"
-    )
-    ablate.add_argument(
-        "--results", type=Path, default=Path("RESULTS.md"), help="Markdown file of the table"
-    )
-    ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
-    ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
-    ablate.add_argument(
-        "--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time on this machine"
-    )
-    ablate.add_argument(
-        "--shard", type=shard, default=None, metavar="I/N",
-        help="part I of N alone, from 0, as a task of an array job does; writes no table",
-    )  # fmt: skip
-    ablate.add_argument(
-        "--out",
-        type=Path,
-        default=None,
-        metavar="FOLDER",
-        help="also table.csv, table.tex and plot.svg",
-    )
-    ablate.add_argument(
-        "--emit",
-        choices=("slurm",),
-        default="",
-        help="write an array job of the parts, and run nothing",
-    )
-    ablate.add_argument(
-        "--dry-run", "--list", action="store_true",
-        help="say what is there, what would run, and for about how long",
-    )  # fmt: skip
-
-    report = verb(
-        verbs, "report", "write one self-contained HTML page of a run, or of several side by side", run_report,
-        "avssl report runs/quickstart runs/mixed --out report.html",
-    )  # fmt: skip
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
-    report.add_argument(
-        "--out", type=Path, default=None, metavar="FILE", help="default: RUN/report.html, of the first run"
-    )  # fmt: skip
-    report.add_argument(
-        "--no-clips", dest="clips", action="store_false",
-        help="read no data: without gallery, heat maps and confusions",
-    )  # fmt: skip
+    add_evaluate(verbs)
+    add_exchange(verbs)
+    add_ablate(verbs)
+    add_report(verbs)
 
     add_teach(verb(
         verbs, "teach", "write what a trained encoder says of a source, for students", run_teach,
@@ -266,6 +153,133 @@ def add_config(parser: Parser) -> None:
     parser.add_argument(
         "--config", required=True, metavar="FILE[:VARIANT]",
         help="a config file; any value of it is changed by --config.a.b=value",
+    )  # fmt: skip
+
+
+def add_evaluate(verbs: Any) -> None:
+    evaluate = verb(
+        verbs, "evaluate", "probe the encoders of a run, beside their random initialisation", run_evaluate,
+        "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
+        "--test-data world:quickstart@test --protocols knn,linear,retrieval",
+    )  # fmt: skip
+    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
+    evaluate.add_argument(
+        "--data", default="", help="source the probes train on (default: the config's)"
+    )
+    evaluate.add_argument("--test-data", default="", help="source they are scored on")
+    evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
+    evaluate.add_argument(
+        "--json", type=Path, default=None, help="also write the rows to this file"
+    )
+    evaluate.add_argument(
+        "--results", type=Path, default=None, help="write the table into this Markdown file"
+    )
+    evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
+    evaluate.add_argument(
+        "--alpha", type=float, default=None, metavar="A",
+        help="localization: also score the picture encoder's map of objects, and both fused with a share of A "
+        "of the audio-visual one",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--released", default="", metavar="NAME",
+        help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
+        help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--clips", type=at_least(1), default=None, metavar="N",
+        help="classification, tagging: average N windows over each clip (default: the config's eval.clips)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--crops", type=at_least(1), default=None, metavar="M",
+        help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
+    )  # fmt: skip
+
+
+def add_exchange(verbs: Any) -> None:
+    """Encoders out of run folders and into them."""
+    export = verb(
+        verbs, "export", "write the encoders of a run as a safetensors file with its config.json", run_export,
+        "avssl export runs/quickstart encoders/quickstart.safetensors",
+    )  # fmt: skip
+    export.add_argument("run", type=Path, help="run folder with checkpoints")
+    export.add_argument("out", type=Path, metavar="OUT.safetensors")
+    export.add_argument(
+        "--averaged",
+        action="store_true",
+        help="their moving average (ema.decay), where the run kept it",
+    )
+    imported = verb(
+        verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
+        "avssl import encoders/quickstart.safetensors runs/imported",
+    )  # fmt: skip
+    imported.add_argument(
+        "file", type=Path, metavar="FILE.safetensors", help="config.json beside it"
+    )
+    imported.add_argument("run", type=Path, help="run folder, made if absent")
+    imported.add_argument(
+        "--data", default="", metavar="SPEC",
+        help="source that stands for its training data in evaluations (default: the one it was trained on)",
+    )  # fmt: skip
+
+
+def add_ablate(verbs: Any) -> None:
+    ablate = verb(
+        verbs, "ablate", "train the rows of an ablation and write their table with its claims", run_ablate,
+        "avssl ablate --config configs/ablations/quick.py --workdir runs/quick-ablation --dry-run",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--config", required=True, metavar="FILE[:VARIANT]",
+        help="an ablation file; of its runs, --config.a.b=value changes what moves no number",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--workdir", type=Path, required=True, help="holds a run folder of each run"
+    )
+    ablate.add_argument(
+        "--results", type=Path, default=Path("RESULTS.md"), help="Markdown file of the table"
+    )
+    ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
+    ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
+    ablate.add_argument(
+        "--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time on this machine"
+    )
+    ablate.add_argument(
+        "--shard", type=shard, default=None, metavar="I/N",
+        help="part I of N alone, from 0, as a task of an array job does; writes no table",
+    )  # fmt: skip
+    ablate.add_argument(
+        "--out",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="also table.csv, table.tex and plot.svg",
+    )
+    ablate.add_argument(
+        "--emit",
+        choices=("slurm",),
+        default="",
+        help="write an array job of the parts, and run nothing",
+    )
+    ablate.add_argument(
+        "--dry-run", "--list", action="store_true",
+        help="say what is there, what would run, and for about how long",
+    )  # fmt: skip
+
+
+def add_report(verbs: Any) -> None:
+    report = verb(
+        verbs, "report", "write one self-contained HTML page of a run, or of several side by side", run_report,
+        "avssl report runs/quickstart runs/mixed --out report.html",
+    )  # fmt: skip
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
+    report.add_argument(
+        "--out", type=Path, default=None, metavar="FILE", help="default: RUN/report.html, of the first run"
+    )  # fmt: skip
+    report.add_argument(
+        "--no-clips", dest="clips", action="store_false",
+        help="read no data: without gallery, heat maps and confusions",
     )  # fmt: skip
 
 

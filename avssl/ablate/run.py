@@ -87,7 +87,8 @@ def show(runs: list[Run], chosen: list[Run], missing: list[Run], jobs: int) -> N
     """What is there, what would run, and how long that would take."""
     for run in dict.fromkeys([*chosen, *missing]):
         say(f"{run.name}: {outlook(run, run in missing)}")
-    seconds = [expected_seconds(run, runs) for run in missing]
+    finished = [result for run in runs if (result := run.result()) is not None]
+    seconds = [expected_seconds(run, finished) for run in missing]
     known = [one for one in seconds if one is not None]
     told = ""
     if known:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from avssl.ablate.processes import Processes
-from avssl.ablate.record import Run
+from avssl.ablate.record import Result, Run
 from avssl.ablate.work import LOG, carry_out
 from avssl.console import say
 from avssl.errors import UsageError, unknown
@@ -65,11 +65,10 @@ def with_needed(run: Run) -> set[Run]:
     return {run}.union(*(with_needed(one) for one in run.needed))
 
 
-def expected_seconds(run: Run, runs: Iterable[Run]) -> float | None:
+def expected_seconds(run: Run, finished: Sequence[Result]) -> float | None:
     """By what finished runs took a step, those of its row before all others; None where none is finished."""
-    finished = [one for one in runs if one.result() is not None]
-    alike = [one for one in finished if one.row.name == run.row.name] or finished
-    took = [result.facts for one in alike if (result := one.result()) is not None]
+    alike = [result for result in finished if result.row == run.row.name] or finished
+    took = [result.facts for result in alike]
     steps = sum(facts.steps for facts in took)
     return run.config.steps * sum(facts.wall_seconds for facts in took) / steps if steps else None
 

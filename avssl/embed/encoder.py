@@ -110,6 +110,8 @@ class Encoder:
         if rate is None or not math.isfinite(rate) or rate <= 0:
             raise UsageError(f"rate must say how many frames or samples a second, not {rate}")
         view = self.view
+        if not isinstance(view, VideoView) and rate != int(rate):
+            raise UsageError(f"rate of samples must be a whole number a second, not {rate}")
         clip = (
             Frames(array, rate, view)
             if isinstance(view, VideoView)

@@ -34,13 +34,20 @@ def neighbour_of_class(
     features = finite_features(features, "test features")
     labels = labelled(features, labels, protocol="retrieval of classes", part="test")
     several_classes(labels, protocol="retrieval of classes")
-    _, indices = nearest(features, features, max(RANKS) + 1)
-    # The row itself goes; where equal rows took its place, the last of them does.
-    own = indices == np.arange(len(labels))[:, None]
-    own[~own.any(axis=1), -1] = True
-    others = indices[~own].reshape(len(labels), -1)
+    _, others = nearest_others(features, np.arange(len(labels)), max(RANKS))
     same = labels[others] == labels[:, None]
     return {rank: same[:, :rank].any(axis=1) for rank in RANKS}
+
+
+def nearest_others(
+    features: Float[np.ndarray, "n d"], rows: Int[np.ndarray, "m"], neighbours: int
+) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
+    """Cosine and index of the rows nearest to some of the rows, each without itself, the nearest first."""
+    cosines, indices = nearest(features, features[rows], neighbours + 1)
+    own = indices == rows[:, None]
+    # Where equal rows took its place, the last of them goes.
+    own[~own.any(axis=1), -1] = True
+    return cosines[~own].reshape(len(rows), -1), indices[~own].reshape(len(rows), -1)
 
 
 def recall_by_chance(labels: Int[np.ndarray, "n"]) -> dict[int, float]:

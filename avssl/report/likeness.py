@@ -8,7 +8,7 @@ import numpy as np
 
 from avssl.errors import UsageError
 from avssl.evaluate.blocks import block_rows, in_blocks
-from avssl.evaluate.knn import nearest
+from avssl.evaluate.neighbours import nearest_others
 from avssl.evaluate.protocols import directed
 from avssl.evaluate.retrieval import GALLERY_BLOCK
 from avssl.report.evidence import Evidence
@@ -43,16 +43,8 @@ def directions(evidence: Evidence, queries: Sequence[int], neighbours: int) -> l
             best = np.take_along_axis(scores, order, axis=1)
             found.append(Direction(query, gallery, f"score of {name}", order, best, ranks))
     for modality, features in evidence.embeddings.items():
-        scores, rows = nearest(features, features[list(queries)], neighbours + 1)
-        own = rows == np.asarray(queries)[:, None]
-        # Where equal rows took the query's place, the last of them goes.
-        own[~own.any(axis=1), -1] = True
-        shape = len(queries), rows.shape[1] - 1
-        found.append(
-            Direction(
-                modality, modality, "cosine", rows[~own].reshape(shape), scores[~own].reshape(shape), None
-            )
-        )  # fmt: skip
+        scores, rows = nearest_others(features, np.asarray(queries), neighbours)
+        found.append(Direction(modality, modality, "cosine", rows, scores, None))
     return found
 
 

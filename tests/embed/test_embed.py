@@ -137,6 +137,7 @@ def test_what_is_no_clip_is_named(encoders, files, sound, tmp_path):
         (lambda: encoders.embed_video(frames[0], fps=25), "must be uint8"),
         (lambda: encoders.embed_audio(samples.astype(np.int64), rate=8000), "int16, or floats"),
         (lambda: encoders.embed_audio(samples[None], rate=8000), "not 16000"),
+        (lambda: encoders.embed_audio(samples, rate=8000.5), "whole number"),
         (lambda: encoders.embed_audio(np.full(9, np.nan), rate=8000), "finite"),
         (lambda: encoders.embed_audio(path, every_seconds=0.0), "every_seconds"),
         (lambda: encoders["vidoe"], "did you mean 'video'"),
