@@ -37,6 +37,8 @@ BOUNDS = {
 OPTIONAL_BOUNDS = {
     "optimizer.layer_decay": (1e-3, 1),
     "optimizer.head_warmup_steps": (1, math.inf),
+    "data.mixup": (0.01, math.inf),
+    "data.mixup_share": (0, 1),
     "eval.clips": (1, math.inf),
     "eval.crops": (1, math.inf),
 }
@@ -68,6 +70,7 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     if trains:
         check_trains(config)
     check_combinations(config)
+    check_mixup(config)
     check_teachers(config)
 
 
@@ -125,6 +128,28 @@ def check_combinations(config: ConfigDict) -> None:
         raise UsageError(
             f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
             "micro-batches: change optimizer.accumulate"
+        )
+
+
+def check_mixup(config: ConfigDict) -> None:
+    from avssl.objectives import OBJECTIVES, objective_class
+
+    if config.data.mixup is None:
+        if config.data.mixup_share is not None:
+            raise UsageError(
+                "data.mixup_share says how many clips are mixed: set data.mixup too, such as 1.0"
+            )
+        return
+    for name, keys in config.objectives.items():
+        if keys.weight and not objective_class(name).takes_mixtures:
+            able = ", ".join(name for name, one in OBJECTIVES.items() if one.takes_mixtures)
+            raise UsageError(
+                f"data.mixup makes clips that are two at once, of which objective '{name}' learns nothing "
+                f"({able} does): set data.mixup=None, or objectives.{name}.weight=0"
+            )
+    if config.batch_size % 2:
+        raise UsageError(
+            f"data.mixup takes pairs: batch_size must be even, not {config.batch_size}"
         )
 
 

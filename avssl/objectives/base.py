@@ -198,6 +198,13 @@ class Objective(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
+    # Whether it can learn from rows that are mixtures of two: `batch["mixture"]` of `train/mixup.py`.
+    takes_mixtures = False
+
+    def answered(self, batch: Batch) -> Array:
+        """bool [batch]: the rows of which it is known what is to be said of them; others are never mixed."""
+        raise TypeError(f"{type(self).__name__} takes no mixtures")
+
     def initialise(self, features: Mapping[Read, Features], batch: Batch) -> Outcome:
         """All parts in one pass, so that `init` meets every parameter and every memory."""
         outputs = {**self.heads(features, batch, train=False), **self.target_heads(features, batch)}

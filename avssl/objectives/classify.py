@@ -32,6 +32,8 @@ class Classify(ModalitiesObjective):
     multi_label: a clip has one class or several (`truth["classes"]`), or known to be none: the mean binary
     cross-entropy of all tags (PANNs). They are learnt from the data once at the start, as memory: a byte a
     record and class. Smoothing then draws each tag towards one half.
+
+    Of a mixture of two clips (`data.mixup`) it learns both, each by its share, smoothed alike.
     """
 
     num_classes: int = 10
@@ -41,6 +43,7 @@ class Classify(ModalitiesObjective):
     multi_label: bool = False
 
     refresh_tags = True
+    takes_mixtures = True
 
     def setup(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -74,15 +77,27 @@ class Classify(ModalitiesObjective):
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present, logits = self.both_present(batch), outputs["logits"]
+        shares, known = self.shares(batch)
+        if mixture := batch.get("mixture"):
+            own = mixture["share"][:, None]
+            shares = own * shares + (1 - own) * self.shares(mixture)[0]
+        if self.multi_label:
+            return Outcome(*tagging_loss(logits, shares, known=known & present[:, None]))
+        return Outcome(*classification_loss(logits, shares, present=known & present))
+
+    def shares(self, batch: Batch) -> tuple[Array, Array]:
+        """(what each class is given of each row, smoothed; whether that is known, of each row or tag)."""
         smoothed = {"dtype": self.dtype, "smoothing": self.label_smoothing}
         if self.multi_label:
             tags = self.tags.value[batch["index"]]
-            known = (tags != UNKNOWN) & present[:, None]
-            return Outcome(*tagging_loss(logits, tag_shares(tags, **smoothed), known=known))
+            return tag_shares(tags, **smoothed), tags != UNKNOWN
         label = batch["label"]
         known = (label >= 0) & (label < self.num_classes)
-        shares = class_shares(jnp.where(known, label, 0), self.num_classes, **smoothed)
-        return Outcome(*classification_loss(logits, shares, present=present & known))
+        return class_shares(jnp.where(known, label, 0), self.num_classes, **smoothed), known
+
+    def answered(self, batch: Batch) -> Array:
+        known = self.shares(batch)[1]
+        return self.both_present(batch) & known.reshape(len(known), -1).all(axis=1)
 
     def refresh_due(self, step: int) -> bool:
         """The tags of the data, once."""

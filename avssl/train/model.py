@@ -178,6 +178,20 @@ class Model:
         }
         return {read: made[self.identity(read)] for read in self.reads}, statistics
 
+    def answered(self, variables: Variables, batch: Batch) -> Array:
+        """bool [batch]: the rows of which every objective knows what is to be said of them."""
+        said = [
+            objective.apply(
+                {
+                    "params": variables["params"]["objectives"][name],
+                    "memory": variables["memory"][name],
+                },
+                batch, method="answered",
+            )
+            for name, objective in self.objectives.items()
+        ]  # fmt: skip
+        return jnp.stack(said).all(axis=0)
+
     def with_frozen(self, params: Any) -> Any:
         """The parameters, without gradient to those that are frozen."""
         if not self.frozen:

@@ -29,6 +29,7 @@ from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.finite import check_state
 from avssl.train.loop import Faults, Gaps, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
+from avssl.train.mixup import mixup_of
 from avssl.train.model import Model
 from avssl.train.optim import build_optimizer
 from avssl.train.preemption import Preemption
@@ -221,6 +222,7 @@ def build_setup(
         accumulate=config.optimizer.accumulate,
         ema_decay=config.ema.decay,
         teach=functools.partial(teachers.teach, taught) if taught else None,
+        mixup=mixup_of(config, mesh.size),
     )
     return Setup(config, model, mesh, abstract, shardings, frozen_shardings, initialise, step)
 

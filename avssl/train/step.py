@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from avssl.train.mesh import batch_sharding, place_for_pmap, place_on_mesh, replicated
+from avssl.train.mixup import Mixup, mixed
 from avssl.train.model import Model, purpose_key, without_views
 from avssl.train.state import TrainState
 
@@ -137,6 +138,7 @@ def make_step(
     ema_decay: float = 0.0,
     seam: Seam = MESH_SEAM,
     teach: Teach | None = None,
+    mixup: Mixup | None = None,
 ) -> Callable[[TrainState, Any, Any], tuple[TrainState, Logs]]:
     """The pure step, to be jitted over a mesh or mapped over devices.
 
@@ -145,6 +147,8 @@ def make_step(
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, Logs]:
         key = jax.random.fold_in(purpose_key(jax.random.key(seed), "step"), state.step)
+        if mixup is not None:
+            batch = mixed(model, state.variables(), batch, purpose_key(key, "mixup"), mixup)
         if teach is not None:
             batch = taught(teach, frozen, batch, key, accumulate)
         loss, metrics, gradients, statistics, memory = loss_and_gradients(
