@@ -97,6 +97,7 @@ def base() -> ConfigDict:
                 "test_data": "",  # empty: a held-out part of the above
                 "clips": None,  # windows of each clip that classification and tagging average; None: 1
                 "crops": None,  # of each of them so many crops along the longer side; None: 1
+                "every_steps": None,  # during training too, every so many steps; None: at its end alone
             },
         }
     )
@@ -110,6 +111,8 @@ def quicktest(config: ConfigDict) -> None:
     config.optimizer.warmup_steps = 0
     if config.optimizer.head_warmup_steps:
         config.optimizer.head_warmup_steps = 1
+    if config.eval.every_steps:
+        config.eval.every_steps = 1
     world = smallest_world(config.data.source)
     config.data.workers = 0
     config.data.cache = "none"

@@ -41,6 +41,7 @@ OPTIONAL_BOUNDS = {
     "data.mixup_share": (0, 1),
     "eval.clips": (1, math.inf),
     "eval.crops": (1, math.inf),
+    "eval.every_steps": (1, math.inf),
 }
 # The same for keys of this name of any encoder or objective.
 COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from avssl.data.record import Source
-from avssl.evaluate.features import Extracted
+from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.intervals import Interval, interval_of_mean
 from avssl.train.model import Model
 
@@ -23,7 +23,7 @@ class Sides:
 
     `scored` is the test part itself, and `trained_on` what the run was trained on, for protocols that look at
     more of it than its features. `averaged`: what objectives say of several windows of each test clip
-    (`windows.py`), where that is asked for.
+    (`windows.py`), where that is asked for. `compiled`: what is kept for the next weights, by its use.
     """
 
     variables: Any
@@ -33,6 +33,13 @@ class Sides:
     trained_on: Part
     workers: int
     averaged: Any = None
+    compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def extractor(self, use: str, model: Model) -> Extractor:
+        """That of a model, which is the same whenever it has this use."""
+        if use not in self.compiled:
+            self.compiled[use] = Extractor(model)
+        return self.compiled[use]
 
     def said(self, model: Model, name: str, kind: str) -> dict[str, np.ndarray]:
         """An objective's `label_logits` or `tag_logits` of the test clips."""
@@ -44,7 +51,9 @@ class Sides:
     def row_similarity(self, model: Model, name: str, video: Array, audio: Array) -> np.ndarray:
         """An objective's score of the picture and the sound of each row."""
         parameters = self.variables["params"]["objectives"][name]
-        compare = jax.jit(model.compare, static_argnums=(1, 2))
+        if "compare" not in self.compiled:
+            self.compiled["compare"] = jax.jit(model.compare, static_argnums=(1, 2))
+        compare = self.compiled["compare"]
         return np.asarray(compare(parameters, name, "row_similarity", video, audio))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from avssl.console import say
 from avssl.errors import UsageError
-from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.features import Extracted
 from avssl.evaluate.sides import Score, Sides
 from avssl.evaluate.two_way import two_way_accuracy
 from avssl.objectives.base import Objective
@@ -52,9 +52,8 @@ def shifted(model: Model, objective: Objective, sides: Sides) -> Extracted:
     away = (view.seconds + GAP_SECONDS, FURTHEST_SECONDS)
     moved = dataclasses.replace(view, shift_seconds=away)
     other = dataclasses.replace(model, views={**model.views, objective.audio_view: moved})
-    extracted = Extractor(other).extract(
-        {"": sides.variables}, *sides.scored, workers=sides.workers
-    )[""]
+    extractor = sides.extractor(f"another moment of {objective.audio_view}", other)
+    extracted = extractor.extract({"": sides.variables}, *sides.scored, workers=sides.workers)[""]
     return extracted.where(np.logical_and.reduce(list(extracted.present.values())))
 
 

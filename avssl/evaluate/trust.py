@@ -6,7 +6,6 @@ from avssl.console import say
 from avssl.data.record import truth_of
 from avssl.data.truth import is_faulty
 from avssl.errors import UsageError
-from avssl.evaluate.features import Extractor
 from avssl.evaluate.sides import Score, Sides
 from avssl.evaluate.two_way import area_under_curve
 from avssl.train.model import Model
@@ -22,7 +21,8 @@ def trust(model: Model, sides: Sides) -> list[Score]:
     faulty = np.array([is_faulty(truth_of(source, index)) for index in indices.tolist()])
     if not faulty.any() or faulty.all():
         raise UsageError(f"no pairs of {source.spec} are known to be faulty, as in world:faulty")
-    found = Extractor(model).extract({"": sides.variables}, source, indices, sides.workers)[""]
+    extractor = sides.extractor("features", model)
+    found = extractor.extract({"": sides.variables}, source, indices, sides.workers)[""]
     found = found.where(np.logical_and.reduce(list(found.present.values())))
     flags = dict(zip(indices.tolist(), faulty.tolist(), strict=True))
     positive = np.array([flags[index] for index in found.index.tolist()])

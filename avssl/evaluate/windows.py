@@ -43,55 +43,55 @@ class Windows:
         return f"mean of {self.clips} windows x {self.crops} crops of each clip"
 
 
-def averaged(
-    model: Model,
-    weights: Mapping[str, Any],
-    source: Source,
-    indices: np.ndarray,
-    windows: Windows,
-    *,
-    workers: int = 0,
-    batch_size: int = 64,
-) -> tuple[np.ndarray, dict[str, Said]]:
-    """(which of `indices` could be read everywhere, what is said of them by name of the weights)."""
-    model = answering(model, next(iter(weights.values()))).without_draws()
-    sees = any(isinstance(view, VideoView) for view in model.views.values())
-    crops = windows.crops if sees else 1
-    number = windows.clips * crops
-    views = {}
-    for name, view in model.views.items():
-        if view.windows != 1 or any(view.shift_seconds) or getattr(view, "objects", None):
-            raise UsageError(
-                f"eval.clips and eval.crops make several windows of the one of a view, and '{name}' has its "
-                "own: leave them out"
-            )
-        views[name] = spread(view, windows.clips, crops)
-    mesh = local_mesh()
-    # As many rows at a time as of single windows.
-    num_clips = math.ceil(max(batch_size // number, 1) / mesh.size) * mesh.size
-    forward = jax.jit(
-        lambda variables, batch: said(model, variables, batch, number),
-        in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=batch_sharding(mesh),
-    )  # fmt: skip
-    placed = {name: jax.device_put(own, replicated(mesh)) for name, own in weights.items()}
-    parts: dict[str, list[Said]] = {name: [] for name in weights}
-    kept: list[np.ndarray] = []
-    with evaluation_batches(
-        source, views, batch_size=num_clips, indices=indices, workers=workers
-    ) as batches:
-        for batch in batches:
-            mask = batch.pop("mask")
-            mask &= np.logical_and.reduce(list(batch["present"].values()))
-            kept.append(mask)
-            on_device = jax.device_put(batch, batch_sharding(mesh))
-            for name, variables in placed.items():
-                found = jax.device_get(forward(variables, on_device))
-                parts[name].append(by_clip(found, number, mask))
-    rows = np.concatenate(kept)[: len(indices)]
-    return rows, {
-        name: jax.tree.map(lambda *arrays: np.concatenate(arrays), *own)
-        for name, own in parts.items()
-    }
+class Averaging:
+    """Compiled once, used for any weights; `variables` have their shapes."""
+
+    def __init__(self, model: Model, variables: Any, windows: Windows, batch_size: int = 64):
+        model = answering(model, variables).without_draws()
+        sees = any(isinstance(view, VideoView) for view in model.views.values())
+        crops = windows.crops if sees else 1
+        self.number = windows.clips * crops
+        self.views = {}
+        for name, view in model.views.items():
+            if view.windows != 1 or any(view.shift_seconds) or getattr(view, "objects", None):
+                raise UsageError(
+                    f"eval.clips and eval.crops make several windows of the one of a view, and '{name}' has "
+                    "its own: leave them out"
+                )
+            self.views[name] = spread(view, windows.clips, crops)
+        self.mesh = local_mesh()
+        # As many rows at a time as of single windows.
+        self.num_clips = math.ceil(max(batch_size // self.number, 1) / self.mesh.size)
+        self.num_clips *= self.mesh.size
+        sharding = batch_sharding(self.mesh)
+        self.forward = jax.jit(
+            lambda variables, batch: said(model, variables, batch, self.number),
+            in_shardings=(replicated(self.mesh), sharding), out_shardings=sharding,
+        )  # fmt: skip
+
+    def __call__(
+        self, weights: Mapping[str, Any], source: Source, indices: np.ndarray, *, workers: int = 0
+    ) -> tuple[np.ndarray, dict[str, Said]]:
+        """(which of `indices` could be read everywhere, what is said of them by name of the weights)."""
+        placed = {name: jax.device_put(own, replicated(self.mesh)) for name, own in weights.items()}
+        parts: dict[str, list[Said]] = {name: [] for name in weights}
+        kept: list[np.ndarray] = []
+        with evaluation_batches(
+            source, self.views, batch_size=self.num_clips, indices=indices, workers=workers
+        ) as batches:
+            for batch in batches:
+                mask = batch.pop("mask")
+                mask &= np.logical_and.reduce(list(batch["present"].values()))
+                kept.append(mask)
+                on_device = jax.device_put(batch, batch_sharding(self.mesh))
+                for name, variables in placed.items():
+                    found = jax.device_get(self.forward(variables, on_device))
+                    parts[name].append(by_clip(found, self.number, mask))
+        rows = np.concatenate(kept)[: len(indices)]
+        return rows, {
+            name: jax.tree.map(lambda *arrays: np.concatenate(arrays), *own)
+            for name, own in parts.items()
+        }
 
 
 def answering(model: Model, variables: Any) -> Model:

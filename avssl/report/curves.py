@@ -1,8 +1,11 @@
 """Curves of `metrics.jsonl`: losses, what watches over collapse, and how fast it went."""
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from avssl.evaluate.rows import RANKS
 from avssl.report.chart import Chart, Line, draw, key_entry
 from avssl.report.markup import Markup, note, tag
 from avssl.report.runs import ReportedRun
@@ -48,6 +51,7 @@ def curves(runs: Sequence[ReportedRun]) -> Markup:
         LEAST_POINTS, MOST_POINTS * RUNS_AT_MOST_POINTS // max(len(runs), RUNS_AT_MOST_POINTS)
     )
     shown, folded = chosen_charts(runs)
+    shown = [*shown, *result_charts(runs)]
     drawn = [figure for chart in shown if (figure := draw(chart, most)) is not None]
     others = [figure for chart in folded if (figure := draw(chart, most)) is not None]
     more = None
@@ -70,6 +74,33 @@ def chosen_charts(runs: Sequence[ReportedRun]) -> tuple[list[Chart], list[Chart]
     shown.append(chart_of(runs, [SPEED[0]], "throughput", "clips a second"))
     shown.append(chart_of(runs, [SPEED[1]], "time spent waiting for data"))
     return shown, folded
+
+
+def result_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
+    """What was evaluated during training: a chart for each protocol and metric, a line for what it is of."""
+    results = [dataclasses.replace(run, lines=[flat(line) for line in run.history]) for run in runs]
+    families: dict[Family, dict[str, None]] = {}
+    for line in (line for run in runs for line in run.history):
+        for row in line["rows"]:
+            family = row["protocol"], row["metric"]
+            families.setdefault(family, {})[result_key(row)] = None
+    return [
+        dataclasses.replace(
+            chart_of(results, list(metrics), f"{protocol}: {metric.replace('_', ' ')}"),
+            percent=metric.rpartition("/")[2] not in RANKS,
+        )
+        for (protocol, metric), metrics in families.items()
+    ]
+
+
+def flat(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the history as one of metrics."""
+    return {"step": line["step"], **{result_key(row): row["value"] for row in line["rows"]}}
+
+
+def result_key(row: Mapping[str, Any]) -> str:
+    """Such as `retrieval/r1/video_to_audio`: what it is of stands where `split_side` looks."""
+    return f"{row['protocol']}/{row['metric']}/{row['features'].replace('->', '_to_')}"
 
 
 def found_families(runs: Sequence[ReportedRun]) -> dict[Family, list[str]]:

@@ -9,7 +9,8 @@ import numpy as np
 from avssl.data.open import open_source
 from avssl.data.record import Source
 from avssl.evaluate.features import Extractor
-from avssl.evaluate.run import both_sides, sources, trained_variables, usable
+from avssl.evaluate.measurement import both_sides, usable
+from avssl.evaluate.run import sources, trained_variables
 from avssl.evaluate.sides import Part, Sides
 from avssl.report.runs import ReportedRun
 from avssl.train.build_model import evaluation_model

@@ -9,6 +9,7 @@ from typing import Any
 from avssl.config import ConfigDict, flatten, run_config
 from avssl.errors import UsageError
 from avssl.evaluate.rows import Row, read_json
+from avssl.train.evaluations import HISTORY
 from avssl.train.runlog import METRICS
 
 EVALUATION = "eval.json"
@@ -23,6 +24,7 @@ class ReportedRun:
     config: ConfigDict
     lines: list[dict[str, Any]]  # of metrics.jsonl, in the order of their steps
     num_torn_lines: int
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # of eval_history.jsonl
 
     @property
     def flat(self) -> dict[str, Any]:
@@ -54,7 +56,13 @@ def open_runs(folders: Sequence[Path]) -> list[ReportedRun]:
         if folder in resolved[:place]:
             raise UsageError(f"{folders[place]} is named twice: give each run once")
     return [
-        ReportedRun(name, folder, run_config(folder), *read_metrics(folder / METRICS))
+        ReportedRun(
+            name,
+            folder,
+            run_config(folder),
+            *read_metrics(folder / METRICS),
+            read_metrics(folder / HISTORY)[0],
+        )
         for name, folder in zip(short_names(resolved), folders, strict=True)
     ]
 

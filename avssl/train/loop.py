@@ -1,4 +1,4 @@
-"""The loop: save, refresh, next, step, log. Every method of the project trains through it.
+"""The loop: save, evaluate, refresh, next, step, log. Every method of the project trains through it.
 
 A checkpoint is taken BEFORE the next batch is asked for: what is saved is the state after `step` updates, and
 batch `step` is a function of (seed, step), so a resumed run goes on as if it had never stopped.
@@ -33,6 +33,12 @@ class Save(Protocol):
 
 class Log(Protocol):
     def __call__(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+class Evaluations(Protocol):
+    def due(self, step: int) -> bool: ...
+
+    def __call__(self, step: int, state: TrainState) -> None: ...
 
 
 @dataclasses.dataclass
@@ -164,13 +170,14 @@ class Loop:
     gaps: Gaps
     stop_requested: Any  # step -> bool, the same on every process
     refresh: Callable[[int, TrainState], TrainState]
+    evaluations: Evaluations | None = None
     completeness: Completeness = dataclasses.field(default_factory=Completeness)
 
     def run(self, state: TrainState) -> TrainState:
         """The state after the last step, saved. Raises `Preempted` once a requested stop is saved."""
         pending: collections.deque[tuple[int, Any]] = collections.deque()
         saved = self.start
-        self.restart_clock()
+        self.restart_clock(self.start)
         for step in range(self.start, self.steps):
             stop = self.stop_requested(step)
             if step > saved and (stop or step % self.checkpoint_every_steps == 0):
@@ -181,6 +188,11 @@ class Loop:
                 raise Preempted(
                     f"stopped on request after step {step}; the same command resumes it"
                 )
+            if self.evaluations is not None and self.evaluations.due(step):
+                self.drain(pending, 0)
+                self.evaluations(step, state)
+                # It takes no part in the speed of training.
+                self.restart_clock(step)
             state = self.refresh(step, state)
             batch = next(self.feed)
             state, logs = self.step_function(state, batch)
@@ -205,8 +217,8 @@ class Loop:
             if step % self.log_every_steps == 0 or step == self.steps:
                 self.log(step, {**scalars(values), **self.speed(step)})
 
-    def restart_clock(self) -> None:
-        self.clock = (time.perf_counter(), self.feed.wait_seconds, self.start)
+    def restart_clock(self, step: int) -> None:
+        self.clock = (time.perf_counter(), self.feed.wait_seconds, step)
 
     def speed(self, step: int) -> dict[str, float]:
         """Clips per second and the share of time spent waiting for data since the last line."""

@@ -26,6 +26,7 @@ from avssl.teachers.open import NO_TEACHERS, Teachers, open_teachers
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
+from avssl.train.evaluations import StepEvaluations, write_last
 from avssl.train.finite import check_state
 from avssl.train.loop import Faults, Gaps, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
@@ -68,10 +69,8 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     check_needs(source, indices, model)
     # Refuses a batch larger than the data.
     training_pipeline(config, source, model, indices, teachers)
-    for spec in (config.eval.data, config.eval.test_data):
-        # Opened here only to refuse a wrong one now and not after days of training.
-        if config.eval.protocols and spec:
-            open_source(spec)
+    if config.eval.protocols:
+        check_evaluation(config)
     with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
         last = checkpoints.latest()
         if last is not None:
@@ -87,11 +86,21 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
         from avssl.evaluate.run import evaluate_folder
 
         try:
-            evaluate_folder(workdir)
+            rows = evaluate_folder(workdir)
+            if rows and config.eval.get("every_steps"):
+                write_last(workdir, config.steps, rows)
         except UsageError as error:
             # The training is done and saved, whatever its data allow to be measured.
             say(f"no table of results: {error}")
     sync_processes("evaluated")
+
+
+def check_evaluation(config: ConfigDict) -> None:
+    """Says now, and not after days of training, what is wrong with the data of the final table."""
+    if config.eval.data:
+        open_source(config.eval.data)
+    if config.eval.test_data:
+        open_source(config.eval.test_data)
 
 
 def train(
@@ -110,6 +119,7 @@ def train(
     with (
         Preemption() as preemption,
         RunLog(workdir, resume_step=start) as log,
+        StepEvaluations(config, workdir, start) as evaluations,
         Progress(start, config.steps) as progress,
     ):
 
@@ -146,6 +156,7 @@ def train(
                     refresh=Refresher(
                         stage, config, source, indices, setup.mesh, setup.shardings, pipeline.reader
                     ),
+                    evaluations=evaluations,
                 )
                 try:
                     state = loop.run(state)

@@ -23,31 +23,21 @@ METRICS = "metrics.jsonl"
 CONFIG = "config.json"
 
 
-class RunLog:
-    """One line per logged step, after those of the steps up to `resume_step`.
+class Lines:
+    """A file of one JSON line a step, after those of the steps up to `last_step`: what is there of later ones
+    is cut off first."""
 
-    A resumed run writes the later steps again, so what is there of them is cut off first.
-    """
+    def __init__(self, path: Path, last_step: int):
+        self.path = path
+        with _explained(path, 0):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _cut(path, last_step)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def __init__(self, folder: str | Path, resume_step: int = 0):
-        self._path = Path(folder) / METRICS
-        self._file: int | None = None
-        if jax.process_index() != 0:
-            return
-        with _explained(self._path, 0):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            _cut(self._path, resume_step)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            self._events = Events(self._path.parent / "tensorboard", resume_step)
-
-    def append(self, step: int, values: Mapping[str, Any]) -> None:
-        """Numbers and words of one step; a number that is not finite becomes null."""
-        if self._file is None:
-            return
-        row = {"step": int(step)} | {key: _plain(value) for key, value in values.items()}
+    def append(self, row: Mapping[str, Any]) -> None:
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         length = os.fstat(self._file).st_size
-        with _explained(self._path, len(line)):
+        with _explained(self.path, len(line)):
             try:
                 if os.write(self._file, line) != len(line):  # the disk took a part of it
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -56,12 +46,41 @@ class RunLog:
             except OSError:
                 os.ftruncate(self._file, length)
                 raise
+
+    def steps(self) -> list[int]:
+        """Those that have a line."""
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        return [step for line in lines if (step := _step_of(line)) is not None]
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class RunLog:
+    """One line per logged step. A resumed run writes the later steps again."""
+
+    def __init__(self, folder: str | Path, resume_step: int = 0):
+        self._path = Path(folder) / METRICS
+        self._lines: Lines | None = None
+        if jax.process_index() != 0:
+            return
+        self._lines = Lines(self._path, resume_step)
+        with _explained(self._path, 0):
+            self._events = Events(self._path.parent / "tensorboard", resume_step)
+
+    def append(self, step: int, values: Mapping[str, Any]) -> None:
+        """Numbers and words of one step; a number that is not finite becomes null."""
+        if self._lines is None:
+            return
+        row = {"step": int(step)} | {key: _plain(value) for key, value in values.items()}
+        self._lines.append(row)
+        with _explained(self._path, 0):
             self._events.write(row)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
             with _explained(self._path.parent / "tensorboard", 0):
                 self._events.close()
 

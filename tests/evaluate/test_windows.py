@@ -18,7 +18,7 @@ from avssl.data.placement import anchor_windows, place_in_space, place_in_time
 from avssl.data.views import AudioView, VideoView, spread
 from avssl.errors import UsageError
 from avssl.evaluate import windows as room
-from avssl.evaluate.windows import Windows, averaged, mean_of_classes, mean_of_tags
+from avssl.evaluate.windows import Averaging, Windows, mean_of_classes, mean_of_tags
 from avssl.train.build_model import evaluation_model
 from tests.conftest import TINY_CONFIG
 
@@ -97,7 +97,8 @@ def tuned():
 def said_of(tuned, *, indices=None, windows=SIX, **keys):
     source = open_source("world:tiny@test")
     indices = np.arange(len(source)) if indices is None else indices
-    kept, said = averaged(*tuned, source, indices, windows, **keys)
+    model, weights = tuned
+    kept, said = Averaging(model, weights["one"], windows, **keys)(weights, source, indices)
     return kept, said["one"]
 
 
@@ -161,6 +162,5 @@ def test_views_with_places_of_their_own_are_refused(tuned):
         for name, view in model.views.items()
     }
     monkeyed = dataclasses.replace(model, views=views)
-    source = open_source("world:tiny@test")
     with pytest.raises(UsageError, match="make several windows of the one of a view"):
-        averaged(monkeyed, weights, source, np.arange(4), Windows(2, 1))
+        Averaging(monkeyed, weights["one"], Windows(2, 1))

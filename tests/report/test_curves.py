@@ -1,15 +1,18 @@
 """Curves: thinned without losing peaks, axes with round numbers, and the runs' own values."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from avssl.evaluate.rows import Row
 from avssl.report.axes import decades, round_ticks, shown_number
 from avssl.report.chart import Chart, Line, draw
 from avssl.report.curves import MOST_POINTS, curves, split_side
 from avssl.report.runs import open_runs
 from avssl.report.thinning import thinned
+from avssl.train.evaluations import HISTORY, line_of
 from tests.report.folders import Page, untrained
 
 
@@ -99,6 +102,27 @@ def test_every_metric_is_drawn_with_its_values(tmp_path):
     assert values["time spent waiting for data"].startswith("1,12.5 ")
     assert "xid: num pairs" in values, "folded away, but there"
     assert not {"seen clips", "bad clips"} & values.keys()
+
+
+def test_what_was_evaluated_during_training(tmp_path):
+    folder = untrained(tmp_path / "run")
+    rows = [
+        Row("knn", "video", "top1", 0.25, 0.1, 0.1, 8),
+        Row("retrieval", "video->audio", "median_rank", 12.0, 201.0, 200.5, 8),
+        Row("retrieval", "audio->video", "median_rank", 9.0, 201.0, 200.5, 8),
+    ]
+    lines = [line_of(step, rows if step < 4 else rows[1:]) for step in (2, 4)]
+    (folder / HISTORY).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = drawn_page(tmp_path, open_runs([folder]))
+    found = [
+        (path["data-label"], path["data-values"])
+        for path in page.of("path") if path.get("data-values", "").startswith("2,")
+    ]  # fmt: skip
+    assert found == [
+        ("video", "2,25"), ("video → audio", "2,12 4,12"), ("audio → video", "2,9 4,9"),
+    ]  # fmt: skip
+    assert "knn: top1 %" in page.words
+    assert "retrieval: median rank" in page.words
 
 
 def test_runs_lie_over_one_another(tmp_path):

@@ -1,0 +1,192 @@
+"""One table of results: protocols on the features of some weights, beside the same encoders at random.
+
+Compiled programs and the scores of the random encoders are kept: a run that is measured every so many steps of
+its training pays for both once.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from avssl.config import ConfigDict, from_json
+from avssl.console import say
+from avssl.data.open import open_source
+from avssl.data.pipeline import usable_indices
+from avssl.data.record import Source
+from avssl.errors import UsageError
+from avssl.evaluate.baseline import NUM_BATCHES, random_variables
+from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.rows import Row
+from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
+from avssl.evaluate.windows import Averaging, Windows
+from avssl.train.model import Model
+from avssl.train.stream import training_indices, training_pipeline
+
+Protocol = Callable[[Model, Sides], list[Score]]
+# The protocols that score what objectives say themselves.
+SAYING = {"classification", "tagging"}
+AVERAGING = "classification and tagging"
+
+
+@dataclasses.dataclass
+class Measurement:
+    """Measures weights of a config's encoders, as often as it is asked to.
+
+    train, test: the records that probes train on and are scored on. several: the windows that `classification`
+    and `tagging` average. asked_for: whether a protocol that the data do not allow is an error.
+    """
+
+    config: ConfigDict
+    model: Model
+    train: Part
+    test: Part
+    protocols: Mapping[str, Protocol]
+    asked_for: bool = False
+    several: Windows | None = None
+    random: dict[str, list[Score]] = dataclasses.field(default_factory=dict)
+    compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
+        source = open_source(self.config.data.source)
+        self.trained_on = source, training_indices(self.config, source, self.model)
+        self.compiled["features"] = Extractor(self.model)
+
+    def __call__(self, variables: Any, name: str) -> tuple[list[Row], Sides]:
+        """The rows of these weights, and what was measured of them. name: of the weights, for people.
+
+        A protocol that the data do not allow is left out with a word, now and ever after.
+        """
+        weights = {"trained": variables}
+        if not self.random:
+            weights["random"] = baseline(self.config, self.model)
+        sides = both_sides(
+            self.compiled["features"], weights, self.train, self.test, self.trained_on,
+            self.config.data.workers,
+        )  # fmt: skip
+        sides = {
+            who: dataclasses.replace(own, compiled=self.compiled) for who, own in sides.items()
+        }
+        trained = sides["trained"]
+        for part, extracted in ((self.train, trained.train), (self.test, trained.test)):
+            tell_lost(part, extracted)
+        scored = self.test[0].spec
+        say(f"evaluated {name} on {len(trained.test.index)} clips of {scored}")
+        of_windows = self.with_windows(sides) if self.several else sides
+        rows, allowed = [], {}
+        for protocol, measure in self.protocols.items():
+            each = of_windows if protocol in SAYING else sides
+            try:
+                ours = measure(self.model, each["trained"])
+                if "random" in each:
+                    self.random[protocol] = measure(self.model, each["random"])
+            except UsageError as error:
+                if self.asked_for:
+                    raise
+                say(f"left out: {protocol}, as {error}")
+                continue
+            allowed[protocol] = measure
+            rows += [
+                row_of(protocol, *pair) for pair in zip(ours, self.random[protocol], strict=True)
+            ]
+        self.protocols = allowed
+        return rows, trained
+
+    def with_windows(self, sides: Mapping[str, Sides]) -> dict[str, Sides]:
+        """With what is said of several windows, of the test clips that can be read in all of them."""
+        assert self.several is not None
+        first = next(iter(sides.values()))
+        weights = {name: own.variables for name, own in sides.items()}
+        if "windows" not in self.compiled:
+            self.compiled["windows"] = Averaging(self.model, first.variables, self.several)
+        kept, said = self.compiled["windows"](
+            weights, first.scored[0], first.test.index, workers=first.workers
+        )
+        lost = int(np.count_nonzero(~kept))
+        say(
+            f"{AVERAGING}: {self.several}"
+            + (f", {lost} of {len(kept)} left out: unreadable" if lost else "")
+        )
+        return {
+            name: dataclasses.replace(own, test=own.test.where(kept), averaged=said[name])
+            for name, own in sides.items()
+        }
+
+
+def row_of(protocol: str, ours: Score, random: Score) -> Row:
+    low, high = ours.interval or (None, None)
+    numbers = ours.value, random.value, ours.chance, ours.n, low, high
+    return Row(protocol, ours.features, ours.metric, *numbers)
+
+
+def tell_lost(part: Part, extracted: Extracted) -> None:
+    source, indices = part
+    if num_lost := len(indices) - len(extracted.index):
+        say(
+            f"{source.spec}: {num_lost} of {len(indices)} clips are not used: "
+            f"{extracted.num_unreadable} cannot be read, the others lack a modality"
+        )
+
+
+def both_sides(
+    extractor: Extractor,
+    weights: Mapping[str, Any],
+    train: Part,
+    test: Part,
+    trained_on: Part,
+    workers: int,
+) -> dict[str, Sides]:
+    """Features of both parts, with the test labels in the numbering of the training part."""
+    fitted, scored = (one_side(extractor, weights, part, workers) for part in (train, test))
+
+    def side(name: str) -> Sides:
+        names = test[0].label_names, train[0].label_names
+        labels = classes_by_name(scored[name].labels, *names)
+        tested = dataclasses.replace(scored[name], labels=labels)
+        return Sides(weights[name], fitted[name], tested, test, trained_on, workers)
+
+    return {name: side(name) for name in weights}
+
+
+def one_side(
+    extractor: Extractor, weights: Mapping[str, Any], part: Part, workers: int
+) -> dict[str, Extracted]:
+    """Features of the clips that have every modality the model looks at."""
+    extracted = extractor.extract(weights, *part, workers=workers)
+    present = next(iter(extracted.values())).present
+    whole = np.logical_and.reduce(list(present.values()))
+    if not whole.any():
+        raise UsageError(
+            f"none of the {len(part[1])} clips of {part[0].spec} can be used; look at them with "
+            f"`avssl data verify {part[0].spec}`"
+        )
+    return {name: features.where(whole) for name, features in extracted.items()}
+
+
+def usable(model: Model, source: Source, indices: np.ndarray) -> Part:
+    """The records that have every modality the model looks at, as far as the source knows."""
+    needed = {view.modality for view in model.views.values()}
+    kept, num_left_out = usable_indices(source, needed, indices)
+    if num_left_out:
+        say(f"{source.spec}: {num_left_out} clips lack a modality and are left out")
+    if not len(kept):
+        raise UsageError(f"no clip of {source.spec} has {' and '.join(sorted(needed))}")
+    return source, kept
+
+
+def baseline(config: ConfigDict, model: Model) -> Any:
+    """Random parameters of the run's seed; statistics from the run's own training batches."""
+    source = open_source(config.data.source)
+    indices = training_indices(config, source, model)
+    # A run trained on whole batches; imported encoders may stand before less data than one.
+    config = from_json(config.to_dict())
+    config.batch_size = min(config.batch_size, len(indices))
+    pipeline = training_pipeline(config, source, model, indices)
+    batches = pipeline.batches(0)
+    try:
+        return random_variables(model, config.seed, itertools.islice(batches, NUM_BATCHES))
+    finally:
+        batches.close()
