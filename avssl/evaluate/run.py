@@ -16,6 +16,7 @@ from avssl.config import ConfigDict, run_config
 from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
+from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
@@ -61,6 +62,11 @@ def evaluate_folder(
     )  # fmt: skip
     if measurement is None:
         return []
+    for fitted, purpose in (
+        (measurement.train, "that probes are trained on"),
+        (measurement.trained_on, "that the run was trained on"),
+    ):
+        warn_of_shared(measurement.test, fitted, purpose)
     step, variables = trained_variables(workdir, measurement.model)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:

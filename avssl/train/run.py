@@ -20,6 +20,7 @@ from avssl.config import ConfigDict, differences, from_json, to_json
 from avssl.console import say
 from avssl.data.feed import DeviceFeed
 from avssl.data.open import open_source
+from avssl.data.overlap import warn_of_shared
 from avssl.data.record import Source
 from avssl.errors import AvsslError, UsageError
 from avssl.teachers.open import NO_TEACHERS, Teachers, open_teachers
@@ -70,7 +71,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     # Refuses a batch larger than the data.
     training_pipeline(config, source, model, indices, teachers)
     if config.eval.protocols:
-        check_evaluation(config)
+        check_evaluation(config, source, indices)
     with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
         last = checkpoints.latest()
         if last is not None:
@@ -95,12 +96,15 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
     sync_processes("evaluated")
 
 
-def check_evaluation(config: ConfigDict) -> None:
+def check_evaluation(config: ConfigDict, source: Source, indices: np.ndarray) -> None:
     """Says now, and not after days of training, what is wrong with the data of the final table."""
     if config.eval.data:
         open_source(config.eval.data)
     if config.eval.test_data:
-        open_source(config.eval.test_data)
+        test = open_source(config.eval.test_data)
+        if jax.process_index() == 0:
+            scored = test, np.arange(len(test))
+            warn_of_shared(scored, (source, indices), "that are trained on")
 
 
 def train(
