@@ -180,7 +180,7 @@ class Model:
 
     def answered(self, variables: Variables, batch: Batch) -> Array:
         """bool [batch]: the rows of which every objective knows what is to be said of them."""
-        said = [
+        said: Any = [
             objective.apply(
                 {
                     "params": variables["params"]["objectives"][name],

@@ -80,12 +80,14 @@ def kill_one(workdir: Path, victim: int) -> Ended:
 @pytest.mark.parametrize("mode", ["mesh", "pmap"])
 def test_same_losses_as_one_device(mode, one_device, tmp_path):
     workdir = tmp_path / "run"
-    flags = (*PROOF, f"--config.parallel.mode={mode}", "--config.eval.protocols=knn")
+    evaluated = ("--config.eval.protocols=knn", "--config.eval.every_steps=10")
+    flags = (*PROOF, f"--config.parallel.mode={mode}", *evaluated)
     ended = pretrain(workdir, *flags, launcher=TWO_PROCESSES)
     assert ended.out.count("for 8 cpu device(s)") == 2
     assert_close(workdir, one_device, TOLERANCE)
     # Process 0 alone evaluates.
     assert json.loads((workdir / "eval.json").read_text())["rows"]
+    assert "[0] evaluated step 10" in ended.out
     assert "[0] evaluated step 20" in ended.out
     assert "[1] evaluated" not in ended.out
 
