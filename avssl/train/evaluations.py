@@ -51,6 +51,8 @@ class StepEvaluations:
 
     def __call__(self, step: int, state: TrainState) -> None:
         variables = on_this_process(self.looked_at(state), self.config)
+        # What connects the processes has to be there before one of them is away for long.
+        sync_processes(f"evaluating step {step}")
         if self.lines is not None and self.possible and step not in self.lines.steps():
             try:
                 self.lines.append(line_of(step, self.measured(step, variables)))

@@ -5,14 +5,18 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from avssl.cli import main
 from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.evaluate import run as room
 from avssl.evaluate.features import Extractor
-from avssl.train.evaluations import HISTORY, StepEvaluations, write_last
+from avssl.train.evaluations import HISTORY, StepEvaluations, on_this_process, write_last
+from avssl.train.mesh import make_mesh, replicated
 from tests.conftest import TINY_CONFIG
 from tests.train.command_line import assert_identical
 
@@ -92,6 +96,20 @@ def test_what_the_data_do_not_allow_stops_no_training(tmp_path, capsys, monkeypa
     said = capsys.readouterr().out
     assert len(asked) == said.count("no table of results at step 5 nor later") == 1
     assert history(tmp_path) == []
+
+
+def test_arrays_that_are_split_over_processes_are_brought_together(monkeypatch):
+    config = resolve(load_config(TINY_CONFIG))
+    config.parallel.fsdp = 4
+    mesh = make_mesh(4)
+    array = np.arange(64.0, dtype=np.float32).reshape(8, 8)
+    split = jax.device_put(array, NamedSharding(mesh, PartitionSpec(None, "fsdp")))
+    whole = jax.device_put(array, replicated(mesh))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    found = on_this_process({"split": split, "whole": whole}, config)
+    for one in found.values():
+        assert isinstance(one, np.ndarray)
+        np.testing.assert_array_equal(one, array)
 
 
 def test_without_it_no_step_is_due_and_an_old_history_is_cut(tmp_path):
