@@ -21,6 +21,7 @@ from avssl.verbs import (
     run_finetune,
     run_import,
     run_list,
+    run_plan,
     run_pretrain,
     run_report,
     run_teach,
@@ -75,6 +76,7 @@ def build_parser() -> Parser:
     add_exchange(verbs)
     add_ablate(verbs)
     add_report(verbs)
+    add_plan(verbs)
 
     add_teach(verb(
         verbs, "teach", "write what a trained encoder says of a source, for students", run_teach,
@@ -280,6 +282,28 @@ def add_report(verbs: Any) -> None:
     report.add_argument(
         "--no-clips", dest="clips", action="store_false",
         help="read no data: without gallery, heat maps and confusions",
+    )  # fmt: skip
+
+
+def add_plan(verbs: Any) -> None:
+    plan = verb(
+        verbs, "plan", "compile the step for a slice of a pod that is not here: does it fit, what bounds it?",
+        run_plan,
+        "avssl plan --config configs/pretrain/avid.py --topology v5e:16x16 --batch 4096",
+    )  # fmt: skip
+    add_config(plan)
+    plan.add_argument(
+        "--topology", required=True, metavar="KIND:SIZE", help="v5e:16x16, v5p:4x4x8 ..., or cpu:8"
+    )
+    plan.add_argument(
+        "--batch", type=at_least(1), default=0, metavar="N", help="the global batch: --config.batch_size"
+    )  # fmt: skip
+    plan.add_argument(
+        "--suggest", action="store_true", help="where it does not fit, try what would, by compiling it"
+    )  # fmt: skip
+    plan.add_argument(
+        "--sweep", action="store_true",
+        help="a row for each size of slice up to this one, with as many clips a chip",
     )  # fmt: skip
 
 

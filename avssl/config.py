@@ -120,7 +120,10 @@ def quicktest(config: ConfigDict) -> None:
     from avssl.models.registry import ENCODERS, encoder_fields
 
     for encoder in config.encoders.values():
-        widths = encoder.get("widths", encoder_fields(ENCODERS[encoder.name]).get("widths"))
+        fields = encoder_fields(ENCODERS[encoder.name])
+        if "size" in fields:
+            encoder.size = "tiny"
+        widths = encoder.get("widths", fields.get("widths"))
         if widths:
             encoder.widths = tuple(max(width // 8, 8) for width in widths)
     for view in config.views.values():

@@ -131,6 +131,26 @@ def run_report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_plan(arguments: argparse.Namespace) -> int:
+    from avssl.plan.run import plan, sweep
+    from avssl.plan.topology import prepare
+
+    # Before anything asks JAX for its devices.
+    prepare(arguments.topology)
+    if arguments.batch:
+        arguments.overrides.append(("batch_size", str(arguments.batch)))
+    config = config_of(arguments)
+    set_up_jax(config.precision)
+    lines = (
+        sweep(config, arguments.topology)
+        if arguments.sweep
+        else plan(config, arguments.topology, suggest=arguments.suggest)
+    )
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
 def run_data_build(arguments: argparse.Namespace) -> int:
     from avssl.data.build import build
 

@@ -29,6 +29,7 @@ from avssl.models.soundnet import SoundNet5, SoundNet8
 from avssl.models.speaker import SpeakerResNet34
 from avssl.models.vgg import L3Audio, L3Video, Vgg16Video, VggishAudio
 from avssl.models.video_resnet import MC318, R3D18, TorchvisionR2Plus1D18
+from avssl.models.vit import AudioVit, VideoVit
 
 # `Any`, because an encoder has a `modality`, and some a `frontend`, beside what every module has.
 ENCODERS: dict[str, type[Any]] = {
@@ -60,6 +61,8 @@ ENCODERS: dict[str, type[Any]] = {
     "speaker_resnet34": SpeakerResNet34,
     "vgg16_video": Vgg16Video,
     "vggish_audio": VggishAudio,
+    "vit_audio": AudioVit,
+    "vit_video": VideoVit,
 }
 
 # Keys of an encoder's config that its module does not see.

@@ -8,6 +8,8 @@ from avssl.errors import UsageError
 _PICTURES = (r"(?:conv1|norm1)/", r"layer(\d+)_\d+/")
 _CLIPS = (r"stem(?:_norm)?/", r"layer(\d+)_\d+/")
 _VGG = (r"trunk/conv(\d+)_\d+/",)
+# A scan has all blocks in one array, of which no part has a rate of its own: it is not found here.
+_VIT = (r"patches/", r"blocks/block(\d+)/", r"norm/")
 _SOUNDNET = (r"(?:conv|norm)(\d+)/",)
 # How the parameters of each stage begin, from the input on; stages of one expression are in the order of
 # their numbers. Blocks of a stage count as one.
@@ -37,6 +39,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "speaker_resnet34": (*_PICTURES, r"linear/"),
     "vgg16_video": _VGG,
     "vggish_audio": _VGG,
+    "vit_audio": _VIT,
+    "vit_video": _VIT,
 }
 
 

@@ -9,11 +9,15 @@ from avssl.models.registry import ENCODERS, build_encoder, encoder_fields
 from tests.models.drawing import drawn
 
 INPUTS = {"video": (2, 3, 64, 64, 3), "audio": (2, 80, 64, 1)}
-# Of those that hear a waveform.
-SAMPLES = {"soundnet5": (2, 4000, 1, 1), "soundnet8": (2, 11025, 1, 1)}
+# Of those that hear a waveform, or see tubelets.
+SAMPLES = {
+    "soundnet5": (2, 4000, 1, 1),
+    "soundnet8": (2, 11025, 1, 1),
+    "vit_video": (2, 2, 64, 64, 3),
+}
 # It has no parameters, and gives the type that it is given.
 UNLIKE_OTHERS = ("identity_audio",)
-HALVE_TIME = ("r2plus1d18", "r2plus1d18_torchvision", "r3d_18")
+HALVE_TIME = ("r2plus1d18", "r2plus1d18_torchvision", "r3d_18", "vit_video")
 
 
 def shapes(encoder, shape, dtype=jnp.float32):

@@ -25,6 +25,7 @@ EXPECTED = {
     "small_video": ["layer3", "layer2", "layer1", "stem"],
     "soundnet8": [f"(conv|norm){n}" for n in range(7, 0, -1)],
     "speaker_resnet34": ["linear", "layer4", "layer3", "layer2", "layer1", "(conv1|norm1)"],
+    "vit_video": ["norm", *(f"blocks/block{n}/" for n in range(11, -1, -1)), "patches"],
     "vgg16_video": [f"trunk/conv{n}" for n in range(5, 0, -1)],
 }
 

@@ -1,0 +1,211 @@
+"""What a step needs and how fast it can be at best, from the program compiled for the target."""
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from avssl.config import ConfigDict
+from avssl.errors import UsageError
+from avssl.plan.program import Collective, Program
+from avssl.plan.topology import Topology
+from avssl.teachers.open import NO_TEACHERS, Teachers
+from avssl.train.build_model import build_model
+from avssl.train.run import Setup, build_setup
+
+# "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
+TOO_LARGE = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is known before anything is compiled.
+
+    held: bytes on one device of each part of the state, of teachers, and of the device's rows of a batch.
+    """
+
+    topology: Topology
+    setup: Setup
+    teachers: Teachers
+    held: dict[str, int]
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(self.held.values())
+
+    @property
+    def batch_size(self) -> int:
+        return self.setup.config.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Roof:
+    """Seconds that one resource needs for a step at its peak."""
+
+    name: str
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Of one step on one device, unless said otherwise; without `work` where the program does not fit.
+
+    limit_bytes: None where nobody knows it.
+    """
+
+    layout: Layout
+    fits: bool
+    peak_bytes: float
+    limit_bytes: float | None
+    compile_seconds: float
+    work: "Work | None" = None
+
+    @property
+    def topology(self) -> Topology:
+        return self.layout.topology
+
+    @property
+    def roofs(self) -> list[Roof]:
+        """Slowest first; none where no peak is known."""
+        chip, work = self.topology.chip, self.work
+        if chip is None or work is None:
+            return []
+        roofs = [
+            Roof("arithmetic", work.flops * chip.devices / chip.flops_per_second),
+            Roof("memory", work.bytes_moved * chip.devices / chip.memory_bytes_per_second),
+            Roof("links", work.bytes_sent * chip.devices / chip.link_bytes_per_second),
+        ]
+        return sorted(roofs, key=lambda roof: -roof.seconds)
+
+    @property
+    def clips_per_second(self) -> float:
+        return self.layout.batch_size / self.roofs[0].seconds
+
+    @property
+    def chip_hours(self) -> float:
+        """Of the whole run."""
+        steps = self.layout.setup.config.steps
+        return steps * self.roofs[0].seconds * self.topology.num_chips / 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What the compiled program does.
+
+    temporary: activations, gradients and workspace. collectives: by kind, (runs, bytes sent). least_bytes_sent:
+    what any data-parallel step must send, a ring's all-reduce of all gradients; with fsdp it is no less, for
+    reduce-scatter and all-gather are the two halves of the same.
+    """
+
+    temporary: int
+    flops: float
+    bytes_moved: float
+    has_loops: bool
+    collectives: dict[str, tuple[int, float]]
+    least_bytes_sent: float
+
+    @property
+    def bytes_sent(self) -> float:
+        return sum(sent for _, sent in self.collectives.values())
+
+
+def lay_out(config: ConfigDict, topology: Topology, teachers: Teachers = NO_TEACHERS) -> Layout:
+    """The state of a resolved config on these devices; nothing is made and no data is opened."""
+    if config.parallel.mode == "pmap":
+        raise UsageError(
+            "plan compiles for a mesh: set parallel.mode=mesh, which computes the same"
+        )
+    check_divides(config, len(topology.devices))
+    setup = build_setup(config, build_model(config), topology.devices, teachers=teachers)
+    return Layout(topology, setup, teachers, held_on_one(setup, teachers))
+
+
+def estimate(layout: Layout) -> Estimate:
+    """Compiles the step for the topology, which takes minutes; nothing runs."""
+    chip = layout.topology.chip
+    started = time.perf_counter()
+    try:
+        compiled = compile_step(layout)
+    except jax.errors.JaxRuntimeError as error:
+        if (found := TOO_LARGE.search(str(error))) is None:
+            raise
+        used, limit = (float(found[i]) * UNITS[found[i + 1]] for i in (1, 3))
+        return Estimate(layout, False, used, limit, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    program = Program(compiled.as_text())
+    repeated = program.repeated_flops()
+    peak = (
+        memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
+    )  # fmt: skip
+    work = Work(
+        temporary=memory.temp_size_in_bytes,
+        flops=cost["flops"] + repeated,
+        bytes_moved=cost["bytes accessed"] + program.repeated_bytes(),
+        has_loops=repeated > 0,
+        collectives=by_kind(program.collectives(len(layout.topology.devices))),
+        least_bytes_sent=least_bytes_sent(layout.setup),
+    )
+    limit = chip.memory_bytes / chip.devices if chip else None
+    return Estimate(layout, True, peak, limit, seconds, work)
+
+
+def by_kind(collectives: Iterable[Collective]) -> dict[str, tuple[int, float]]:
+    found: dict[str, tuple[int, float]] = {}
+    for one in collectives:
+        runs, sent = found.get(one.kind, (0, 0.0))
+        found[one.kind] = runs + one.runs, sent + one.bytes_sent
+    return found
+
+
+def compile_step(layout: Layout) -> Any:
+    def placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    setup = layout.setup
+    state = jax.tree.map(placed, setup.abstract, setup.shardings)
+    frozen = jax.tree.map(placed, layout.teachers.variables, setup.frozen_shardings)
+    return setup.step.compile(state, frozen, setup.model.example_batch, layout.batch_size)
+
+
+def check_divides(config: ConfigDict, num_devices: int) -> None:
+    parts = num_devices * config.optimizer.accumulate
+    if config.batch_size % parts:
+        raise UsageError(
+            f"batch_size {config.batch_size} does not divide over {num_devices} devices x "
+            f"{config.optimizer.accumulate} micro-batches: use a multiple of {parts}"
+        )
+
+
+def held_on_one(setup: Setup, teachers: Teachers) -> dict[str, int]:
+    """What one device keeps between steps, by item of a checkpoint, and its rows of a batch."""
+    shardings = setup.shardings.items()
+    parts = {
+        name: held_bytes(item, shardings[name]) for name, item in setup.abstract.items().items()
+    }
+    parts["teachers"] = held_bytes(teachers.variables, setup.frozen_shardings)
+    batch = jax.eval_shape(lambda: setup.model.example_batch(setup.config.batch_size))
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
+    parts["batch"] = whole // setup.mesh.size
+    return {name: size for name, size in parts.items() if size}
+
+
+def held_bytes(tree: Any, shardings: Any) -> int:
+    return sum(jax.tree.leaves(jax.tree.map(shard_bytes, tree, shardings)))
+
+
+def shard_bytes(leaf: Any, sharding: Any) -> int:
+    return math.prod(sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+
+
+def least_bytes_sent(setup: Setup) -> float:
+    members = setup.mesh.size
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(setup.abstract.params))
+    return 2 * (members - 1) / members * whole

@@ -1,0 +1,103 @@
+"""`avssl plan`: whether a run fits a slice of a pod, what bounds its speed, and what would make it fit."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from avssl.config import ConfigDict, from_json, override
+from avssl.errors import UsageError
+from avssl.plan.estimate import Estimate, estimate, lay_out
+from avssl.plan.table import COLUMNS, aligned, estimate_lines, layout_lines, row
+from avssl.plan.topology import Topology, find_topology, parse_name
+
+Change = dict[str, Any]
+# Shapes that can be booked, up to the one that is asked for.
+SIZES = {
+    1: ("1", "2", "4", "8", "16", "32"),
+    2: ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
+    3: ("2x2x1", "2x2x2", "2x4x4", "4x4x4", "4x4x8", "8x8x8", "8x8x16"),
+}
+
+
+def plan(config: ConfigDict, name: str, *, suggest: bool = False) -> Iterator[str]:
+    """Lines for a person: what is held comes at once, the rest when the step is compiled."""
+    topology = find_topology(name)
+    layout = lay_out(config, topology)
+    yield from layout_lines(layout)
+    found = estimate(layout)
+    yield from estimate_lines(found)
+    if suggest and not found.fits:
+        yield from suggestions(config, found)
+
+
+def sweep(config: ConfigDict, name: str) -> Iterator[str]:
+    """One row for each size of slice up to the named one, with as many clips a chip as it has there."""
+    largest = find_topology(name)
+    rows = []
+    for size in sizes_up_to(name):
+        topology = find_topology(size)
+        each = config.batch_size / largest.num_chips * topology.num_chips
+        if each != int(each):
+            raise UsageError(
+                f"batch_size {config.batch_size} gives {each:g} clips to {size}: take a multiple of "
+                f"{largest.num_chips}"
+            )
+        fsdp = min(config.parallel.fsdp, len(topology.devices))
+        changed = with_changes(config, {"batch_size": int(each), "parallel.fsdp": fsdp})
+        rows.append(row(estimate(lay_out(changed, topology))))
+    yield from aligned(COLUMNS, rows)
+
+
+def sizes_up_to(name: str) -> list[str]:
+    kind, sides = parse_name(name)
+    smaller = [size for size in SIZES[len(sides)] if volume(size) < math.prod(sides)]
+    return [f"{kind}:{size}" for size in smaller] + [name]
+
+
+def volume(size: str) -> int:
+    return math.prod(int(side) for side in size.split("x"))
+
+
+def suggestions(config: ConfigDict, found: Estimate) -> Iterator[str]:
+    """What would fit, each tried by compiling it; of each kind the smallest change that does."""
+    yield "what would fit:"
+    fits = False
+    for kind in changes(config, found.topology):
+        for change in kind:
+            tried = estimate(lay_out(with_changes(config, change), found.topology))
+            words = " ".join(f"--config.{key}={value}" for key, value in change.items())
+            yield f"  {words}: {tried.peak_bytes / 2**30:.2f} GiB{', fits' if tried.fits else ''}"
+            if tried.fits:
+                fits = True
+                break
+    if not fits:
+        yield "  none of these alone: take them together, or more chips"
+
+
+def changes(config: ConfigDict, topology: Topology) -> Iterator[list[Change]]:
+    """By kind, the smaller changes first."""
+    devices = len(topology.devices)
+    yield [
+        {"parallel.fsdp": ways}
+        for ways in sorted({4, 16, devices})
+        if config.parallel.fsdp < ways <= devices and devices % ways == 0
+    ]
+    accumulate = config.optimizer.accumulate
+    yield [
+        {"optimizer.accumulate": accumulate * more}
+        for more in (2, 4, 8, 16)
+        if config.batch_size % (devices * accumulate * more) == 0
+    ]
+    if config.precision == "float32":
+        yield [{"precision": "bf16"}]
+    yield [
+        {"batch_size": config.batch_size // less}
+        for less in (2, 4, 8, 16)
+        if config.batch_size % (devices * accumulate * less) == 0
+    ]
+
+
+def with_changes(config: ConfigDict, change: Change) -> ConfigDict:
+    changed = from_json(config.to_dict())
+    override(changed, [(key, str(value)) for key, value in change.items()])
+    return changed

@@ -1,0 +1,96 @@
+"""Devices that are not here: a slice of a pod by name, to compile for, or simulated ones of this machine.
+
+TPU slices come from `libtpu` (the extra `tpu`), which compiles for any of them on a machine that has none.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from avssl.errors import AvsslError, UsageError, unknown
+from avssl.plan.chips import CHIPS, Chip
+
+NAME = re.compile(r"([a-z0-9]+):([1-9]\d*(?:x[1-9]\d*)*)")
+# What libtpu would ask a TPU machine's metadata server for.
+NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """chip: None for simulated devices, of which no peak is known."""
+
+    name: str
+    devices: Sequence[Any]
+    chip: Chip | None
+
+    @property
+    def num_chips(self) -> int:
+        return len(self.devices) // self.devices_per_chip
+
+    @property
+    def devices_per_chip(self) -> int:
+        return self.chip.devices if self.chip else 1
+
+
+def parse_name(name: str) -> tuple[str, tuple[int, ...]]:
+    """`v5e:16x16` as ("v5e", (16, 16))."""
+    kinds = (*CHIPS, "cpu")
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(
+            f"'{name}' is no topology: it is KIND:SIZE, as v5e:16x16, v5p:4x4x8 or cpu:8; "
+            f"kinds: {', '.join(kinds)}"
+        )
+    if match[1] not in kinds:
+        raise unknown("kind of chip", match[1], kinds)
+    return match[1], tuple(int(side) for side in match[2].split("x"))
+
+
+def prepare(name: str) -> None:
+    """Settles, before the first array, that this process computes on CPU and has the simulated devices."""
+    kind, sides = parse_name(name)
+    # A process whose devices exist already keeps them; `find_topology` counts.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_platforms", "cpu")
+        if kind == "cpu":
+            jax.config.update("jax_num_cpu_devices", math.prod(sides))
+
+
+def find_topology(name: str) -> Topology:
+    kind, sides = parse_name(name)
+    if kind == "cpu":
+        wanted, here = math.prod(sides), jax.devices("cpu")
+        if len(here) < wanted:
+            raise UsageError(
+                f"{name} needs {wanted} simulated devices, this process has {len(here)}"
+            )
+        return Topology(name, here[:wanted], None)
+    if importlib.util.find_spec("libtpu") is None:
+        raise UsageError(
+            f"{name} is compiled by libtpu, which is not installed: pip install 'avssl[tpu]'"
+        )
+    from jax.experimental import topologies
+
+    for key, value in NO_TPU_HERE.items():
+        os.environ.setdefault(key, value)
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if "divisible" in reason or "bounds" in reason or "topology" in reason.lower():
+            raise UsageError(
+                f"there is no slice {name} ({reason}); sizes are even, as v5e:2x2, v5e:16x16 or v5p:4x4x8"
+            ) from error
+        raise AvsslError(f"libtpu cannot describe {name}: {reason}") from error
+    return Topology(name, found.devices, CHIPS[kind])

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs a command on all workers of a TPU slice at once, from the folder `avssl` in the home of each:
+#
+#   launch/tpu_vm.sh NAME ZONE avssl pretrain --config configs/pretrain/avid.py --workdir /mnt/bucket/runs/avid
+#
+# Before the first time, on all workers: copy the project, `pip install -e 'avssl[tpu]'`, and mount what the
+# workdir and the data lie on, which all workers must see. Exit code: that of gcloud, not 0 where any worker
+# failed; the same command again goes on from the last checkpoint.
+
+if [[ $# -lt 3 ]]; then
+    echo "usage: ${0##*/} NAME ZONE COMMAND [ARGUMENT ...]" >&2
+    exit 2
+fi
+name=$1
+zone=$2
+shift 2
+exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
+    --command="cd avssl && AVSSL_DISTRIBUTED=1 $(printf '%q ' "$@")"

@@ -1,0 +1,127 @@
+"""`avssl plan` on simulated devices, and on a slice of a pod where libtpu is there to compile for it."""
+
+import importlib.util
+
+import jax
+import pytest
+
+from avssl.config import override, resolve
+from avssl.config_file import load_config
+from avssl.errors import UsageError
+from avssl.plan.estimate import Estimate, estimate, lay_out
+from avssl.plan.run import plan, sizes_up_to, suggestions, sweep
+from avssl.plan.topology import find_topology, parse_name
+from avssl.train.run import fresh_state
+
+CONFIG = "tests/train/tiny_config.py"
+
+
+def tiny(**changes):
+    config = load_config(CONFIG)
+    override(config, [(key.replace("__", "."), str(value)) for key, value in changes.items()])
+    return resolve(config)
+
+
+@pytest.mark.parametrize("fsdp", [1, 4])
+def test_what_is_held_is_what_a_device_holds(fsdp):
+    layout = lay_out(tiny(parallel__fsdp=fsdp), find_topology("cpu:8"))
+    state = fresh_state(layout.setup)
+    for name, item in state.items().items():
+        on_first = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(item))
+        assert layout.held.get(name, 0) == on_first
+    assert layout.held["params"] > 0
+
+
+def test_an_estimate_counts_the_sum_of_all_gradients():
+    layout = lay_out(tiny(), find_topology("cpu:8"))
+    found = estimate(layout)
+    assert found.fits
+    assert found.roofs == []
+    assert found.work.flops > 0
+    assert found.peak_bytes > layout.held_bytes
+    whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(layout.setup.abstract.params))
+    assert found.work.least_bytes_sent == 2 * 7 / 8 * whole
+    # Gradients are summed over devices, and the outputs that losses compare are gathered.
+    assert found.work.bytes_sent >= found.work.least_bytes_sent
+    assert found.work.collectives["all-reduce"][0] > 0
+
+
+def test_the_command_prints_what_is_held_and_what_is_done(run):
+    code, out, _ = run("plan", "--config", CONFIG, "--topology", "cpu:4", "--batch", "16")
+    assert code == 0
+    assert "cpu:4: 4 chips, data 4 x fsdp 1; batch 16, 4 a chip" in out
+    for word in ("params", "opt_state", "temporary", "peak", "FLOPs", "all-reduce", "no roofline"):
+        assert word in out
+
+
+def test_a_sweep_has_a_row_for_each_size():
+    header, *rows = sweep(tiny(batch_size=8), "cpu:2")
+    assert header.split()[0] == "topology"
+    assert [row.split()[0] for row in rows] == ["cpu:1", "cpu:2"]
+    assert [row.split()[2] for row in rows] == ["4", "8"]
+
+
+def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
+    """The compiler is played: a step fits where it has at most four clips a device at a time, or bf16."""
+
+    def played(layout):
+        config = layout.setup.config
+        at_once = config.batch_size / 8 / config.optimizer.accumulate
+        size = at_once * (2 if config.precision == "bf16" else 4)
+        return Estimate(layout, size <= 16, size * 2**30, 16 * 2**30, 0.0)
+
+    monkeypatch.setattr("avssl.plan.run.estimate", played)
+    config = tiny(batch_size=64)
+    found = played(lay_out(config, find_topology("cpu:8")))
+    assert list(suggestions(config, found)) == [
+        "what would fit:",
+        "  --config.parallel.fsdp=4: 32.00 GiB",
+        "  --config.parallel.fsdp=8: 32.00 GiB",
+        "  --config.optimizer.accumulate=2: 16.00 GiB, fits",
+        "  --config.precision=bf16: 16.00 GiB, fits",
+        "  --config.batch_size=32: 16.00 GiB, fits",
+    ]
+    larger = tiny(batch_size=8 * 4 * 64)
+    *_, last = suggestions(larger, played(lay_out(larger, find_topology("cpu:8"))))
+    assert last == "  none of these alone: take them together, or more chips"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("v5e", "is no topology"),
+        ("v5e:16*16", "is no topology"),
+        ("v5ee:16x16", "did you mean 'v5e'"),
+        ("cpu:9999", "simulated devices"),
+    ],
+)
+def test_wrong_names_are_refused(name, words):
+    with pytest.raises(UsageError, match=words.replace("*", r"\*")):
+        find_topology(name)
+
+
+def test_batches_that_do_not_divide_are_refused():
+    with pytest.raises(UsageError, match="use a multiple of 8"):
+        lay_out(tiny(batch_size=12), find_topology("cpu:8"))
+
+
+def test_sizes():
+    assert parse_name("v5p:4x4x8") == ("v5p", (4, 4, 8))
+    assert sizes_up_to("v5e:8x8") == ["v5e:2x2", "v5e:2x4", "v5e:4x4", "v5e:4x8", "v5e:8x8"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed")
+def test_a_missing_libtpu_is_said():
+    with pytest.raises(UsageError, match="pip install 'avssl\\[tpu\\]'"):
+        find_topology("v5e:16x16")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="needs libtpu: pip install 'avssl[tpu]'"
+)
+def test_a_slice_of_a_pod():
+    lines = list(plan(tiny(batch_size=512), "v5e:16x16"))
+    assert lines[0].startswith("v5e:16x16: 256 chips, data 256 x fsdp 1; batch 512, 2 a chip")
+    assert any("of 16.00: fits" in line for line in lines)
+    assert any("bound by" in line for line in lines)

@@ -1,0 +1,112 @@
+"""Compiled programs read from their text, against what they were made of."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from avssl.plan.program import Program, bytes_sent, instruction
+
+
+def compiled_text(function, *shapes, shardings=None, out=None):
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    keywords = {} if shardings is None else {"in_shardings": shardings, "out_shardings": out}
+    return jax.jit(function, **keywords).lower(*arguments).compile().as_text()
+
+
+def loops(x, w):
+    return jax.lax.scan(lambda carry, _: (jnp.tanh(carry @ w), None), x, None, length=7)[0]
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    program = Program(compiled_text(loops, (16, 32), (32, 32)))
+    once = 2 * 16 * 32 * 32
+    assert sum(program.flops(one) for one, _ in program.instructions()) == once
+    assert program.repeated_flops() == 6 * once
+    # At least the carried rows and the weights, each time.
+    assert program.repeated_bytes() >= 6 * 4 * (16 * 32 + 32 * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "flops"),
+    [
+        (
+            """HloModule m
+ENTRY %main (a: f32[4,8], b: f32[8,3]) -> f32[4,3] {
+  %a = f32[4,8]{1,0} parameter(0)
+  %b = f32[8,3]{1,0} parameter(1)
+  ROOT %dot.1 = f32[4,3]{1,0} dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+""",
+            2 * 4 * 3 * 8,
+        ),
+        (
+            """HloModule m
+ENTRY %main (a: f32[2,8,8,3], b: f32[3,3,3,5]) -> f32[2,6,6,5] {
+  %a = f32[2,8,8,3]{3,2,1,0} parameter(0)
+  %b = f32[3,3,3,5]{3,2,1,0} parameter(1)
+  ROOT %c = f32[2,6,6,5]{3,2,1,0} convolution(%a, %b), window={size=3x3}, dim_labels=b01f_01io->b01f
+}
+""",
+            2 * (2 * 6 * 6 * 5) * (3 * 3 * 3),
+        ),
+    ],
+)
+def test_products(text, flops):
+    program = Program(text)
+    assert sum(program.flops(one) for one, _ in program.instructions()) == flops
+
+
+NESTED = """HloModule m
+%inner (p: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %p = (s32[], f32[4]) parameter(0)
+  %x = f32[4]{0} get-tuple-element(%p), index=1
+  %i = s32[] get-tuple-element(%p), index=0
+  %sum = f32[4]{0} all-reduce(%x), channel_id=1, replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add
+  ROOT %t = (s32[], f32[4]) tuple(%i, %sum)
+}
+%outer (q: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %q = (s32[], f32[4]) parameter(0)
+  ROOT %w = (s32[], f32[4]) while(%q), condition=%c, body=%inner, backend_config={"known_trip_count":{"n":"3"}}
+}
+ENTRY %main (r: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %r = (s32[], f32[4]) parameter(0)
+  ROOT %w2 = (s32[], f32[4]) while(%r), condition=%c, body=%outer, backend_config={"known_trip_count":{"n":"5"}}
+}
+"""
+
+
+def test_loops_within_loops():
+    (found,) = Program(NESTED).collectives(8)
+    assert (found.kind, found.runs) == ("all-reduce", 15)
+    # A ring of four: 2 * 3/4 of 16 bytes, fifteen times.
+    assert found.bytes_sent == 15 * 2 * 3 / 4 * 16
+
+
+@pytest.mark.parametrize(
+    ("right", "sent"),
+    [
+        ("f32[8,4]{1,0} all-gather(%x), replica_groups=[1,8]<=[8], dimensions={0}", 7 / 8 * 128),
+        ("f32[1,4]{1,0} reduce-scatter(%x), replica_groups=[1,8]<=[8], to_apply=%add", 7 * 16),
+        ("bf16[8]{0} all-to-all(%x), replica_groups={{0,1}}", 16 / 2),
+        ("f32[4]{0} collective-permute(%x), source_target_pairs={{0,1}}", 16),
+        (
+            "(f32[1,4]{1,0}, f32[8,4]{1,0}) all-gather-start(%x), replica_groups=[1,8]<=[8]",
+            7 / 8 * 128,
+        ),
+    ],
+)
+def test_bytes_of_a_ring(right, sent):
+    one = instruction("c", right)
+    assert bytes_sent(one.opcode.removesuffix("-start"), one, 8) == sent
+
+
+def test_a_sum_over_devices_is_found_with_its_bytes():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    rows, whole = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("data", None))
+    text = compiled_text(
+        lambda x, w: (x @ w).sum(axis=0), (64, 16), (16, 32), shardings=(rows, whole), out=whole
+    )
+    (found,) = Program(text).collectives(8)
+    assert found.kind == "all-reduce"
+    assert found.bytes_sent == 2 * 7 / 8 * 32 * 4
