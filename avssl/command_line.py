@@ -162,7 +162,13 @@ def add_evaluate(verbs: Any) -> None:
         "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
         "--test-data world:quickstart@test --protocols knn,linear,retrieval",
     )  # fmt: skip
-    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
+    evaluate.add_argument(
+        "--workdir", type=Path, required=True, nargs="+", metavar="RUN", help="run folder with checkpoints"
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--average", action="store_true",
+        help="measure nothing: mean and spread over several run folders, such as folds, of their eval.json",
+    )  # fmt: skip
     evaluate.add_argument(
         "--data", default="", help="source the probes train on (default: the config's)"
     )

@@ -36,7 +36,8 @@ class Row:
     """One number of a run, beside what the same encoder gives at random initialisation and a guess.
 
     `n` is the number of clips that were scored. Other clips would have given a value between `low` and `high`
-    in 95 of 100 cases (`intervals.py`); None where nobody computed it.
+    in 95 of 100 cases (`intervals.py`); None where nobody computed it. `spread`: of a mean over runs, their
+    standard deviation.
     """
 
     protocol: str
@@ -48,6 +49,7 @@ class Row:
     n: int
     low: float | None = None
     high: float | None = None
+    spread: float | None = None
 
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
@@ -116,7 +118,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.protocol,
         row.features,
         row.metric,
-        shown(row.metric, row.value),
+        shown(row.metric, row.value, row.spread),
         interval_shown(row),
         shown(row.metric, row.random_init),
         f"{difference:+.1f}",

@@ -24,6 +24,7 @@ from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.heat_pictures import save_pictures
+from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
@@ -73,6 +74,8 @@ def evaluate_folder(
         )
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
+    json_file = json_file or workdir / "eval.json"
+    missing = tell_missing((train[0], test[0]), json_file.with_suffix(".missing.txt"))
     options = maps or PLAIN
     known = {**PROTOCOLS, "localization": partial(places, options=options)}
     wanted = {name: known[name] for name in chosen}
@@ -88,9 +91,10 @@ def evaluate_folder(
         return rows
     print_table(rows)
     # A table asked for elsewhere, often of one protocol, does not replace the run's own.
-    write_json(json_file or workdir / "eval.json", rows)
+    write_json(json_file, rows)
     if results is not None:
-        facts = facts_of(workdir, config.seed) + ([f"{AVERAGING}: {several}"] if several else [])
+        facts = [*facts_of(workdir, config.seed), *missing]
+        facts += [f"{AVERAGING}: {several}"] if several else []
         write_results(results, title or workdir.name, rows, facts)
         say(f"wrote the section '{title or workdir.name}' of {results}")
     return rows
@@ -119,12 +123,12 @@ def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) 
 
 def check_classes(train: Part, test: Part) -> None:
     """Refuses, before any clip is decoded, what no probe could be trained or scored on."""
-    for (source, indices), num_needed, purpose in ((train, 2, "trained"), (test, 1, "scored")):
+    for (source, indices), purpose in ((train, "trained"), (test, "scored")):
         labels = source.labels()[indices]
-        if (num_classes := len(np.unique(labels[labels >= 0]))) < num_needed:
+        if (num_classes := len(np.unique(labels[labels >= 0]))) < 2:
             raise UsageError(
                 f"a probe cannot be {purpose} on {source.spec}, whose clips have "
-                f"{num_classes or 'no'} class{'' if num_classes == 1 else 'es'}: sort its videos "
+                f"{'one class' if num_classes else 'no classes'} where two belong at least: sort its videos "
                 "into a folder per class, or list them with labels in a manifest"
             )
 
