@@ -318,7 +318,7 @@ def add_data_verbs(data: Parser) -> None:
     verbs = data.add_subparsers(dest="data_verb", metavar="build|inspect|verify", required=True)
     build = verb(verbs, "build", "re-encode a source into a data set of ArrayRecord shards", run_data_build,
                  "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
-    build.add_argument("spec", help="world:NAME, folder:PATH, manifest:FILE.csv or tfds:PATH")
+    build.add_argument("spec", help="world:NAME, folder:PATH, images:PATH, manifest:FILE.csv, ...")
     build.add_argument("out", help="folder of the data set, made if absent")
     build.add_argument(
         "--short-side", type=at_least(1), default=128, help="pixels of the shorter side"

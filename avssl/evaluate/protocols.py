@@ -17,6 +17,7 @@ from avssl.evaluate.identity import identity
 from avssl.evaluate.intervals import interval_of_median
 from avssl.evaluate.knn import knn_hits
 from avssl.evaluate.linear import linear_probe
+from avssl.evaluate.linear_tags import linear_tags
 from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import CUTOFFS, Ranking, ranked, retrieval_chance
@@ -132,6 +133,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "identity": identity,
     "knn": knn,
     "linear": linear,
+    "linear_tags": linear_tags,
     "localization": places,
     "neighbours": neighbours,
     "retrieval": across_modalities,

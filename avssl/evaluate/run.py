@@ -29,6 +29,7 @@ from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
+from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Windows, averaged
 from avssl.train.build_model import evaluation_model
@@ -146,11 +147,12 @@ def measured(
     """The rows of these protocols, and the pictures of the trained encoders."""
     model = evaluation_model(config)
     step, variables = trained_variables(workdir, model)
-    train, test = usable(model, *train), usable(model, *test)
-    extractor = Extractor(model)
     weights = {"trained": variables, "random": baseline(config, model)}
     source = open_source(config.data.source)
     trained_on = source, training_indices(config, source, model)
+    whole, model = model, for_data(model, (train, test))
+    train, test = usable(model, *train), usable(model, *test)
+    extractor = Extractor(model)
     sides = both_sides(extractor, weights, train, test, trained_on, config.data.workers)
     trained = sides["trained"]
     for (source, indices), extracted in ((train, trained.train), (test, trained.test)):
@@ -173,6 +175,8 @@ def measured(
                 raise
             say(f"left out: {name}, as {error}")
             continue
+        if not pairs and model is not whole:
+            say(f"left out: {name}, as it asks what is left out of the model")
         rows += [row_of(name, ours, theirs) for ours, theirs in pairs]
     if draw is not None:
         draw(model, trained)
@@ -251,7 +255,7 @@ def both_sides(
         names = test[0].label_names, train[0].label_names
         labels = classes_by_name(scored[name].labels, *names)
         tested = dataclasses.replace(scored[name], labels=labels)
-        return Sides(weights[name], fitted[name], tested, test, trained_on, workers)
+        return Sides(weights[name], fitted[name], tested, test, trained_on, workers, fitted=train)
 
     return {name: side(name) for name in weights}
 
