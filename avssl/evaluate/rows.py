@@ -29,6 +29,8 @@ COLUMNS = (
 RANKS = ("median_rank",)
 # Agreement beyond chance: a little below zero by bad luck.
 SIGNED = ("ari", "ami")
+# At most 1, and below zero by as much as there are errors: one for each object would be zero.
+WITHOUT_FLOOR = ("mota",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Row:
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
             kind = self.metric.rpartition("/")[2].removeprefix("labels_")
-            least = -1 if kind in SIGNED else 0
+            least = -1 if kind in SIGNED else -math.inf if kind in WITHOUT_FLOOR else 0
             if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
                 raise ValueError(
                     f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
