@@ -202,6 +202,10 @@ def add_evaluate(verbs: Any) -> None:
         "--crops", type=at_least(1), default=None, metavar="M",
         help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
     )  # fmt: skip
+    evaluate.add_argument(
+        "--class-vectors", type=Path, default=None, metavar="FILE",
+        help="zero_shot: a vector for each class by name, of the run's common space (.npz or .safetensors)",
+    )  # fmt: skip
 
 
 def add_exchange(verbs: Any) -> None:

@@ -13,6 +13,7 @@ from avssl.failures import report
 # Flags of `evaluate` that say how something is measured.
 MEASURING = (
     "data", "test_data", "protocols", "alpha", "released", "save_visualizations", "clips", "crops",
+    "class_vectors",
 )  # fmt: skip
 
 
@@ -84,6 +85,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         pictures=workdir / "heat_maps" if pictures == Path() else pictures,
         clips=arguments.clips,
         crops=arguments.crops,
+        class_vectors=arguments.class_vectors,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

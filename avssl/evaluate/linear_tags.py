@@ -1,5 +1,7 @@
 """The linear probe where a clip has one class or several, as on VOC 2007: one against the rest, mean AP."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -76,7 +78,7 @@ def one_against_rest(
     labels: Int[np.ndarray, "n c"],
     test_features: Float[np.ndarray, "m d"],
     *,
-    weight_decays: tuple[float, ...] = WEIGHT_DECAYS,
+    weight_decays: Sequence[float] = WEIGHT_DECAYS,
     validation_share: float = 0.2,
     seed: int = 0,
     tolerance: float = 1e-4,
@@ -106,7 +108,7 @@ def one_against_rest(
 def choose(
     features: Float[np.ndarray, "n d"],
     labels: Int[np.ndarray, "n"],
-    weight_decays: tuple[float, ...],
+    weight_decays: Sequence[float],
     validation_share: float,
     seed: int,
 ) -> tuple[float, LogisticRegression]:

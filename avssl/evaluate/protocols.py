@@ -26,6 +26,7 @@ from avssl.evaluate.tagging import tagging
 from avssl.evaluate.timing import timing
 from avssl.evaluate.trust import trust
 from avssl.evaluate.viewpoints import viewpoints
+from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.model import Model
 
 
@@ -141,6 +142,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "synchronization": timing,
     "tagging": tagging,
     "verification": trust,
+    "zero_shot": zero_shot,
 }
 # What needs classes.
 PROBES = ("classification", "clustering", "few_shot", "knn", "linear", "neighbours")

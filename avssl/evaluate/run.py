@@ -32,6 +32,7 @@ from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Windows, averaged
+from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
@@ -56,11 +57,13 @@ def evaluate_folder(
     pictures: Path | None = None,
     clips: int | None = None,
     crops: int | None = None,
+    class_vectors: Path | None = None,
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
     maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files. clips, crops: how
     many windows of each clip `classification` and `tagging` average, by default as the config says.
+    class_vectors: what `zero_shot` compares clips with.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which
     lists those of every run; asked for by name in `protocols` it is an error.
@@ -73,12 +76,18 @@ def evaluate_folder(
             "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
             "--protocols"
         )
+    if class_vectors is not None and "zero_shot" not in chosen:
+        raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
     json_file = json_file or workdir / "eval.json"
     missing = tell_missing((train[0], test[0]), json_file.with_suffix(".missing.txt"))
     options = maps or PLAIN
-    known = {**PROTOCOLS, "localization": partial(places, options=options)}
+    known = {
+        **PROTOCOLS,
+        "localization": partial(places, options=options),
+        "zero_shot": partial(zero_shot, vectors=class_vectors),
+    }
     wanted = {name: known[name] for name in chosen}
     draw = partial(save_pictures, folder=pictures, options=options) if pictures else None
     windows = Windows(
