@@ -164,7 +164,13 @@ def add_evaluate(verbs: Any) -> None:
         "avssl evaluate --workdir runs/quickstart --data world:quickstart@train "
         "--test-data world:quickstart@test --protocols knn,linear,retrieval",
     )  # fmt: skip
-    evaluate.add_argument("--workdir", type=Path, required=True, help="run folder with checkpoints")
+    evaluate.add_argument(
+        "--workdir", type=Path, required=True, nargs="+", metavar="RUN", help="run folder with checkpoints"
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--average", action="store_true",
+        help="measure nothing: mean and spread over several run folders, such as folds, of their eval.json",
+    )  # fmt: skip
     evaluate.add_argument(
         "--data", default="", help="source the probes train on (default: the config's)"
     )
@@ -197,6 +203,10 @@ def add_evaluate(verbs: Any) -> None:
     evaluate.add_argument(
         "--crops", type=at_least(1), default=None, metavar="M",
         help="the same: of each window M crops along the longer side (default: the config's eval.crops)",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--class-vectors", type=Path, default=None, metavar="FILE",
+        help="zero_shot: a vector for each class by name, of the run's common space (.npz or .safetensors)",
     )  # fmt: skip
 
 
@@ -336,7 +346,7 @@ def add_data_verbs(data: Parser) -> None:
     verbs = data.add_subparsers(dest="data_verb", metavar="build|inspect|verify", required=True)
     build = verb(verbs, "build", "re-encode a source into a data set of ArrayRecord shards", run_data_build,
                  "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
-    build.add_argument("spec", help="world:NAME, folder:PATH, manifest:FILE.csv or tfds:PATH")
+    build.add_argument("spec", help="world:NAME, folder:PATH, images:PATH, manifest:FILE.csv, ...")
     build.add_argument("out", help="folder of the data set, made if absent")
     build.add_argument(
         "--short-side", type=at_least(1), default=128, help="pixels of the shorter side"

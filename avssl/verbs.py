@@ -10,6 +10,12 @@ from pathlib import Path
 from avssl.errors import AvsslError, UsageError
 from avssl.failures import report
 
+# Flags of `evaluate` that say how something is measured.
+MEASURING = (
+    "data", "test_data", "protocols", "alpha", "released", "save_visualizations", "clips", "crops",
+    "class_vectors",
+)  # fmt: skip
+
 
 def config_of(arguments: argparse.Namespace):
     from avssl.config import override, resolve
@@ -46,14 +52,29 @@ def run_finetune(arguments: argparse.Namespace) -> int:
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     from avssl.config import run_config
+    from avssl.evaluate.average import average_folders
     from avssl.evaluate.places import PLAIN, MapOptions
     from avssl.evaluate.run import evaluate_folder
 
+    if arguments.average:
+        given = [name for name in MEASURING if getattr(arguments, name) not in ("", None)]
+        if given:
+            raise UsageError(
+                f"--average takes what stands in each eval.json: leave out --{given[0].replace('_', '-')}"
+            )
+        written = {name: getattr(arguments, name) for name in ("results", "title")}
+        average_folders(arguments.workdir, json_file=arguments.json, **written)
+        return 0
+    if len(arguments.workdir) > 1:
+        raise UsageError(
+            "several run folders are averaged: add --average, or evaluate one at a time"
+        )
+    [workdir] = arguments.workdir
     maps = MapOptions(arguments.alpha, arguments.released)
     pictures = arguments.save_visualizations
-    set_up_jax(run_config(arguments.workdir).precision)
+    set_up_jax(run_config(workdir).precision)
     rows = evaluate_folder(
-        arguments.workdir,
+        workdir,
         data=arguments.data,
         test_data=arguments.test_data,
         protocols=tuple(name for name in arguments.protocols.split(",") if name),
@@ -61,9 +82,10 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         results=arguments.results,
         title=arguments.title,
         maps=None if maps == PLAIN else maps,
-        pictures=arguments.workdir / "heat_maps" if pictures == Path() else pictures,
+        pictures=workdir / "heat_maps" if pictures == Path() else pictures,
         clips=arguments.clips,
         crops=arguments.crops,
+        class_vectors=arguments.class_vectors,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

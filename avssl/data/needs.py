@@ -64,12 +64,8 @@ def needs_of(view: View) -> list[Need]:
     return needs
 
 
-def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
-    """What a view needs and none of some records of the source has, with a source that has it; else empty."""
-    needs = needs_of(view)
-    # Without any record the pipeline says so.
-    if not needs or not len(indices):
-        return ""
+def looked_at(source: Source, indices: np.ndarray) -> list[Found]:
+    """A few of these records, opened, without those that cannot be read."""
     places = np.unique(np.linspace(0, len(indices) - 1, NUM_LOOKED_AT).astype(int))
     found = []
     for index in indices[places]:
@@ -82,6 +78,30 @@ def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
         # A record may be a part of its file.
         media = dataclasses.replace(media, duration_seconds=end - start)
         found.append(Found(media, record.truth))
+    return found
+
+
+def modalities_there(source: Source, indices: np.ndarray) -> set[str]:
+    """The modalities that some of these records have, as far as the source knows or a few of them show."""
+    if (known := source.modalities()) is not None:
+        pairs = zip(("video", "audio"), known, strict=True)
+        return {modality for modality, has in pairs if has[indices].any()}
+    found = [one.media for one in looked_at(source, indices)] if len(indices) else []
+    return {
+        modality
+        for modality in ("video", "audio")
+        # Where none can be read, the evaluation itself says so.
+        if not found or any(getattr(media, f"has_{modality}") for media in found)
+    }
+
+
+def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
+    """What a view needs and none of some records of the source has, with a source that has it; else empty."""
+    needs = needs_of(view)
+    # Without any record the pipeline says so.
+    if not needs or not len(indices):
+        return ""
+    found = looked_at(source, indices)
     for kind, example, has in needs:
         if found and not any(map(has, found)):
             return f"{kind}: none of {len(found)} records of {source.spec} has that; {example} does"

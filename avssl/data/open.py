@@ -33,6 +33,8 @@ def _open_part(part: Part, allow_outside: bool) -> Source:
     match part.kind:
         case "folder":
             return FolderSource(part.path, part.split)
+        case "images":
+            return FolderSource(part.path, part.split, stills=True)
         case "manifest":
             return ManifestSource(part.path, part.split, allow_outside=allow_outside)
         case "tfds":

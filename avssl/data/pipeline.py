@@ -117,11 +117,13 @@ def evaluation_batches(
     num_hosts: int = 1,
     reader: BatchReader | None = None,
     starts: np.ndarray | None = None,
+    starts_of: View | None = None,
 ) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
 
     `reader`: another reader of this source, such as a training pipeline's, whose cache to share.
-    `starts`: where the views of each of `indices` begin; an index of -1 is a blank row.
+    `starts`: where the views of each of `indices` begin; an index of -1 is a blank row. `starts_of`: the one
+    that begins there, with the others around it as they lie to each other.
 
     The last batch is filled up with blank rows (index -1). An unreadable record is not substituted:
     its row is blank and out of `mask`, its index in `fault`.
@@ -138,6 +140,7 @@ def evaluation_batches(
         rows=slice(host * rows, (host + 1) * rows),
         batch_size=batch_size,
         starts=starts,
+        starts_of=starts_of,
         ordered=True,
     )
     if reader is not None:

@@ -133,11 +133,13 @@ class BatchReader:
         batch_size: int,
         joins: Mapping[str, Join] = MappingProxyType({}),
         starts: np.ndarray | None = None,
+        starts_of: View | None = None,
         ordered: bool = False,
     ):
         self.batch_size = batch_size
         self.joins = dict(joins)
-        self.starts = starts  # of every view, by position, where it is not drawn
+        # By position, where they are not drawn: of every view, or of one, with the others around it.
+        self.starts, self.starts_of = starts, starts_of
         self.source = source
         self.views = tuple(views)
         self.parts = tuple(parts)
@@ -276,7 +278,8 @@ class BatchReader:
         fixed: Mapping[View, float],
     ) -> None:
         if self.starts is not None:
-            fixed = dict.fromkeys(self.views, float(self.starts[position]))
+            begun = self.views if self.starts_of is None else (self.starts_of,)
+            fixed = dict.fromkeys(begun, float(self.starts[position]))
         starts = place_in_time(
             self.views, self.windows, duration_seconds=handle.duration_seconds, seed=self.seed,
             position=position, fixed=fixed,

@@ -1,6 +1,6 @@
 """Spec strings: one line that says where data comes from.
 
-world:NAME   folder:PATH   manifest:FILE.csv   tfds:PATH
+world:NAME   folder:PATH   images:PATH   manifest:FILE.csv   tfds:PATH
 ucf101:PATH@trainlist01 ...  a published data set in its official layout, see `DATA_SETS`
 ...@SPLIT    a split, or a part of one: tfds:PATH@train[:90%]
 A*3+B        a mix: three draws from A for one from B
@@ -15,6 +15,7 @@ from avssl.errors import UsageError, unknown
 KINDS = {
     "world": "world:NAME",
     "folder": "folder:PATH",
+    "images": "images:PATH",
     "manifest": "manifest:FILE.csv",
     "tfds": "tfds:PATH",
 }
@@ -30,10 +31,13 @@ DATA_SETS = {
     "hmdb51": "hmdb51:PATH@train1",
     "kinetics": "kinetics:PATH@train",
     "mavd": "mavd:PATH@train_all",
+    "places365": "places365:PATH@train_standard",
+    "sun397": "sun397:PATH@Training_01",
     "ucf101": "ucf101:PATH@trainlist01",
     "ucf51": "ucf51:PATH@trainlist01",
     "vggsound": "vggsound:PATH@train",
     "vggss": "vggss:PATH@vggss_test",
+    "voc2007": "voc2007:PATH@trainval",
     "voxceleb": "voxceleb:PATH@veri_test2",
     "yt360": "yt360:PATH@train",
 }

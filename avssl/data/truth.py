@@ -58,17 +58,32 @@ def objects_at(
 
     `sounding`: those alone that are heard in the clip, or (False) those that are not.
     """
+    return identified_at(truth, seconds, sounding=sounding)[0]
+
+
+def identified_at(
+    truth: Mapping[str, Any], seconds: float, *, sounding: bool | None = None
+) -> tuple[Objects, Int[np.ndarray, "n"]]:
+    """The same, and which each of them is: its place in the truth, at all times of the clip."""
+    every = objects(truth)
     things = [
-        thing
-        for thing in objects(truth)
+        (number, thing)
+        for number, thing in enumerate(every)
         if thing["visible"] and sounding in (None, thing["sounding"])
     ]
-    boxes = seen_boxes(things, float(truth["fps"]), seconds, 0.0)
+    boxes = seen_boxes([thing for _, thing in things], float(truth["fps"]), seconds, 0.0)
     seen = [place for place, box in enumerate(boxes) if box is not None]
-    return Objects(
+    found = Objects(
         np.array([boxes[place] for place in seen], np.float64).reshape(-1, 4),
-        np.array([things[place]["class"] for place in seen], np.int64),
+        np.array([things[place][1]["class"] for place in seen], np.int64),
     )
+    return found, np.array([things[place][0] for place in seen], np.int64)
+
+
+def frame_times(truth: Mapping[str, Any]) -> Float[np.ndarray, "frames"]:
+    """When each frame begins for which the truth has boxes."""
+    frames = max((len(thing["boxes"] or ()) for thing in objects(truth)), default=0)
+    return np.arange(frames) / float(truth["fps"])
 
 
 def is_faulty(truth: Mapping[str, Any]) -> bool:

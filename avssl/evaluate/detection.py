@@ -188,11 +188,18 @@ def least_pairs(
     distance: Float[np.ndarray, "n m 2"], same: Bool[np.ndarray, "n m"]
 ) -> dict[int, int]:
     """Pairs of one class so that the sum of Euclidean distances is least, as many as there can be."""
-    length = np.linalg.norm(distance, axis=2)
-    # More than all pairs of one class could cost together.
-    forbidden = 1.0 + length.sum()
-    rows, columns = linear_sum_assignment(np.where(same, length, forbidden))
-    return {r: c for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if same[r, c]}
+    return allowed_pairs(np.linalg.norm(distance, axis=2), same)
+
+
+def allowed_pairs(
+    cost: Float[np.ndarray, "n m"], allowed: Bool[np.ndarray, "n m"]
+) -> dict[int, int]:
+    """One to one, as many of the allowed pairs as there can be, and of these choices the least in sum."""
+    cost = np.where(allowed, cost, 0.0)
+    # More than all allowed pairs could cost together.
+    forbidden = 1.0 + cost.sum()
+    rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
+    return {r: c for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if allowed[r, c]}
 
 
 def greedy_pairs(

@@ -107,13 +107,22 @@ class Extractor:
         }
         return embeddings, outputs
 
-    def batches(self, source: Source, indices: np.ndarray | None, workers: int) -> BatchIterator:
+    def batches(
+        self,
+        source: Source,
+        indices: np.ndarray | None,
+        workers: int,
+        starts: np.ndarray | None = None,
+        starts_of: str = "",
+    ) -> BatchIterator:
         return evaluation_batches(
             source,
             dict(self.model.views),
             batch_size=self.batch_size,
             indices=indices,
             workers=workers,
+            starts=starts,
+            starts_of=self.model.views[starts_of] if starts_of else None,
         )
 
     def extract(
@@ -122,15 +131,20 @@ class Extractor:
         source: Source,
         indices: np.ndarray | None = None,
         workers: int = 0,
+        starts: np.ndarray | None = None,
+        starts_of: str = "",
     ) -> dict[str, Extracted]:
-        """One pass over the source, or over some of it, for several sets of weights at once."""
+        """One pass over the source, or over some of it, for several sets of weights at once.
+
+        starts: for each of `indices`, which may repeat, when the view `starts_of` begins; else centre windows.
+        """
         placed = {
             name: jax.device_put(variables, replicated(self.mesh))
             for name, variables in weights.items()
         }
         parts: dict[str, list[Extracted]] = {name: [] for name in placed}
         num_unreadable = 0
-        with self.batches(source, indices, workers) as batches:
+        with self.batches(source, indices, workers, starts, starts_of) as batches:
             for batch in batches:
                 mask = batch.pop("mask")
                 num_unreadable += int(np.sum(batch["fault"] >= 0))

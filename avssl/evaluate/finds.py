@@ -1,5 +1,6 @@
 """Detection: are the boxes that an objective finds those of the objects that are there?"""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate.detection import detection
 from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.tracks import tracks
 from avssl.objectives.detecting import DetectingObjective
 from avssl.train.model import Model
 
@@ -25,7 +27,8 @@ def finds(model: Model, sides: Sides) -> list[Score]:
 
     The objects are those of `video_view` at the time of its frame: all of them, or with its `heard_objects`
     those that sound. "chance" is what the boxes of the clip before give. Where the source knows the weather,
-    `map_50` of each kind of it as well.
+    `map_50` of each kind of it as well, and where objects are known in several frames `mota` and `idf1`
+    (`tracks.py`).
     """
     detecting = {
         name: one for name, one in model.objectives.items() if isinstance(one, DetectingObjective)
@@ -34,6 +37,7 @@ def finds(model: Model, sides: Sides) -> list[Score]:
         raise UsageError("no objective of this run finds boxes, as detect does")
     truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
     scores = []
+    tracked = tracks(model, sides, detecting)
     for name, objective in detecting.items():
         view = model.views[objective.video_view]
         assert isinstance(view, VideoView)
@@ -43,6 +47,10 @@ def finds(model: Model, sides: Sides) -> list[Score]:
         others = found[-1:] + found[:-1]
         prefix = f"{name}/" if scores else ""
         scores += scored(found, others, there, METRICS, prefix)
+        scores += [
+            dataclasses.replace(score, metric=f"{prefix}{score.metric}")
+            for score in tracked.get(name, ())
+        ]
         for weather, rows in by_weather(truths).items():
             scores += scored(
                 [found[row] for row in rows],

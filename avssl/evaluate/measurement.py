@@ -20,6 +20,7 @@ from avssl.errors import UsageError
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.rows import Row
+from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Averaging, Windows
 from avssl.train.model import Model
@@ -35,7 +36,8 @@ AVERAGING = "classification and tagging"
 class Measurement:
     """Measures weights of a config's encoders, as often as it is asked to.
 
-    train, test: the records that probes train on and are scored on. several: the windows that `classification`
+    train, test: the records that probes train on and are scored on; where they lack a modality, `model` is what
+    of the `whole` one they can be shown to. several: the windows that `classification`
     and `tagging` average. asked_for: whether a protocol that the data do not allow is an error.
     """
 
@@ -50,9 +52,10 @@ class Measurement:
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        self.whole, self.model = self.model, for_data(self.model, (self.train, self.test))
         self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
         source = open_source(self.config.data.source)
-        self.trained_on = source, training_indices(self.config, source, self.model)
+        self.trained_on = source, training_indices(self.config, source, self.whole)
         self.compiled["features"] = Extractor(self.model)
 
     def __call__(self, variables: Any, name: str) -> tuple[list[Row], Sides]:
@@ -62,7 +65,7 @@ class Measurement:
         """
         weights = {"trained": variables}
         if not self.random:
-            weights["random"] = baseline(self.config, self.model)
+            weights["random"] = baseline(self.config, self.whole)
         sides = both_sides(
             self.compiled["features"], weights, self.train, self.test, self.trained_on,
             self.config.data.workers,
@@ -88,6 +91,8 @@ class Measurement:
                     raise
                 say(f"left out: {protocol}, as {error}")
                 continue
+            if not ours and self.model is not self.whole:
+                say(f"left out: {protocol}, as it asks what is left out of the model")
             allowed[protocol] = measure
             rows += [
                 row_of(protocol, *pair) for pair in zip(ours, self.random[protocol], strict=True)
@@ -146,7 +151,7 @@ def both_sides(
         names = test[0].label_names, train[0].label_names
         labels = classes_by_name(scored[name].labels, *names)
         tested = dataclasses.replace(scored[name], labels=labels)
-        return Sides(weights[name], fitted[name], tested, test, trained_on, workers)
+        return Sides(weights[name], fitted[name], tested, test, trained_on, workers, fitted=train)
 
     return {name: side(name) for name in weights}
 

@@ -17,6 +17,7 @@ from avssl.evaluate.identity import identity
 from avssl.evaluate.intervals import interval_of_median
 from avssl.evaluate.knn import knn_hits
 from avssl.evaluate.linear import linear_probe
+from avssl.evaluate.linear_tags import linear_tags
 from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import CUTOFFS, Ranking, ranked, retrieval_chance
@@ -25,6 +26,7 @@ from avssl.evaluate.tagging import tagging
 from avssl.evaluate.timing import timing
 from avssl.evaluate.trust import trust
 from avssl.evaluate.viewpoints import viewpoints
+from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.model import Model
 
 
@@ -132,6 +134,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "identity": identity,
     "knn": knn,
     "linear": linear,
+    "linear_tags": linear_tags,
     "localization": places,
     "neighbours": neighbours,
     "retrieval": across_modalities,
@@ -139,6 +142,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "synchronization": timing,
     "tagging": tagging,
     "verification": trust,
+    "zero_shot": zero_shot,
 }
 # What needs classes.
 PROBES = ("classification", "clustering", "few_shot", "knn", "linear", "neighbours")

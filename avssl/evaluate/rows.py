@@ -29,6 +29,8 @@ COLUMNS = (
 RANKS = ("median_rank",)
 # Agreement beyond chance: a little below zero by bad luck.
 SIGNED = ("ari", "ami")
+# At most 1, and below zero by as much as there are errors: one for each object would be zero.
+WITHOUT_FLOOR = ("mota",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Row:
     """One number of a run, beside what the same encoder gives at random initialisation and a guess.
 
     `n` is the number of clips that were scored. Other clips would have given a value between `low` and `high`
-    in 95 of 100 cases (`intervals.py`); None where nobody computed it.
+    in 95 of 100 cases (`intervals.py`); None where nobody computed it. `spread`: of a mean over runs, their
+    standard deviation.
     """
 
     protocol: str
@@ -48,12 +51,13 @@ class Row:
     n: int
     low: float | None = None
     high: float | None = None
+    spread: float | None = None
 
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
             kind = self.metric.rpartition("/")[2].removeprefix("labels_")
-            least = -1 if kind in SIGNED else 0
+            least = -1 if kind in SIGNED else -math.inf if kind in WITHOUT_FLOOR else 0
             if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
                 raise ValueError(
                     f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
@@ -116,7 +120,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.protocol,
         row.features,
         row.metric,
-        shown(row.metric, row.value),
+        shown(row.metric, row.value, row.spread),
         interval_shown(row),
         shown(row.metric, row.random_init),
         f"{difference:+.1f}",

@@ -20,12 +20,14 @@ from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
+from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part
 from avssl.evaluate.windows import Windows
+from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
@@ -46,11 +48,13 @@ def evaluate_folder(
     pictures: Path | None = None,
     clips: int | None = None,
     crops: int | None = None,
+    class_vectors: Path | None = None,
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
     maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files. clips, crops: how
     many windows of each clip `classification` and `tagging` average, by default as the config says.
+    class_vectors: what `zero_shot` compares clips with.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which
     lists those of every run; asked for by name in `protocols` it is an error.
@@ -58,16 +62,19 @@ def evaluate_folder(
     config = run_config(workdir)
     measurement = planned(
         config, data=data, test_data=test_data, protocols=protocols, maps=maps, pictures=pictures, clips=clips,
-        crops=crops,
+        crops=crops, class_vectors=class_vectors,
     )  # fmt: skip
     if measurement is None:
         return []
+    json_file = json_file or workdir / "eval.json"
+    sides = measurement.train[0], measurement.test[0]
+    missing = tell_missing(sides, json_file.with_suffix(".missing.txt"))
     for fitted, purpose in (
         (measurement.train, "that probes are trained on"),
         (measurement.trained_on, "that the run was trained on"),
     ):
         warn_of_shared(measurement.test, fitted, purpose)
-    step, variables = trained_variables(workdir, measurement.model)
+    step, variables = trained_variables(workdir, measurement.whole)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:
         save_pictures(measurement.model, trained, folder=pictures, options=maps or PLAIN)
@@ -75,9 +82,9 @@ def evaluate_folder(
         return rows
     print_table(rows)
     # A table asked for elsewhere, often of one protocol, does not replace the run's own.
-    write_json(json_file or workdir / "eval.json", rows)
+    write_json(json_file, rows)
     if results is not None:
-        facts = facts_of(workdir, config.seed)
+        facts = [*facts_of(workdir, config.seed), *missing]
         facts += [f"{AVERAGING}: {measurement.several}"] if measurement.several else []
         write_results(results, title or workdir.name, rows, facts)
         say(f"wrote the section '{title or workdir.name}' of {results}")
@@ -94,6 +101,7 @@ def planned(
     pictures: Path | None = None,
     clips: int | None = None,
     crops: int | None = None,
+    class_vectors: Path | None = None,
 ) -> Measurement | None:
     """What `evaluate_folder` measures, of any weights; None where the data allow none of it."""
     asked_for = bool(protocols)
@@ -103,11 +111,17 @@ def planned(
             "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
             "--protocols"
         )
+    if class_vectors is not None and "zero_shot" not in chosen:
+        raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
     if not chosen:
         return None
-    known = {**PROTOCOLS, "localization": partial(places, options=maps or PLAIN)}
+    known = {
+        **PROTOCOLS,
+        "localization": partial(places, options=maps or PLAIN),
+        "zero_shot": partial(zero_shot, vectors=class_vectors),
+    }
     windows = Windows(
         clips or config.eval.get("clips") or 1, crops or config.eval.get("crops") or 1
     )
@@ -139,12 +153,12 @@ def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) 
 
 def check_classes(train: Part, test: Part) -> None:
     """Refuses, before any clip is decoded, what no probe could be trained or scored on."""
-    for (source, indices), num_needed, purpose in ((train, 2, "trained"), (test, 1, "scored")):
+    for (source, indices), purpose in ((train, "trained"), (test, "scored")):
         labels = source.labels()[indices]
-        if (num_classes := len(np.unique(labels[labels >= 0]))) < num_needed:
+        if (num_classes := len(np.unique(labels[labels >= 0]))) < 2:
             raise UsageError(
                 f"a probe cannot be {purpose} on {source.spec}, whose clips have "
-                f"{num_classes or 'no'} class{'' if num_classes == 1 else 'es'}: sort its videos "
+                f"{'one class' if num_classes else 'no classes'} where two belong at least: sort its videos "
                 "into a folder per class, or list them with labels in a manifest"
             )
 

@@ -9,24 +9,24 @@ import av
 import av.container
 import av.error
 import numpy as np
-from PIL import Image
 
 from avssl.media.channels import CHANNELS
 from avssl.media.clock import Clock
-from avssl.media.container import open_media, opened_file
+from avssl.media.container import open_media
 from avssl.media.depth import MARK, depth_as_png
 from avssl.media.encode import LAYOUTS
 from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.sound import sample_blocks, to_int16
-
-# First bytes of a picture, its FFmpeg decoder, and the pixels that the track declares.
-PICTURES = (
-    (b"\xff\xd8\xff", "mjpeg", "yuvj420p"),
-    (b"\x89PNG\r\n\x1a\n", "png", "rgb24"),
+from avssl.media.still import (
+    BITEXACT,
+    HEAD_BYTES,
+    MILLISECOND,
+    content,
+    kind_of,
+    still_packet,
 )
-HEAD_BYTES = 8
-MILLISECOND = Fraction(1, 1000)
+
 BLOCK_SAMPLES = 1 << 14
 # All of the sound is held decoded: 46 minutes of stereo at 48 kHz.
 MAX_SOUND_BYTES = 512 << 20
@@ -51,23 +51,23 @@ def paired(
     read.
     """
     buffer, clock = io.BytesIO(), Clock(limits.max_decode_seconds)
-    kind = _kind(_content(picture, limits, HEAD_BYTES))
+    kind = kind_of(content(picture, limits, HEAD_BYTES))
     if kind is None and streams:
         raise MediaError("stills cannot be put beside a video")
     samples, rate = _samples(sounds, limits, clock)
     # Matroska takes any video codec but no PNG, which QuickTime takes.
     container = "matroska" if kind is None else "mov"
     try:
-        with av.open(buffer, "w", format=container, options={"fflags": "+bitexact"}) as file:
+        with av.open(buffer, "w", format=container, options=BITEXACT) as file:
             track = file.add_stream("pcm_s16le", rate=rate, layout=NAMES[samples.shape[1]])
             assert isinstance(track, av.AudioStream)
             if kind is None:
                 _copy_video(file, picture, limits, clock)
             else:
                 stills = {name: _still(still, limits) for name, still in streams.items()}
-                stills = {"": _content(picture, limits), **stills}
+                stills = {"": content(picture, limits), **stills}
                 # All tracks are declared before the first packet.
-                packets = [_still_packet(file, *still, limits) for still in stills.items()]
+                packets = [still_packet(file, *still, limits) for still in stills.items()]
                 for packet in packets:
                     packet.duration = max(1, round(len(samples) / rate / MILLISECOND))
                     file.mux(packet)
@@ -79,15 +79,8 @@ def paired(
     return buffer.getvalue()
 
 
-def _kind(head: bytes) -> tuple[str, str] | None:
-    """The decoder and the pixels of a still, by its first bytes."""
-    return next(
-        ((codec, pixels) for mark, codec, pixels in PICTURES if head.startswith(mark)), None
-    )
-
-
 def _still(picture: bytes | str, limits: Limits) -> bytes:
-    coded = _content(picture, limits)
+    coded = content(picture, limits)
     return depth_as_png(coded, limits.max_pixels) if coded.startswith(MARK) else coded
 
 
@@ -130,47 +123,6 @@ def _decoded(
                     "picture and sound in one file"
                 )
     return np.concatenate(blocks), rate
-
-
-def _content(media: bytes | str, limits: Limits, num_bytes: int = -1) -> bytes:
-    """The first bytes of the picture's file, or all of them."""
-    try:
-        with opened_file(media, limits) as file:
-            return file.read(num_bytes)
-    except MediaError as error:
-        raise MediaError(f"its picture {error}") from error
-    except OSError as error:
-        raise MediaError(f"its picture cannot be read ({error.strerror})") from error
-
-
-def _still_packet(
-    file: av.container.OutputContainer, name: str, coded: bytes, limits: Limits
-) -> av.Packet:
-    """The only packet of a still's track, which it declares."""
-    kind = _kind(coded)
-    if kind is None:
-        raise MediaError(f"its picture '{name}' is neither JPEG nor PNG nor PFM")
-    codec, pixels = kind
-    try:
-        # Opening reads the header alone, and whatever text comes before the pixels.
-        with Image.open(io.BytesIO(coded), formats=("JPEG", "PNG")) as header:
-            width, height = header.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MediaError("its picture has far too many pixels") from error
-    except (OSError, ValueError) as error:
-        raise MediaError("its picture is damaged") from error
-    if width * height > limits.max_pixels:
-        raise MediaError(f"a picture of {width * height} pixels, more than {limits.max_pixels}")
-    track = file.add_stream(codec, rate=1)
-    assert isinstance(track, av.VideoStream)
-    track.width, track.height, track.pix_fmt = width, height, pixels
-    if name:
-        track.metadata["handler_name"] = name
-    packet = av.Packet(coded)
-    packet.stream, packet.time_base = track, MILLISECOND
-    packet.pts = packet.dts = 0
-    packet.is_keyframe = True
-    return packet
 
 
 def _copy_video(

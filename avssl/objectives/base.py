@@ -259,6 +259,11 @@ class Objective(nn.Module):
         """A logit for each class of the data's labels, of which a clip may have several, by who says so."""
         return {}
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether it learns the one class of each clip from the data's labels."""
+        return False
+
     def classifies(self, encoder: str) -> bool:
         """Whether `class_logits` has logits for what that encoder gives: whether it can teach classes."""
         return False

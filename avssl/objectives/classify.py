@@ -107,6 +107,10 @@ class Classify(ModalitiesObjective):
         tags = tags_as_memory(kept["tags"], self.num_classes, self.config_key)
         return Owned(owned.params, {**owned.memory, "tags": tags})
 
+    @property
+    def learns_labels(self) -> bool:
+        return not self.multi_label
+
     def classifies(self, encoder: str) -> bool:
         reads = self.reads()
         return not self.multi_label and len(reads) == 1 and encoder == reads[0].encoder

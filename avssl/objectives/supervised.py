@@ -47,6 +47,10 @@ class Supervised(Objective):
             for modality, read in (("video", self.video_read), ("audio", self.audio_read))
         }
 
+    @property
+    def learns_labels(self) -> bool:
+        return True
+
     def classifies(self, encoder: str) -> bool:
         return encoder in (self.video_encoder, self.audio_encoder)
 

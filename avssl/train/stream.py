@@ -79,7 +79,14 @@ def joins(config: ConfigDict, model: Model, teachers: Teachers) -> dict[str, Joi
 
 def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
     """Refuses, before anything is compiled, an objective whose views the source cannot give."""
+    labels = source.labels()[indices]
+    num_classes = len(np.unique(labels[labels >= 0]))
     for name, objective in model.objectives.items():
+        if objective.learns_labels and num_classes < 2:
+            raise UsageError(
+                f"objective '{name}' learns classes, and the {len(indices)} clips of {source.spec} have "
+                f"{'one alone' if num_classes else 'none'}: take a fold or a folder with two at least"
+            )
         for view_name, view in objective.views(model.views).items():
             if lack := what_is_lacking(source, indices, view):
                 raise UsageError(f"objective '{name}' needs, for its view '{view_name}', {lack}")

@@ -6,7 +6,8 @@ Kong et al. 2020 (PANNs, arXiv 1912.10211) fine-tune CNN14 from AudioSet tags; P
   avssl finetune --config configs/finetune/esc50.py --init runs/audioset --workdir runs/esc50
 
 Its lists and sounds lie in data/esc50. `:fold2` to `:fold5` hold out the other folds, each in a folder of its
-own; papers give the mean of the five. `:conv2d10` is the sound network of AVID, 2 s, 10 windows of each clip.
+own; papers give the mean of the five (`avssl evaluate --workdir RUN1 ... RUN5 --average`). `:conv2d10`
+is the sound network of AVID, 2 s, 10 windows of each clip.
 
 Expected (as recalled, not verified): CNN14 from scratch 83.3 %, fine-tuned from AudioSet 94.7 %; AVID's frozen
 Conv2D-10 89.1 % from AudioSet. Measured: not run at this scale.

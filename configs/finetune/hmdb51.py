@@ -3,7 +3,7 @@
   avssl finetune --config configs/finetune/hmdb51.py --init runs/avid --workdir runs/avid-hmdb51
 
 Official lists and videos lie in data/hmdb51. `:split2` and `:split3` are the other splits; papers give the mean
-of the three.
+of the three (`avssl evaluate --workdir RUN1 RUN2 RUN3 --average`).
 
 Expected: 59.9 % after AVID on Kinetics, 64.1 % on AudioSet (released table). Measured: not run at this scale.
 """

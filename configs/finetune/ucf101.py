@@ -7,7 +7,8 @@ before the linear layer. Of the released evaluation 10 windows are known, not th
   avssl finetune --config configs/finetune/ucf101.py --init runs/avid --workdir runs/avid-ucf101
 
 Official lists and videos lie in data/ucf101 (`avssl data build` writes what trains faster). `:split2` and
-`:split3` are the other splits, each in a folder of its own; papers give the mean of the three. `:frozen` leaves
+`:split3` are the other splits, each in a folder of its own; papers give the mean of the three, which
+`avssl evaluate --workdir RUN1 RUN2 RUN3 --average` takes of their results. `:frozen` leaves
 the encoder as it is, BatchNorm too: a linear probe by SGD. Other encoders, frames and sizes are flags.
 
 Expected: 86.9 % after AVID on Kinetics, 91.0 % on AudioSet (released table). Measured: not run at this scale.

@@ -158,7 +158,7 @@ def test_bucket_paths_are_walked_and_read_as_bytes(tmp_path):
     write(tmp_path / "a" / "1.mp4", MP4_HEAD)
     write(tmp_path / "a" / "1.txt")
     write(tmp_path / ".x" / "2.mp4")
-    found = sorted(folder._walk_remote(str(tmp_path)))
+    found = sorted(folder._walk_remote(str(tmp_path), folder._sidecar))
     assert found == [
         (".x", 0, "hidden (its name starts with a dot)"),
         ("a/1.mp4", len(MP4_HEAD), None),

@@ -14,6 +14,12 @@ ALL, LEFT_HALF = [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]
 NEAR, FAR = [0.1, 0.5, 0.4, 0.9], [0.6, 0.2, 0.7, 0.3]
 
 
+@pytest.fixture(autouse=True)
+def no_tracks(monkeypatch):
+    """Which look at the media: see `test_tracking.py`."""
+    monkeypatch.setattr("avssl.evaluate.finds.tracks", lambda *_: {})
+
+
 def thing(*boxes, sounding=True, kind=3):
     return {"class": kind, "sounding": sounding, "visible": True, "boxes": list(boxes)}
 

@@ -25,6 +25,7 @@ def test_json_has_the_promised_keys(tmp_path):
         "n": 400,
         "low": 0.56,
         "high": 0.655,
+        "spread": None,
     }
     assert [row["features"] for row in written["rows"]] == ["video", "video->audio"]
     assert os.listdir(tmp_path) == ["eval.json"]

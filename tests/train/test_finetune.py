@@ -5,6 +5,8 @@ import json
 import pytest
 
 from tests.conftest import TINY_CONFIG
+from tests.data.published.test_picture_sets import picture
+from tests.data.published.trees import plant
 
 CONFIG = f"""
 from avssl.config import variant_of
@@ -60,3 +62,31 @@ def test_from_a_run_and_from_scratch(config, tmp_path, run):
     )
     assert code == 0, err
     assert "no --init RUN: trains from scratch" in out
+
+    # A run of sight and sound on pictures: its video side alone.
+    pictures = plant(
+        tmp_path / "pictures",
+        {
+            f"{part}/class{number % 2}/{number}.jpg": picture(number)
+            for part in ("train", "test")
+            for number in range(6)
+        },
+    )
+    code, out, err = run(
+        "evaluate", "--workdir", start, "--data", f"images:{pictures}@train",
+        "--test-data", f"images:{pictures}@test", "--protocols", "knn,linear_tags,retrieval",
+        "--json", tmp_path / "pictures.json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "has no audio: left out: encoder 'audio', objective 'xid'" in out
+    assert out.count("left out: encoder") == 1
+    assert "left out: retrieval, as it asks what is left out of the model" in out
+    rows = json.loads((tmp_path / "pictures.json").read_text())["rows"]
+    found = {(row["protocol"], row["features"], row["metric"]): row for row in rows}
+    assert set(found) == {
+        ("knn", "video", "top1"), ("linear_tags", "video", "map"),
+        ("linear_tags", "video", "map_11_point"),
+    }  # fmt: skip
+    # The test pictures are the training ones.
+    assert found["linear_tags", "video", "map"]["value"] > 0.7
+    assert found["knn", "video", "top1"]["n"] == 6

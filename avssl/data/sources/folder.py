@@ -1,10 +1,10 @@
-"""A folder of videos: every regular file in it is a record, its sub-folder is its class."""
+"""A folder of videos or of pictures: every regular file in it is a record, its sub-folder is its class."""
 
 import difflib
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from etils import epath
@@ -12,6 +12,7 @@ from etils import epath
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
 from avssl.data.sources.files import is_remote, looks_like_media, media_at, read_head
+from avssl.data.sources.stills import STILL, is_picture, modalities_of_stills, still_at
 from avssl.errors import UsageError
 
 LOG = logging.getLogger("avssl")
@@ -25,6 +26,8 @@ _SIDECARS = (
 )
 SIDECARS = frozenset(_SIDECARS.split())
 HIDDEN = "hidden (its name starts with a dot)"
+# Of a root and a relative path, why the file is no record, or None.
+WhyNot = Callable[[str, str], str | None]
 
 
 class FolderSource:
@@ -33,15 +36,20 @@ class FolderSource:
     Links are followed (folders of links are how subsets are made), but no folder is entered twice,
     so a loop ends. `skipped` lists what was left out and why: a name that starts with a dot, on a
     file or a folder, among others.
+
+    stills: of pictures, which are JPEG or PNG files; what else lies beside them is left out.
     """
 
-    def __init__(self, path: str, split: str | None = None):
-        self.spec = f"folder:{path}" + (f"@{split}" if split else "")
+    def __init__(self, path: str, split: str | None = None, *, stills: bool = False):
+        self.stills = stills
+        self.spec = f"{'images' if stills else 'folder'}:{path}" + (f"@{split}" if split else "")
         self.root = _existing_folder(path, split)
         walk = _walk_remote if is_remote(self.root) else _walk_local
+        why_not = _no_picture if stills else _sidecar
         found: dict[str, tuple[str, int]] = {}
         skipped = []
-        for relative, size, reason in sorted(walk(self.root), key=lambda row: os.fsencode(row[0])):
+        listed = walk(self.root, why_not)
+        for relative, size, reason in sorted(listed, key=lambda row: os.fsencode(row[0])):
             key = key_of_path(relative)
             if reason is None and key in found:
                 reason = "its name reads like another file's"
@@ -51,7 +59,8 @@ class FolderSource:
                 skipped.append((key, reason))
         self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
         if not found:
-            raise UsageError(_nothing_in(self.root, self.skipped))
+            wanted = "pictures (JPEG or PNG)" if stills else "videos"
+            raise UsageError(_nothing_in(self.root, wanted, self.skipped))
         if self.skipped:
             key, reason = self.skipped[0]
             LOG.info(
@@ -76,11 +85,13 @@ class FolderSource:
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Record:
+        read = still_at if self.stills else media_at
         return Record(
             key=self._keys[index],
             index=int(index),
-            media=media_at(self.root, self._files[index]),
+            media=read(self.root, self._files[index]),
             label=int(self._labels[index]),
+            **(STILL if self.stills else {}),
         )
 
     def key(self, index: int) -> str:
@@ -89,8 +100,8 @@ class FolderSource:
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def modalities(self) -> None:
-        return None
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return modalities_of_stills(len(self)) if self.stills else None
 
 
 def _existing_folder(path: str, split: str | None) -> str:
@@ -127,17 +138,17 @@ def _near(root: epath.Path) -> str:
     return f"; did you mean '{printable(near[0])}'?" if near else ""
 
 
-def _nothing_in(root: str, skipped: tuple[tuple[str, str], ...]) -> str:
+def _nothing_in(root: str, wanted: str, skipped: tuple[tuple[str, str], ...]) -> str:
     if not skipped:
         return f"folder '{printable(root)}' holds no files"
     key, reason = skipped[0]
     return (
-        f"folder '{printable(root)}' holds no videos; {len(skipped)} entries were left out, "
+        f"folder '{printable(root)}' holds no {wanted}; {len(skipped)} entries were left out, "
         f"first {printable(key)}: {reason}"
     )
 
 
-def _walk_local(root: str) -> Iterator[tuple[str, int, str | None]]:
+def _walk_local(root: str, why_not: WhyNot) -> Iterator[tuple[str, int, str | None]]:
     """(relative path, size, reason to leave it out or None) of all that is in a folder."""
     entered = set()
     # Linked folders wait until all real ones were entered: a folder is known by its own name first.
@@ -167,22 +178,24 @@ def _walk_local(root: str) -> Iterator[tuple[str, int, str | None]]:
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 links.append(inside)
             else:
-                yield inside, *_size_or_reason(root, inside, entry)
+                yield inside, *_size_or_reason(root, inside, entry, why_not)
 
 
-def _size_or_reason(root: str, relative: str, entry: os.DirEntry) -> tuple[int, str | None]:
+def _size_or_reason(
+    root: str, relative: str, entry: os.DirEntry, why_not: WhyNot
+) -> tuple[int, str | None]:
     try:
         # A FIFO or a device must not even be opened: it could block for ever.
         if not entry.is_file():
             dangling = entry.is_symlink() and not os.path.exists(entry.path)
             return 0, "a link that leads nowhere" if dangling else "not a regular file"
         size = entry.stat().st_size
-        return size, _sidecar(root, relative)
+        return size, why_not(root, relative)
     except OSError as error:
         return 0, f"cannot be read ({error.strerror})"
 
 
-def _walk_remote(root: str) -> Iterator[tuple[str, int, str | None]]:
+def _walk_remote(root: str, why_not: WhyNot) -> Iterator[tuple[str, int, str | None]]:
     folders = [epath.Path(root)]
     while folders:
         folder = folders.pop()
@@ -193,7 +206,7 @@ def _walk_remote(root: str) -> Iterator[tuple[str, int, str | None]]:
             elif entry.is_dir():
                 folders.append(entry)
             else:
-                yield relative, entry.stat().length, _sidecar(root, relative)
+                yield relative, entry.stat().length, why_not(root, relative)
 
 
 def _sidecar(root: str, relative: str) -> str | None:
@@ -201,3 +214,7 @@ def _sidecar(root: str, relative: str) -> str | None:
     if suffix in SIDECARS and not looks_like_media(read_head(root, relative)):
         return f"no media ({suffix} file)"
     return None
+
+
+def _no_picture(root: str, relative: str) -> str | None:
+    return None if is_picture(relative) else "no JPEG or PNG by its name"

@@ -1,4 +1,4 @@
-"""A CSV file that names videos: path, and optionally start, end and label."""
+"""A CSV file that names videos or pictures: path, and optionally start, end and label."""
 
 import array
 import csv
@@ -17,7 +17,9 @@ from etils import epath
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
 from avssl.data.sources.files import is_remote, join, media_at
+from avssl.data.sources.stills import is_picture, modalities_of_stills
 from avssl.errors import UsageError
+from avssl.media.still import as_video
 
 LOG = logging.getLogger("avssl")
 
@@ -39,7 +41,8 @@ class ManifestSource:
     be empty in a row; further columns go into the record's `truth` as text. A row that asks for a
     part of a video has the key `PATH#t=START,END`. A row whose key an earlier row has is left out
     and listed in `skipped`. Paths that lead out of the folder are refused unless `allow_outside`: a
-    manifest is data, and data must not reach any file it likes.
+    manifest is data, and data must not reach any file it likes. What is called .jpg,
+    .jpeg or .png is a picture.
     """
 
     def __init__(self, path: str, split: str | None = None, *, allow_outside: bool = False):
@@ -89,6 +92,7 @@ class ManifestSource:
         if skipped:
             LOG.warning("%s: %d rows left out, first: %s", table.name, len(skipped), skipped[0][1])
         self.skipped = tuple(skipped)
+        self._of_pictures = all(map(is_picture, files))
         self._keys, self._files, self._truths = tuple(keys), tuple(files), tuple(truths)
         self._spans = np.stack([np.array(starts), np.array(ends)], axis=1)
         # Labels are numbered by name, not by first row: a shuffled manifest keeps its classes.
@@ -117,11 +121,11 @@ class ManifestSource:
     def __getitem__(self, index: int) -> Record:
         start, end = self._spans[index]
         relative = self._files[index]
-        outside = relative.startswith("/")
+        media = relative if relative.startswith("/") else media_at(self.root, relative)
         return Record(
             key=self._keys[index],
             index=int(index),
-            media=relative if outside else media_at(self.root, relative),
+            media=as_video(media) if is_picture(relative) else media,
             start_seconds=0.0 if math.isnan(start) else float(start),
             end_seconds=None if math.isnan(end) else float(end),
             label=int(self._labels[index]),
@@ -134,8 +138,8 @@ class ManifestSource:
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def modalities(self) -> None:
-        return None
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return modalities_of_stills(len(self)) if self._of_pictures else None
 
 
 class _Table:

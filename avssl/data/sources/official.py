@@ -19,6 +19,7 @@ from etils import epath
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
 from avssl.data.sources.files import is_remote, join, media_at
+from avssl.data.sources.stills import STILL, modalities_of_stills, still_at
 from avssl.errors import UsageError
 from avssl.media.pairing import paired
 
@@ -56,7 +57,7 @@ class OfficialSource:
     `skipped` names each entry of the list that is no record and why. Classes are those of the whole
     data set in its own order, whatever part of it is on disk, so that its splits number them alike.
     Where records have several, `truth["classes"]` holds their names (it is absent where they are not
-    known); `avssl.data.record.class_sets` makes a matrix of them.
+    known); `avssl.data.record.class_sets` makes a matrix of them. `stills`: the files are pictures.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class OfficialSource:
         *,
         listed_in: str,
         multi_label: bool = False,
+        stills: bool = False,
     ):
         self.spec = spec
         self.root = str(root) if is_remote(str(root)) else os.path.abspath(root)
+        self.stills = stills
         self.label_names = tuple(key_of_path(name) for name in label_names)
         self._read(rows, listed_in, multi_label)
 
@@ -149,7 +152,8 @@ class OfficialSource:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         start, end = self._spans[index].tolist()
-        media = media_at(self.root, self._files[index])
+        read = still_at if self.stills else media_at
+        media = read(self.root, self._files[index])
         if self._sounds and (sounds := self._sounds[index]):
             streams = self._streams[index] if self._streams else {}
             media = paired(
@@ -165,6 +169,7 @@ class OfficialSource:
             end_seconds=None if math.isnan(end) else end,
             label=int(self._labels[index]),
             truth=self.truth(index),
+            **(STILL if self.stills else {}),
         )
 
     def truth(self, index: int) -> dict[str, Any]:
@@ -180,8 +185,8 @@ class OfficialSource:
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def modalities(self) -> None:
-        return None
+    def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return modalities_of_stills(len(self)) if self.stills else None
 
 
 def _tell(

@@ -1,0 +1,101 @@
+"""Tracks of a run: the boxes that it finds in every frame of some clips, linked, against the objects there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from avssl.console import say
+from avssl.data.boxes import Detections, moved_into_view
+from avssl.data.reader import LEAST_IN_VIEW
+from avssl.data.record import truth_of
+from avssl.data.truth import frame_times, identified_at
+from avssl.data.views import VideoView
+from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.tracking import Tracked, linked, tracking
+from avssl.objectives.detecting import DetectingObjective
+from avssl.train.model import Model
+
+# So many clips, spread evenly over the test part: every frame of them is looked at.
+MOST_CLIPS = 64
+# A box that is less sure is part of no track.
+LEAST_SCORE = 0.5
+
+
+def tracks(
+    model: Model, sides: Sides, detecting: Mapping[str, DetectingObjective]
+) -> dict[str, list[Score]]:
+    """By objective `mota` and `idf1` of boxes from a score of 0.5 on, linked frame by frame.
+
+    Counts of all clips together; "chance" is what the boxes of the clip before give. A clip with a frame that
+    cannot be read is left out. Nothing, and a word, where no clip has objects in several frames.
+    """
+    source, indices = sides.scored[0], sides.test.index
+    places = np.unique(np.linspace(0, len(indices) - 1, MOST_CLIPS).round().astype(int))
+    truths = {index: truth_of(source, index) for index in indices[places].tolist()}
+    times = {index: frame_times(truth) for index, truth in truths.items()}
+    if all(len(frames) < 2 for frames in times.values()):
+        say(f"detection: no tracking: {source.spec} knows where objects are in one frame alone")
+        return {}
+    if len(times) < len(indices):
+        say(f"detection: mota and idf1 are of {len(times)} of {len(indices)} clips, evenly spread")
+    repeated = np.repeat(list(times), [len(frames) for frames in times.values()])
+    starts = np.concatenate(list(times.values()))
+    extractor, scores = sides.extractor("features", model), {}
+    for name, objective in detecting.items():
+        view = model.views[objective.video_view]
+        assert isinstance(view, VideoView)
+        extracted = extractor.extract(
+            {"": sides.variables}, source, repeated, sides.workers, starts, objective.video_view
+        )[""]
+        extracted = extracted.where(np.logical_and.reduce(list(extracted.present.values())))
+        found, there = [], []
+        for index, truth in truths.items():
+            clip = extracted.where(extracted.index == index)
+            if len(clip.index) < len(times[index]):
+                continue
+            boxes = clip.outputs[name]["boxes"]
+            found.append(linked([sure(frame) for frame in boxes]))
+            there.append(true_tracks(truth, clip, objective, view))
+        ours = tracking(found, there)
+        guess = tracking(of_other_clips(found, there), there)
+        scores[name] = [Score("boxes", key, ours[key], guess[key], len(there)) for key in ours]
+    return scores
+
+
+def sure(boxes: np.ndarray) -> Detections:
+    """A row of an objective's `boxes`, as far as they are sure enough."""
+    kept = np.asarray(boxes, np.float64)[boxes[:, 4] >= LEAST_SCORE]
+    return Detections(kept[:, :4], kept[:, 5].astype(np.int64), kept[:, 4])
+
+
+def true_tracks(
+    truth: Mapping[str, Any], clip: Extracted, objective: DetectingObjective, view: VideoView
+) -> list[Tracked]:
+    """What each frame of a clip shows, in shares of the view."""
+    places = clip.geometry[objective.video_view]
+    frames = []
+    for row, seconds in enumerate(places["start_seconds"].tolist()):
+        objects, identities = identified_at(
+            truth, seconds, sounding=True if view.heard_objects else None
+        )
+        moved, kept = moved_into_view(
+            objects.boxes, places["box"][row], bool(places["flip"][row]), LEAST_IN_VIEW
+        )
+        labels = np.zeros_like(objects.labels) if objective.agnostic else objects.labels
+        frames.append(Tracked(moved[kept], labels[kept], identities[kept]))
+    return frames
+
+
+def of_other_clips(
+    found: Sequence[Sequence[Tracked]], there: Sequence[Sequence[Tracked]]
+) -> list[list[Tracked]]:
+    """The tracks of the clip before, as long as each clip: cut, or nothing at its end."""
+    none = np.zeros(0, np.int64)
+    nothing = Tracked(np.zeros((0, 4)), none, none)
+    others = [*found[-1:], *found[:-1]]
+    return [
+        [*other[: len(frames)], *[nothing] * (len(frames) - len(other))]
+        for other, frames in zip(others, there, strict=True)
+    ]
