@@ -64,16 +64,20 @@ class Row:
         return self.value - self.random_init
 
 
-def write_json(path: epath.PathLike, rows: Sequence[Row]) -> None:
-    """{"rows": [{"protocol": ..., ...}, ...]}"""
-    text = json.dumps(
-        {"rows": [dataclasses.asdict(row) for row in rows]}, indent=2, allow_nan=False
-    )
+def write_json(path: epath.PathLike, rows: Sequence[Row], command: str) -> None:
+    """{"command": what was typed, "rows": [{"protocol": ..., ...}, ...]}"""
+    whole = {"command": command, "rows": [dataclasses.asdict(row) for row in rows]}
+    text = json.dumps(whole, indent=2, allow_nan=False)
     write_whole(path, text + "\n", "give another place with --json")
 
 
 def read_json(path: epath.PathLike) -> list[Row]:
     return [Row(**row) for row in json.loads(epath.Path(path).read_text())["rows"]]
+
+
+def read_command(path: epath.PathLike) -> str:
+    """What was typed to measure the rows; empty in files of before that was written down."""
+    return json.loads(epath.Path(path).read_text()).get("command", "")
 
 
 def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
@@ -105,8 +109,9 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join(aligned(line) for line in lines)
 
 
-def print_table(rows: Sequence[Row], file: TextIO | None = None) -> None:
-    print(format_table(rows), file=file or sys.stdout, flush=True)
+def print_table(rows: Sequence[Row], command: str, file: TextIO | None = None) -> None:
+    """The table below the command that measured it."""
+    print(f"$ {command}\n{format_table(rows)}", file=file or sys.stdout, flush=True)
 
 
 def cells(row: Row) -> tuple[str, ...]:

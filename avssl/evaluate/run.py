@@ -26,7 +26,7 @@ from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
-from avssl.evaluate.results import facts_of, write_results
+from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Windows, averaged
@@ -86,9 +86,9 @@ def evaluate_folder(
     )
     if not rows:
         return rows
-    print_table(rows)
+    print_table(rows, command())
     # A table asked for elsewhere, often of one protocol, does not replace the run's own.
-    write_json(json_file or workdir / "eval.json", rows)
+    write_json(json_file or workdir / "eval.json", rows, command())
     if results is not None:
         facts = facts_of(workdir, config.seed) + ([f"{AVERAGING}: {several}"] if several else [])
         write_results(results, title or workdir.name, rows, facts)

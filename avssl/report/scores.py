@@ -18,10 +18,12 @@ STRIP_WIDTH, STRIP_HEIGHT, STRIP_EDGE = 132, 14, 5
 def scores(runs: Sequence[ReportedRun]) -> Markup:
     """One table; a line for a run without results."""
     tables: list[dict[Key, Row]] = []
-    missing = []
+    missing, commands = [], []
     for run in runs:
         try:
             rows = run.rows()
+            if command := run.command():
+                commands.append(note(f"{run.name}: {command}"))
         except UsageError as error:
             missing.append(note(str(error)))
             rows = []
@@ -29,7 +31,8 @@ def scores(runs: Sequence[ReportedRun]) -> Markup:
     keys = list(dict.fromkeys(key for table in tables for key in table))
     if not keys:
         return tag("div", missing)
-    return tag("div", missing, scrolled(table_of(runs, tables, keys)), explanation(len(runs)))
+    table = scrolled(table_of(runs, tables, keys))
+    return tag("div", missing, table, explanation(len(runs)), commands)
 
 
 def table_of(

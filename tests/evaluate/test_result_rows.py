@@ -13,8 +13,10 @@ RANK = Row("retrieval", "audio->video", "median_rank", 12.0, 201.0, 200.5, 400)
 
 
 def test_json_has_the_promised_keys(tmp_path):
-    write_json(tmp_path / "eval.json", [LINEAR, WORSE])
+    write_json(tmp_path / "eval.json", [LINEAR, WORSE], "avssl evaluate --workdir 'a b'")
     written = json.loads((tmp_path / "eval.json").read_text())
+    assert list(written) == ["command", "rows"]
+    assert written["command"] == "avssl evaluate --workdir 'a b'"
     assert written["rows"][0] == {
         "protocol": "linear",
         "features": "video",
@@ -31,14 +33,14 @@ def test_json_has_the_promised_keys(tmp_path):
 
 
 def test_rewriting_replaces(tmp_path):
-    write_json(tmp_path / "eval.json", [LINEAR, WORSE])
-    write_json(str(tmp_path / "eval.json"), [RANK])
+    write_json(tmp_path / "eval.json", [LINEAR, WORSE], "avssl")
+    write_json(str(tmp_path / "eval.json"), [RANK], "avssl")
     assert len(json.loads((tmp_path / "eval.json").read_text())["rows"]) == 1
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(AvsslError, match=r"cannot write the results to .*nowhere.*No such file"):
-        write_json(tmp_path / "nowhere" / "eval.json", [LINEAR])
+        write_json(tmp_path / "nowhere" / "eval.json", [LINEAR], "avssl")
 
 
 def test_table_is_aligned_in_percent_and_points():
@@ -57,8 +59,8 @@ def test_table_is_aligned_in_percent_and_points():
 
 def test_print_goes_where_it_is_told():
     file = io.StringIO()
-    print_table([LINEAR], file)
-    assert file.getvalue() == format_table([LINEAR]) + "\n"
+    print_table([LINEAR], "avssl evaluate --workdir run", file)
+    assert file.getvalue() == f"$ avssl evaluate --workdir run\n{format_table([LINEAR])}\n"
 
 
 @pytest.mark.parametrize("value", [61.0, -0.1, float("nan")])
