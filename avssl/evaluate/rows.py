@@ -25,10 +25,35 @@ COLUMNS = (
     "chance",
     "n",
 )
-# Every other metric is a fraction between 0 and 1.
-RANKS = ("median_rank",)
-# Agreement beyond chance: a little below zero by bad luck.
+# What is no fraction: the least that it can be, and digits behind the point.
+NUMBERS = {"median_rank": (0.0, 1), "mean_entropy": (0.0, 2), "d_prime": (-math.inf, 2)}
+# Agreement beyond chance: a little below zero by bad luck. Every other metric is between 0 and 1.
 SIGNED = ("ari", "ami")
+LESS_IS_BETTER = (
+    "median_rank", "mean_entropy", "eer", "min_dcf", "center_distance_x", "center_distance_y"
+)  # fmt: skip
+
+
+def kind_of(metric: str) -> str:
+    """A metric without the name of the objective, and of whose labels it is."""
+    return metric.rpartition("/")[2].removeprefix("labels_")
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether it is read in percent."""
+    return kind_of(metric) not in NUMBERS
+
+
+def less_is_better(metric: str) -> bool:
+    return kind_of(metric) in LESS_IS_BETTER
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """What a number of this metric can be."""
+    kind = kind_of(metric)
+    if kind in NUMBERS:
+        return NUMBERS[kind][0], math.inf
+    return (-1.0 if kind in SIGNED else 0.0), 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +77,10 @@ class Row:
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
-            kind = self.metric.rpartition("/")[2].removeprefix("labels_")
-            least = -1 if kind in SIGNED else 0
-            if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
+            least, most = bounds_of(self.metric)
+            if not math.isfinite(number) or not least <= number <= most:
                 raise ValueError(
-                    f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
+                    f"{self.protocol} {self.metric}: {name} is {number}, not from {least} to {most}"
                 )
 
     @property
@@ -94,7 +118,7 @@ def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Aligned plain text; fractions in percent, differences in points."""
+    """Aligned plain text; fractions in percent, their differences in points."""
     lines = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     num_names = COLUMNS.index("value")
@@ -116,7 +140,7 @@ def print_table(rows: Sequence[Row], command: str, file: TextIO | None = None) -
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as a person reads it, in the order of `COLUMNS`."""
-    difference = row.difference if row.metric in RANKS else 100 * row.difference
+    scale, digits, _ = reading(row.metric)
     return (
         row.protocol,
         row.features,
@@ -124,7 +148,7 @@ def cells(row: Row) -> tuple[str, ...]:
         shown(row.metric, row.value),
         interval_shown(row),
         shown(row.metric, row.random_init),
-        f"{difference:+.1f}",
+        f"{scale * row.difference:+.{digits}f}",
         shown(row.metric, row.chance),
         str(row.n),
     )
@@ -138,6 +162,11 @@ def interval_shown(row: Row) -> str:
 
 def shown(metric: str, number: float, spread: float | None = None) -> str:
     """A number of this metric as a person reads it: `71.2 %`, or `71.2 ± 1.3 %`."""
-    scale, unit = (1, "") if metric in RANKS else (100, " %")
-    plus_minus = "" if spread is None else f" ± {scale * spread:.1f}"
-    return f"{scale * number:.1f}{plus_minus}{unit}"
+    scale, digits, unit = reading(metric)
+    plus_minus = "" if spread is None else f" ± {scale * spread:.{digits}f}"
+    return f"{scale * number:.{digits}f}{plus_minus}{unit}"
+
+
+def reading(metric: str) -> tuple[int, int, str]:
+    """By how much a number of this metric is multiplied for a person, digits behind the point, the unit."""
+    return (100, 1, " %") if is_fraction(metric) else (1, NUMBERS[kind_of(metric)][1], "")

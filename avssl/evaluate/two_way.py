@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avssl.errors import AvsslError, UsageError
+from avssl.evaluate.ranked import areas_under_curve, steps_of
 
 
 def two_way_accuracy(
@@ -28,19 +29,13 @@ def two_way_accuracy(
 def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """How likely a positive scores higher than a negative, ties counted half; chance is 0.5.
 
-    The area under the ROC curve, by the rank statistic (Mann and Whitney 1947). Give `-weights`
-    where small weights should mark the positives.
+    The area under the ROC curve. Give `-weights` where small weights should mark the positives.
     """
     scores, positive = scores_of_both_kinds(
         scores, positive, metric="the area under the curve", unit="clips"
     )
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    # Equal scores share the mean of their ranks, counted from 1.
-    ranks = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
-    below = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
-    return float(below / (num_positive * num_negative))
+    steps = steps_of(scores, positive, np.ones((len(scores), 1)))
+    return float(areas_under_curve(steps)[0])
 
 
 def scores_of_both_kinds(

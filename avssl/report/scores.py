@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from avssl.errors import UsageError
-from avssl.evaluate.rows import RANKS, Row, cells, shown
+from avssl.evaluate.rows import Row, cells, is_fraction, shown
 from avssl.report.chart import key_entry
 from avssl.report.curves import NUM_COLOURS
 from avssl.report.markup import Markup, note, scrolled, tag
@@ -101,7 +101,7 @@ def numbers(row: Row | None) -> list[Markup]:
 def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
     """From 0 to 100 %: a stroke at chance, rings at random initialisation, dots at the runs' values."""
     rows = [(place, row) for place, row in enumerate(found) if row is not None]
-    if metric in RANKS or min(row.value for _, row in rows) < 0:
+    if not is_fraction(metric) or min(row.value for _, row in rows) < 0:
         return None
 
     def across(fraction: float) -> str:
@@ -141,6 +141,6 @@ def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
 def explanation(num_runs: int) -> Markup:
     colours = ", in the colours of the runs" if num_runs > 1 else ""
     return note(
-        "Random: the same encoders at random initialisation; difference: to it, in points. In the "
+        "Random: the same encoders at random initialisation; difference: to it, of fractions in points. In the "
         f"strips, from 0 to 100 %: a dot at the value, a ring at random, a stroke at chance{colours}."
     )
