@@ -1,7 +1,6 @@
 """How well clusters agree with classes, and clusters of frozen features by k-means."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -23,28 +22,33 @@ def clustering(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> 
     """The agreement of a cluster per clip with a class per clip, both as any numbers from 0.
 
     - `nmi`: mutual information over the mean of both entropies.
-    - `ami`: the same beyond what random clusters of these sizes give (Vinh et al. 2010); at chance
-      0, and a little below it by bad luck.
+    - `ami`: the same beyond what random clusters of these sizes give (Vinh et al. 2010), which
+      SeLaVi calls aNMI; at chance 0, and a little below it by bad luck.
     - `ari`: pairs of clips that are together, or apart, in both, beyond chance in the same way
       (Hubert and Arabie 1985).
     - `accuracy`: the share of clips in the cluster of their class, after the one-to-one matching of
       clusters and classes that makes it largest. Clusters left over count as wrong.
     - `purity`: the share of clips of their cluster's most frequent class.
-    - `entropy`: of the classes in a cluster, in shares of the log of the number of classes, as the
-      mean over clusters, large or small (see `mean_entropy` for nats). The lower the better.
+    - `mean_max_purity`: the share of that class in a cluster, as the mean over clusters, large or
+      small; SeLaVi's purity (Asano et al. 2020).
+    - `mean_entropy`: of the classes in a cluster, in nats, as the mean over clusters; SeLaVi's too.
+      The lower the better.
 
     Purity and entropy improve with the number of clusters whatever they are: compare at equal
     numbers, and with `clustering_chance`.
     """
-    table = contingency(labels, clusters)
-    most_entropy = math.log(max(len(table), 2))  # one class has none
+    return agreement_of(contingency(labels, clusters))
+
+
+def agreement_of(table: Int[np.ndarray, "classes clusters"]) -> dict[str, float]:
     return {
         "nmi": normalised_mutual_information(table),
         "ami": adjusted_mutual_information(table),
         "ari": adjusted_rand_index(table),
         "accuracy": matched_accuracy(table),
         "purity": float(table.max(axis=0).sum() / table.sum()),
-        "entropy": min(mean_entropy(table) / most_entropy, 1.0),
+        "mean_max_purity": float(np.mean(table.max(axis=0) / table.sum(axis=0))),
+        "mean_entropy": float(np.mean([entropy(column) for column in table.T])),
     }
 
 
@@ -108,11 +112,6 @@ def matched_accuracy(table: Int[np.ndarray, "classes clusters"]) -> float:
     return float(table[rows, columns].sum() / table.sum())
 
 
-def mean_entropy(table: Int[np.ndarray, "classes clusters"]) -> float:
-    """Of the classes in a cluster, in nats, as the mean over clusters."""
-    return float(np.mean([entropy(column) for column in table.T]))
-
-
 def entropy(counts: Int[np.ndarray, "k"]) -> float:
     """In nats."""
     shares = counts[counts > 0] / counts.sum()
@@ -142,21 +141,26 @@ def expected_mutual_information(
     cluster_sizes, cluster_counts = np.unique(of_clusters, return_counts=True)
     total = 0.0
     for a, num_a in zip(class_sizes.tolist(), class_counts.tolist(), strict=True):
-        for b, num_b in zip(cluster_sizes.tolist(), cluster_counts.tolist(), strict=True):
-            both = np.arange(max(1, a + b - num_clips), min(a, b) + 1)
-            log_chance = (
-                log_factorial[a]
-                + log_factorial[b]
-                + log_factorial[num_clips - a]
-                + log_factorial[num_clips - b]
-                - log_factorial[num_clips]
-                - log_factorial[both]
-                - log_factorial[a - both]
-                - log_factorial[b - both]
-                - log_factorial[num_clips - a - b + both]
-            )
-            gain = both / num_clips * (np.log(both) + np.log(num_clips) - np.log(a) - np.log(b))
-            total += num_a * num_b * float((gain * np.exp(log_chance)).sum())
+        # Of each size of a cluster, all numbers of clips that it can share with the class.
+        least = np.maximum(1, a + cluster_sizes - num_clips)
+        lengths = np.minimum(a, cluster_sizes) - least + 1
+        begins = np.cumsum(lengths) - lengths
+        both = np.arange(lengths.sum()) - np.repeat(begins - least, lengths)
+        b = np.repeat(cluster_sizes, lengths)
+        log_chance = (
+            log_factorial[a]
+            + log_factorial[b]
+            + log_factorial[num_clips - a]
+            + log_factorial[num_clips - b]
+            - log_factorial[num_clips]
+            - log_factorial[both]
+            - log_factorial[a - both]
+            - log_factorial[b - both]
+            - log_factorial[num_clips - a - b + both]
+        )
+        gain = both / num_clips * (np.log(both) + np.log(num_clips) - np.log(a) - np.log(b))
+        weights = num_a * np.repeat(cluster_counts, lengths)
+        total += float((weights * gain * np.exp(log_chance)).sum())
     return total
 
 

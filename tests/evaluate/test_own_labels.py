@@ -55,6 +55,10 @@ def test_each_objective_names_its_own_clusters_and_the_first_has_no_prefix():
         }
     )
     assert all(score.n == 24 for score in scores)
+    for score in scores:
+        Row("clustering", score.features, score.metric, score.value, 0.0, score.chance, score.n)
+    names = {score.metric for score in scores if score.features == "video"}
+    assert names >= {"ami", "labels_ami", "labels_mean_entropy", "labels_mean_max_purity", "purity"}
 
 
 @pytest.mark.parametrize("metric", ["ari", "labels_ari", "two/labels_ari"])
