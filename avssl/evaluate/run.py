@@ -24,11 +24,13 @@ from avssl.errors import UsageError, unknown
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
 from avssl.evaluate.heat_pictures import save_pictures
+from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
 from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
+from avssl.evaluate.timing import timing
 from avssl.evaluate.windows import Windows, averaged
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
@@ -74,7 +76,11 @@ def evaluate_folder(
     train, test = sources(config, data, test_data)
     chosen = allowed(chosen, train, test, asked_for)
     options = maps or PLAIN
-    known = {**PROTOCOLS, "localization": partial(places, options=options)}
+    known = {
+        **PROTOCOLS,
+        "localization": partial(places, options=options),
+        "synchronization": partial(timing, reach=config.eval.get("offset_frames") or REACH),
+    }
     wanted = {name: known[name] for name in chosen}
     draw = partial(save_pictures, folder=pictures, options=options) if pictures else None
     windows = Windows(

@@ -7,10 +7,10 @@ from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.ranked import areas_under_curve, steps_of
 
 
-def two_way_accuracy(
+def two_way(
     score_true: Float[np.ndarray, "n"], score_other: Float[np.ndarray, "n"]
-) -> float:
-    """The share of pairs whose true partner scores higher than the other one; chance is 0.5.
+) -> Float[np.ndarray, "n"]:
+    """Of each pair, whether the true partner scores higher than the other one; chance is 0.5.
 
     A tie counts half, so that a collapsed encoder, for which everything ties, is at chance.
     """
@@ -22,8 +22,7 @@ def two_way_accuracy(
         )
     if not len(score_true):
         raise UsageError("two-way accuracy needs pairs to choose from; there are none")
-    won = (score_true > score_other).mean()
-    return float(won + 0.5 * (score_true == score_other).mean())
+    return (score_true > score_other) + 0.5 * (score_true == score_other)
 
 
 def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
