@@ -1,19 +1,24 @@
 """How well clusters agree with classes, and clusters of frozen features by k-means."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features, labelled
+from avssl.evaluate.intervals import Interval, intervals_of
 from avssl.evaluate.knn import unit_rows
 from avssl.losses.kmeans import kmeans, plus_plus_rows
 
 SHUFFLES = 10
+# What the numbers of a table cost that do not grow with it, in `intervals_of`'s unit.
+ELEMENTS_OF_A_TABLE = 10**5
 # Of a sum of logarithms over many clips.
 ROUNDING = 1e-9
 
@@ -48,7 +53,7 @@ def agreement_of(table: Int[np.ndarray, "classes clusters"]) -> dict[str, float]
         "accuracy": matched_accuracy(table),
         "purity": float(table.max(axis=0).sum() / table.sum()),
         "mean_max_purity": float(np.mean(table.max(axis=0) / table.sum(axis=0))),
-        "mean_entropy": float(np.mean([entropy(column) for column in table.T])),
+        "mean_entropy": mean_entropy(table),
     }
 
 
@@ -59,6 +64,29 @@ def clustering_chance(
     rng = np.random.default_rng(seed)
     draws = [clustering(labels, rng.permutation(clusters)) for _ in range(SHUFFLES)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def clustering_intervals(
+    labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"], values: Mapping[str, float]
+) -> dict[str, Interval]:
+    """Of other clips in these clusters: no resample is clustered anew."""
+    table = contingency(labels, clusters)
+    rows, columns = (np.unique(numbers, return_inverse=True)[1] for numbers in (labels, clusters))
+    cells = rows * table.shape[1] + columns
+    place = csr_array(
+        (np.ones(len(cells), np.float32), (cells, np.arange(len(cells)))),
+        shape=(table.size, len(cells)),
+    )
+
+    def statistics(times: np.ndarray) -> dict[str, np.ndarray]:
+        tables = (place @ times).T.reshape(-1, *table.shape).round().astype(np.int64)
+        found = [agreement_of(one[one.any(axis=1)][:, one.any(axis=0)]) for one in tables]
+        return {metric: np.array([each[metric] for each in found]) for metric in values}
+
+    # What each resample costs: mostly the expected mutual information.
+    largest = np.minimum(table.sum(axis=1)[:, None], table.sum(axis=0)[None])
+    work = ELEMENTS_OF_A_TABLE + len(labels) + 10 * int(largest.sum())
+    return intervals_of(statistics, values, len(labels), num_elements=work)
 
 
 def contingency(
@@ -110,6 +138,12 @@ def adjusted_rand_index(table: Int[np.ndarray, "classes clusters"]) -> float:
 def matched_accuracy(table: Int[np.ndarray, "classes clusters"]) -> float:
     rows, columns = linear_sum_assignment(table, maximize=True)
     return float(table[rows, columns].sum() / table.sum())
+
+
+def mean_entropy(table: Int[np.ndarray, "classes clusters"]) -> float:
+    """Of the classes in a cluster, in nats, as the mean over clusters."""
+    shares = table / table.sum(axis=0)
+    return float(-np.mean((shares * np.log(np.where(table > 0, shares, 1.0))).sum(axis=0))) + 0.0
 
 
 def entropy(counts: Int[np.ndarray, "k"]) -> float:

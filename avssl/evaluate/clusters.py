@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from avssl.evaluate.clustering import cluster_features, clustering, clustering_chance
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.clustering import (
+    cluster_features,
+    clustering,
+    clustering_chance,
+    clustering_intervals,
+)
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.train.model import Model
 
 
@@ -29,7 +34,5 @@ def clusters(model: Model, sides: Sides) -> list[Score]:
 
 def agreement(features: str, prefix: str, labels: np.ndarray, found: np.ndarray) -> list[Score]:
     values, chance = clustering(labels, found), clustering_chance(labels, found)
-    return [
-        Score(features, f"{prefix}{metric}", values[metric], chance[metric], len(labels))
-        for metric in values
-    ]
+    intervals = clustering_intervals(labels, found, values)
+    return scores_of(features, prefix, values, chance, len(labels), intervals)

@@ -7,7 +7,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num
 from scipy.sparse import csr_array
 
 Times = Num[np.ndarray, "n r"]
@@ -22,18 +22,27 @@ class Steps(NamedTuple):
     others: Float[np.ndarray, "r"]  # all of them
 
 
-def steps_of(scores: Float[np.ndarray, "n"], own: Bool[np.ndarray, "n"], times: Times) -> Steps:
-    values = np.unique(-scores[own])
-    # Cell 2k + 1 holds what equals value k, and cell 2k what lies between it and the one before.
-    cells = sum(np.searchsorted(values, -scores, side) for side in ("left", "right"))
+class Ranked:
+    """The clips in the order of their scores, those of the kind (`own`) and the others; sorted once."""
 
-    def counted(kind: np.ndarray) -> np.ndarray:
-        rows = np.flatnonzero(kind)
-        shape = (2 * len(values) + 1, len(scores))
-        return csr_array((np.ones(len(rows)), (cells[rows], rows)), shape=shape) @ times
+    def __init__(self, scores: Float[np.ndarray, "n"], own: Bool[np.ndarray, "n"]):
+        values = np.unique(-scores[own])
+        # Cell 2k + 1 holds what equals value k, and cell 2k what lies between it and the one before.
+        cells = sum(np.searchsorted(values, -scores, side) for side in ("left", "right"))
+        self.own, self.others = (cell_counts(kind, cells, len(values)) for kind in (own, ~own))
 
-    others = np.cumsum(counted(~own), axis=0)
-    return Steps(counted(own)[1::2], others[:-1:2], others[1::2], others[-1])
+    def steps(self, times: Times) -> Steps:
+        others = np.cumsum(self.others @ times, axis=0)
+        return Steps((self.own @ times)[1::2], others[:-1:2], others[1::2], others[-1])
+
+
+def cell_counts(
+    kind: Bool[np.ndarray, "n"], cells: Int[np.ndarray, "n"], num_values: int
+) -> csr_array:
+    """Sums up, for each cell, how often the clips of this kind in it count."""
+    rows = np.flatnonzero(kind)
+    ones = np.ones(len(rows), np.float32)
+    return csr_array((ones, (cells[rows], rows)), shape=(2 * num_values + 1, len(cells)))
 
 
 def average_precisions(steps: Steps) -> Float[np.ndarray, "r"]:
@@ -59,3 +68,9 @@ def areas_under_curve(steps: Steps) -> Float[np.ndarray, "r"]:
 def share(part: Float[np.ndarray, "r"], whole: Float[np.ndarray, "r"]) -> Float[np.ndarray, "r"]:
     """NaN of nothing."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def mean_of_known(of_classes: Float[np.ndarray, "c r"]) -> Float[np.ndarray, "r"]:
+    """The mean over the classes that have a number."""
+    known = ~np.isnan(of_classes)
+    return share(np.where(known, of_classes, 0.0).sum(axis=0), known.sum(axis=0).astype(float))

@@ -1,7 +1,7 @@
 """What a protocol gets, and what it gives."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -64,6 +64,21 @@ class Score:
         """The mean of a number, or of right and wrong, of each clip."""
         value = float(np.mean(scores))
         return cls(features, metric, value, chance, len(scores), interval_of_mean(scores))
+
+
+def scores_of(
+    features: str,
+    prefix: str,
+    values: Mapping[str, float],
+    chance: Mapping[str, float],
+    n: int,
+    intervals: Mapping[str, Interval],
+) -> list[Score]:
+    """Of several numbers by metric; `prefix` comes before the names."""
+    return [
+        Score(features, f"{prefix}{metric}", value, chance[metric], n, intervals.get(metric))
+        for metric, value in values.items()
+    ]
 
 
 def classes_by_name(

@@ -9,14 +9,16 @@ from scipy.special import expit, ndtri
 from avssl.console import say
 from avssl.data.record import class_sets
 from avssl.errors import UsageError
+from avssl.evaluate.intervals import intervals_of
 from avssl.evaluate.ranked import (
+    Ranked,
     Times,
     areas_under_curve,
     average_precisions,
+    mean_of_known,
     share,
-    steps_of,
 )
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.two_way import finite_scores
 from avssl.train.model import Model
 
@@ -36,14 +38,15 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
         for who, logits in sides.said(model, name, "tag_logits").items():
             found = np.asarray(logits, np.float64)
             tags, columns = true_tags(sides, found.shape[1])
-            values = tag_scores(found[:, columns], tags)
+            found = found[:, columns]
+            values = tag_scores(found, tags)
             chance = tag_scores(np.zeros(tags.shape), tags)
             if "roc_auc" not in values:
                 say("tagging: no ROC-AUC and d', as every test clip has all of the classes")
-            scores += [
-                Score(who, f"{prefix}{metric}", values[metric], chance[metric], len(tags))
-                for metric in values
-            ]
+            intervals = intervals_of(
+                TagScores(found, tags), values, len(tags), num_elements=tags.size
+            )
+            scores += scores_of(who, prefix, values, chance, len(tags), intervals)
     if not scores:
         raise UsageError(
             f"no objective of this run tags clips, as 'mutual' does: it has {', '.join(model.objectives)}"
@@ -81,31 +84,39 @@ def tag_scores(logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"]) 
     - `d_prime`: see there.
     - `micro_f1_at_0.5`, `macro_f1_at_0.5`.
     """
-    found = weighted_tag_scores(logits, tags, np.ones((len(tags), 1)))
+    found = TagScores(logits, tags)(np.ones((len(tags), 1)))
     return {metric: float(of_clips) for metric, [of_clips] in found.items()}
 
 
-def weighted_tag_scores(
-    logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"], times: Times
-) -> dict[str, Float[np.ndarray, "r"]]:
+class TagScores:
     """The same of clips that count so many times. A class without clips is then no part of a mean."""
-    curves = [
-        steps_of(finite_scores(scores), own, times)
-        for scores, own in zip(logits.T, tags.T, strict=True)
-    ]
-    areas = np.stack([areas_under_curve(steps) for steps in curves])
-    found = {"map": mean_of_known(np.stack([average_precisions(steps) for steps in curves]))}
-    if not tags.all():
-        found["roc_auc"] = mean_of_known(areas)
-        found["d_prime"] = d_prime(found["roc_auc"], least_miss(tags) / 2)
-    said = expit(logits) >= THRESHOLD
-    right = (said & tags).T.astype(float) @ times
-    # Twice the right ones over them, the wrong ones and the missed ones: no class is without any.
-    total = (said.astype(float) + tags).T @ times
-    return found | {
-        f"micro_f1_at_{THRESHOLD}": share(2 * right.sum(axis=0), total.sum(axis=0)),
-        f"macro_f1_at_{THRESHOLD}": mean_of_known(share(2 * right, total)),
-    }
+
+    def __init__(self, logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"]):
+        self.tags, self.said = tags, expit(logits) >= THRESHOLD
+        self.ranked = [
+            Ranked(finite_scores(scores), own) for scores, own in zip(logits.T, tags.T, strict=True)
+        ]
+
+    def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
+        curves = [
+            (average_precisions(steps), areas_under_curve(steps))
+            for steps in (one.steps(times) for one in self.ranked)
+        ]
+        precisions, areas = np.stack(curves, axis=1)
+        found = {"map": mean_of_known(precisions)}
+        if not self.tags.all():
+            found["roc_auc"] = mean_of_known(areas)
+            found["d_prime"] = d_prime(found["roc_auc"], least_miss(self.tags) / 2)
+        right, said, true = (
+            kind.T.astype(times.dtype) @ times
+            for kind in (self.said & self.tags, self.said, self.tags)
+        )
+        # Twice the right ones over them, the wrong ones and the missed ones: no class is without any.
+        total = said + true
+        return found | {
+            f"micro_f1_at_{THRESHOLD}": share(2 * right.sum(axis=0), total.sum(axis=0)),
+            f"macro_f1_at_{THRESHOLD}": mean_of_known(share(2 * right, total)),
+        }
 
 
 def d_prime(areas: Float[np.ndarray, "r"], edge: float) -> Float[np.ndarray, "r"]:
@@ -128,9 +139,3 @@ def least_miss(tags: Bool[np.ndarray, "n c"]) -> float:
     """
     pairs = tags.sum(axis=0) * (~tags).sum(axis=0)
     return float(1 / (2 * pairs.max() * np.count_nonzero(pairs)))
-
-
-def mean_of_known(of_classes: Float[np.ndarray, "c r"]) -> Float[np.ndarray, "r"]:
-    """The mean over the classes that have a number."""
-    known = ~np.isnan(of_classes)
-    return share(np.where(known, of_classes, 0.0).sum(axis=0), known.sum(axis=0).astype(float))

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avssl.errors import AvsslError, UsageError
-from avssl.evaluate.ranked import areas_under_curve, steps_of
+from avssl.evaluate.ranked import Ranked, areas_under_curve
 
 
 def two_way(
@@ -33,7 +33,7 @@ def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, 
     scores, positive = scores_of_both_kinds(
         scores, positive, metric="the area under the curve", unit="clips"
     )
-    steps = steps_of(scores, positive, np.ones((len(scores), 1)))
+    steps = Ranked(scores, positive).steps(np.ones((len(scores), 1)))
     return float(areas_under_curve(steps)[0])
 
 

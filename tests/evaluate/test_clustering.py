@@ -6,10 +6,12 @@ from sklearn.cluster import KMeans
 from sklearn.metrics.cluster import contingency_matrix
 
 from avssl.errors import AvsslError, UsageError
+from avssl.evaluate import clustering as module
 from avssl.evaluate.clustering import (
     cluster_features,
     clustering,
     clustering_chance,
+    clustering_intervals,
     contingency,
 )
 
@@ -99,6 +101,22 @@ def test_chance_is_that_of_shuffled_clusters():
     for name in ("nmi", "accuracy", "purity"):
         assert 0 < chance[name] < found[name] - 0.1, name
     assert chance["mean_entropy"] > found["mean_entropy"] + 0.1
+
+
+def test_intervals_are_of_clips_that_count_several_times(monkeypatch):
+    labels, clusters = noisy_clusters()
+    values = clustering(labels, clusters)
+    found = clustering_intervals(labels, clusters, values)
+    assert found.keys() == values.keys()
+    assert all(low < values[metric] < high for metric, (low, high) in found.items())
+
+    times = np.random.default_rng(0).integers(0, 2, (len(labels), 3))
+    times[labels == 3, 2] = 0  # a resample without one of the classes
+    monkeypatch.setattr(module, "intervals_of", lambda statistics, *_, **__: statistics(times))
+    numbers = clustering_intervals(labels, clusters, values)
+    for column in range(3):
+        expected = clustering(*(np.repeat(array, times[:, column]) for array in (labels, clusters)))
+        assert {metric: of[column] for metric, of in numbers.items()} == pytest.approx(expected)
 
 
 def test_labels_are_asked_for():

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from avssl.data.record import Record
 from avssl.errors import UsageError
 from avssl.evaluate.sides import Sides
-from avssl.evaluate.tagging import tag_scores, tagging, weighted_tag_scores
+from avssl.evaluate.tagging import TagScores, tag_scores, tagging
 
 NAMES = ("bus", "car", "dog", "train")
 TAGS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], bool)
@@ -70,7 +70,7 @@ def test_clips_that_count_several_times_are_as_scikit_learn_weights_them():
     logits, tags = random_tags(3)
     times = np.random.default_rng(0).integers(0, 3, (len(tags), 4))
     times[tags[:, 0], 1] = 0  # without any clip of the first class
-    found = weighted_tag_scores(logits, tags, times)
+    found = TagScores(logits, tags)(times)
     for column, weights in enumerate(times.T):
         classes = [place for place in range(6) if (weights * tags[:, place]).any()]
         assert (0 in classes) == (column != 1)
@@ -138,6 +138,9 @@ def test_columns_are_the_classes_that_were_trained_on():
     assert found["roc_auc"].chance == 0.5
     assert found["d_prime"].chance == 0.0
     assert found["d_prime"].value > 2.0
+    for score in found.values():
+        assert score.interval is not None
+        assert score.interval[0] <= score.value <= score.interval[1]
     assert all(score.n == len(TAGS) for score in found.values())
 
 
