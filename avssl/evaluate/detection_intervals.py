@@ -38,7 +38,7 @@ class Precisions:
                 for threshold in IOU_THRESHOLDS.tolist()
             ]
         )
-        self.classes = []
+        self.classes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for label in np.unique(np.concatenate([objects.labels for objects in truth])).tolist():
             own = np.flatnonzero(labels == label)
             order = own[np.argsort(-scores[own], kind="stable")]
@@ -46,7 +46,7 @@ class Precisions:
             self.classes.append((pictures[order], right[:, order], num_objects))
 
     def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
-        of_classes = np.stack([self.of_class(*one, times) for one in self.classes])
+        of_classes = np.stack([precisions_of(*one, times) for one in self.classes])
         by_threshold = np.stack(
             [mean_of_known(of_classes[:, t]) for t in range(len(IOU_THRESHOLDS))]
         )
@@ -57,17 +57,18 @@ class Precisions:
             "map_75": by_threshold[at[75]],
         }
 
-    def of_class(
-        self, pictures: np.ndarray, right: np.ndarray, num_objects: np.ndarray, times: Times
-    ) -> Float[np.ndarray, "thresholds r"]:
-        """As `detection.average_precision`."""
-        times = times.astype(np.float64)
-        counted, total = times[pictures], num_objects @ times
-        said = np.maximum(np.cumsum(counted, axis=0), 1)
-        found = []
-        for hit in right:
-            own = np.where(hit[:, None], counted, 0.0)
-            precision = np.cumsum(own, axis=0) / said
-            best_from_here = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-            found.append(share((best_from_here * own).sum(axis=0), total))
-        return np.stack(found)
+
+def precisions_of(
+    pictures: np.ndarray, right: np.ndarray, num_objects: np.ndarray, times: Times
+) -> Float[np.ndarray, "thresholds r"]:
+    """As `detection.average_precision`."""
+    times = times.astype(np.float64)
+    counted, total = times[pictures], num_objects @ times
+    said = np.maximum(np.cumsum(counted, axis=0), 1)
+    found = []
+    for hit in right:
+        own = np.where(hit[:, None], counted, 0.0)
+        precision = np.cumsum(own, axis=0) / said
+        best_from_here = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        found.append(share((best_from_here * own).sum(axis=0), total))
+    return np.stack(found)

@@ -23,6 +23,7 @@ LEAST_RESAMPLES = 100
 OUTSIDE = (2.5, 97.5)  # percentiles
 # Resamples times distinct values that are counted at once.
 COUNTS_AT_ONCE = 2**22
+LEAST_AT_ONCE = 16
 
 Interval = tuple[float, float]
 
@@ -78,8 +79,9 @@ def intervals_of(
     num_elements: how many numbers are touched for one resample, by default as many as there are clips.
     """
     generator = np.random.default_rng(0)
-    resamples = num_resamples(num_elements or num_clips)
-    at_once = max(1, COUNTS_AT_ONCE // num_clips)
+    work = max(num_elements, num_clips)
+    resamples = num_resamples(work)
+    at_once = max(LEAST_AT_ONCE, COUNTS_AT_ONCE // work)
     parts: dict[str, list[np.ndarray]] = {metric: [] for metric in values}
     for first in range(0, resamples, at_once):
         found = statistics(draw_times(generator, num_clips, min(at_once, resamples - first)))

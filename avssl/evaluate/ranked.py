@@ -28,7 +28,7 @@ class Ranked:
     def __init__(self, scores: Float[np.ndarray, "n"], own: Bool[np.ndarray, "n"]):
         values = np.unique(-scores[own])
         # Cell 2k + 1 holds what equals value k, and cell 2k what lies between it and the one before.
-        cells = sum(np.searchsorted(values, -scores, side) for side in ("left", "right"))
+        cells = np.searchsorted(values, -scores) + np.searchsorted(values, -scores, "right")
         self.own, self.others = (cell_counts(kind, cells, len(values)) for kind in (own, ~own))
 
     def steps(self, times: Times) -> Steps:
