@@ -13,7 +13,7 @@ from typing import Literal
 from avssl.config import flatten
 from avssl.config_file import function_in, line_of, load_config, words_of
 from avssl.errors import AvsslError, UsageError, unknown
-from avssl.evaluate.rows import RANKS
+from avssl.evaluate.rows import is_fraction
 
 BASELINES = ("random_init", "chance")
 # Names of rows are names of folders and files.
@@ -264,8 +264,8 @@ def check_claim(claim: Claim, rows: Iterable[str]) -> None:
     for cell in claim.cells():
         if cell.row not in rows:
             raise unknown(f"row {where}", cell.row, rows)
-        if cell.metric in RANKS:
-            raise UsageError(f"{where}: of '{cell.metric}' less is better; take a fraction")
+        if not is_fraction(cell.metric):
+            raise UsageError(f"{where}: '{cell.metric}' is not counted in points; take a fraction")
         check_protocol(cell)
 
 

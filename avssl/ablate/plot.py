@@ -6,7 +6,7 @@ from html import escape
 
 from avssl.ablate.plan import Ablation, Column
 from avssl.ablate.table import Measured, attempted_rows, filled_columns
-from avssl.evaluate.rows import RANKS, shown
+from avssl.evaluate.rows import is_fraction, shown
 
 ROW_HEIGHT, BAR_HEIGHT = 22, 12
 NAME_WIDTH, BAR_WIDTH, VALUE_WIDTH = 220, 320, 110
@@ -44,8 +44,8 @@ def plot(title: str, ablation: Ablation, measured: Measured) -> str:
 def panel(column: Column, rows: Sequence[str], measured: Measured, top: int) -> Iterator[str]:
     numbers = measured.column(column.key)
     largest = max(max(row.value, row.random_init) for row in numbers)
-    # Fractions on the whole of their scale, so that panels compare; ranks as far as they reach.
-    scale = BAR_WIDTH / (1.0 if column.metric not in RANKS else max(largest, 1e-12))
+    # Fractions on the whole of their scale, so that panels compare; other numbers as far as they reach.
+    scale = BAR_WIDTH / (1.0 if is_fraction(column.metric) else max(largest, 1e-12))
     yield f'<text class="h" x="8" y="{top + 20}">{escape(column.heading)}</text>'
     for place, name in enumerate(rows):
         y = top + HEADER_HEIGHT + ROW_HEIGHT * place

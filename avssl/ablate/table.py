@@ -10,7 +10,7 @@ from scipy.stats import t as student_t
 from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
 from avssl.ablate.record import Result, Run
 from avssl.evaluate.results import markdown_table
-from avssl.evaluate.rows import RANKS, Row, shown
+from avssl.evaluate.rows import Row, less_is_better, shown
 
 NOT_MEASURED = "not measured"
 # Differences of fractions that were written in decimals are off by a rounding.
@@ -150,7 +150,7 @@ def best_row(rows: Sequence[AblationRow], key: Key, measured: Measured) -> str:
     }
     if len(means) < 2:
         return ""
-    return (min if key[2] in RANKS else max)(means, key=means.__getitem__)
+    return (min if less_is_better(key[2]) else max)(means, key=means.__getitem__)
 
 
 def differs_from(base: str, row: str, key: Key, measured: Measured) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from avssl.config import FREE_KEYS, FREE_PATHS, changed_keys, flatten, run_config, to_json
 from avssl.console import say
 from avssl.errors import UsageError
-from avssl.evaluate.results import facts_of, write_results
+from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, read_json, write_json
 
 # Which fold a run is of, from which run it started, and which draws it made.
@@ -40,11 +40,11 @@ def average_folders(
     rows = [mean_row([of_run[key] for of_run in found]) for key in shared(folders, found)]
     if not rows:
         raise UsageError(f"no number is in the eval.json of all of {named(folders)}")
-    print_table(rows)
+    print_table(rows, command())
     over = f"mean ± standard deviation (n - 1) over {len(folders)} runs: {named(folders)}"
     say(over)
     if json_file is not None:
-        write_json(json_file, rows)
+        write_json(json_file, rows, command())
     if results is not None:
         title = title or f"Mean of {named(folders)}"
         write_results(results, title, rows, [over, *facts_of_all(folders)])

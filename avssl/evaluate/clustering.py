@@ -1,20 +1,24 @@
 """How well clusters agree with classes, and clusters of frozen features by k-means."""
 
 import functools
-import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features, labelled
+from avssl.evaluate.intervals import Interval, intervals_of
 from avssl.evaluate.knn import unit_rows
 from avssl.losses.kmeans import kmeans, plus_plus_rows
 
 SHUFFLES = 10
+# What the numbers of a table cost that do not grow with it, in `intervals_of`'s unit.
+ELEMENTS_OF_A_TABLE = 10**5
 # Of a sum of logarithms over many clips.
 ROUNDING = 1e-9
 
@@ -23,28 +27,33 @@ def clustering(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> 
     """The agreement of a cluster per clip with a class per clip, both as any numbers from 0.
 
     - `nmi`: mutual information over the mean of both entropies.
-    - `ami`: the same beyond what random clusters of these sizes give (Vinh et al. 2010); at chance
-      0, and a little below it by bad luck.
+    - `ami`: the same beyond what random clusters of these sizes give (Vinh et al. 2010), which
+      SeLaVi calls aNMI; at chance 0, and a little below it by bad luck.
     - `ari`: pairs of clips that are together, or apart, in both, beyond chance in the same way
       (Hubert and Arabie 1985).
     - `accuracy`: the share of clips in the cluster of their class, after the one-to-one matching of
       clusters and classes that makes it largest. Clusters left over count as wrong.
     - `purity`: the share of clips of their cluster's most frequent class.
-    - `entropy`: of the classes in a cluster, in shares of the log of the number of classes, as the
-      mean over clusters, large or small (see `mean_entropy` for nats). The lower the better.
+    - `mean_max_purity`: the share of that class in a cluster, as the mean over clusters, large or
+      small; SeLaVi's purity (Asano et al. 2020).
+    - `mean_entropy`: of the classes in a cluster, in nats, as the mean over clusters; SeLaVi's too.
+      The lower the better.
 
     Purity and entropy improve with the number of clusters whatever they are: compare at equal
     numbers, and with `clustering_chance`.
     """
-    table = contingency(labels, clusters)
-    most_entropy = math.log(max(len(table), 2))  # one class has none
+    return agreement_of(contingency(labels, clusters))
+
+
+def agreement_of(table: Int[np.ndarray, "classes clusters"]) -> dict[str, float]:
     return {
         "nmi": normalised_mutual_information(table),
         "ami": adjusted_mutual_information(table),
         "ari": adjusted_rand_index(table),
         "accuracy": matched_accuracy(table),
         "purity": float(table.max(axis=0).sum() / table.sum()),
-        "entropy": min(mean_entropy(table) / most_entropy, 1.0),
+        "mean_max_purity": float(np.mean(table.max(axis=0) / table.sum(axis=0))),
+        "mean_entropy": mean_entropy(table),
     }
 
 
@@ -55,6 +64,29 @@ def clustering_chance(
     rng = np.random.default_rng(seed)
     draws = [clustering(labels, rng.permutation(clusters)) for _ in range(SHUFFLES)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def clustering_intervals(
+    labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"], values: Mapping[str, float]
+) -> dict[str, Interval]:
+    """Of other clips in these clusters: no resample is clustered anew."""
+    table = contingency(labels, clusters)
+    rows, columns = (np.unique(numbers, return_inverse=True)[1] for numbers in (labels, clusters))
+    cells = rows * table.shape[1] + columns
+    place = csr_array(
+        (np.ones(len(cells), np.float32), (cells, np.arange(len(cells)))),
+        shape=(table.size, len(cells)),
+    )
+
+    def statistics(times: np.ndarray) -> dict[str, np.ndarray]:
+        tables = (place @ times).T.reshape(-1, *table.shape).round().astype(np.int64)
+        found = [agreement_of(one[one.any(axis=1)][:, one.any(axis=0)]) for one in tables]
+        return {metric: np.array([each[metric] for each in found]) for metric in values}
+
+    # What each resample costs: mostly the expected mutual information.
+    largest = np.minimum(table.sum(axis=1)[:, None], table.sum(axis=0)[None])
+    work = ELEMENTS_OF_A_TABLE + len(labels) + 10 * int(largest.sum())
+    return intervals_of(statistics, values, len(labels), num_elements=work)
 
 
 def contingency(
@@ -110,7 +142,8 @@ def matched_accuracy(table: Int[np.ndarray, "classes clusters"]) -> float:
 
 def mean_entropy(table: Int[np.ndarray, "classes clusters"]) -> float:
     """Of the classes in a cluster, in nats, as the mean over clusters."""
-    return float(np.mean([entropy(column) for column in table.T]))
+    shares = table / table.sum(axis=0)
+    return float(-np.mean((shares * np.log(np.where(table > 0, shares, 1.0))).sum(axis=0))) + 0.0
 
 
 def entropy(counts: Int[np.ndarray, "k"]) -> float:
@@ -142,21 +175,26 @@ def expected_mutual_information(
     cluster_sizes, cluster_counts = np.unique(of_clusters, return_counts=True)
     total = 0.0
     for a, num_a in zip(class_sizes.tolist(), class_counts.tolist(), strict=True):
-        for b, num_b in zip(cluster_sizes.tolist(), cluster_counts.tolist(), strict=True):
-            both = np.arange(max(1, a + b - num_clips), min(a, b) + 1)
-            log_chance = (
-                log_factorial[a]
-                + log_factorial[b]
-                + log_factorial[num_clips - a]
-                + log_factorial[num_clips - b]
-                - log_factorial[num_clips]
-                - log_factorial[both]
-                - log_factorial[a - both]
-                - log_factorial[b - both]
-                - log_factorial[num_clips - a - b + both]
-            )
-            gain = both / num_clips * (np.log(both) + np.log(num_clips) - np.log(a) - np.log(b))
-            total += num_a * num_b * float((gain * np.exp(log_chance)).sum())
+        # Of each size of a cluster, all numbers of clips that it can share with the class.
+        least = np.maximum(1, a + cluster_sizes - num_clips)
+        lengths = np.minimum(a, cluster_sizes) - least + 1
+        begins = np.cumsum(lengths) - lengths
+        both = np.arange(lengths.sum()) - np.repeat(begins - least, lengths)
+        b = np.repeat(cluster_sizes, lengths)
+        log_chance = (
+            log_factorial[a]
+            + log_factorial[b]
+            + log_factorial[num_clips - a]
+            + log_factorial[num_clips - b]
+            - log_factorial[num_clips]
+            - log_factorial[both]
+            - log_factorial[a - both]
+            - log_factorial[b - both]
+            - log_factorial[num_clips - a - b + both]
+        )
+        gain = both / num_clips * (np.log(both) + np.log(num_clips) - np.log(a) - np.log(b))
+        weights = num_a * np.repeat(cluster_counts, lengths)
+        total += float((weights * gain * np.exp(log_chance)).sum())
     return total
 
 

@@ -2,18 +2,21 @@
 
 import numpy as np
 
-from avssl.evaluate.clustering import cluster_features, clustering, clustering_chance
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.clustering import (
+    cluster_features,
+    clustering,
+    clustering_chance,
+    clustering_intervals,
+)
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.train.model import Model
-
-METRICS = ("nmi", "ari", "accuracy")
 
 
 def clusters(model: Model, sides: Sides) -> list[Score]:
     """On the labelled test clips; k-means with as many clusters as classes, without looking at any.
 
-    `labels_nmi` and so on: of the labels that the heads of an objective give, `OBJECTIVE/labels_nmi` of
-    every further one.
+    All numbers of `clustering`; chance is what shuffled clusters give. `labels_nmi` and so on: of the labels
+    that the heads of an objective give, `OBJECTIVE/labels_nmi` of every further one.
     """
     test = sides.test.where(sides.test.labels >= 0)
     num_classes = len(np.unique(test.labels))
@@ -31,7 +34,5 @@ def clusters(model: Model, sides: Sides) -> list[Score]:
 
 def agreement(features: str, prefix: str, labels: np.ndarray, found: np.ndarray) -> list[Score]:
     values, chance = clustering(labels, found), clustering_chance(labels, found)
-    return [
-        Score(features, f"{prefix}{metric}", values[metric], chance[metric], len(labels))
-        for metric in METRICS
-    ]
+    intervals = clustering_intervals(labels, found, values)
+    return scores_of(features, prefix, values, chance, len(labels), intervals)

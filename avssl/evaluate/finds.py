@@ -12,13 +12,16 @@ from avssl.data.record import truth_of
 from avssl.data.truth import objects_at
 from avssl.data.views import VideoView
 from avssl.errors import UsageError
-from avssl.evaluate.detection import detection
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.detection import center_distances, detection
+from avssl.evaluate.detection_intervals import PRECISIONS, precision_intervals
+from avssl.evaluate.intervals import interval_of_mean
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.tracks import tracks
 from avssl.objectives.detecting import DetectingObjective
 from avssl.train.model import Model
 
-METRICS = ("map", "map_50", "map_75", "center_distance_x", "center_distance_y")
+DISTANCES = ("center_distance_x", "center_distance_y")
+METRICS = (*PRECISIONS, *DISTANCES)
 CLEAR_DAY = "day"
 
 
@@ -111,4 +114,9 @@ def scored(
         return []
     ours, guess = detection(found, there), detection(others, there)
     num = sum(1 for objects in there if len(objects))
-    return [Score("boxes", f"{prefix}{name}", ours[name], guess[name], num) for name in metrics]
+    values = {name: ours[name] for name in metrics}
+    intervals = precision_intervals(found, there, values)
+    if set(DISTANCES) <= values.keys():
+        across_and_down = center_distances(found, there).T
+        intervals |= dict(zip(DISTANCES, map(interval_of_mean, across_and_down), strict=True))
+    return scores_of("boxes", prefix, values, guess, num, intervals)

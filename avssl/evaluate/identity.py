@@ -4,12 +4,14 @@ import numpy as np
 from jaxtyping import Float
 
 from avssl.evaluate.checks import finite_features
-from avssl.evaluate.error_rates import equal_error_rate, minimum_detection_cost
+from avssl.evaluate.error_rates import equal_error_rate, error_intervals, minimum_detection_cost
 from avssl.evaluate.features import probed
 from avssl.evaluate.knn import unit_rows
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.trials import Trials, trials_of
 from avssl.train.model import Model
+
+CHANCE = {"eer": 0.5, "min_dcf": 1.0}
 
 
 def identity(model: Model, sides: Sides) -> list[Score]:
@@ -23,10 +25,12 @@ def identity(model: Model, sides: Sides) -> list[Score]:
     scores = []
     for name, features in probed(sides.test).items():
         likeness = cosines_of(features, trials)
-        scores += [
-            Score(name, "eer", equal_error_rate(likeness, trials.same), 0.5, num_clips),
-            Score(name, "min_dcf", minimum_detection_cost(likeness, trials.same), 1.0, num_clips),
-        ]
+        values = {
+            "eer": equal_error_rate(likeness, trials.same),
+            "min_dcf": minimum_detection_cost(likeness, trials.same),
+        }
+        intervals = error_intervals(likeness, trials.same, values)
+        scores += scores_of(name, "", values, CHANCE, num_clips, intervals)
     return scores
 
 

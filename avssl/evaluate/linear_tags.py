@@ -11,8 +11,8 @@ from avssl.evaluate.checks import finite_features
 from avssl.evaluate.features import probed
 from avssl.evaluate.linear import STEPS_TO_CHOOSE, WEIGHT_DECAYS, Standardisation, stratified_split
 from avssl.evaluate.logistic import PADDING, LogisticRegression, fit_logistic
+from avssl.evaluate.ranked import average_precision
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.tagging import average_precision
 from avssl.evaluate.two_way import finite_scores
 from avssl.train.model import Model
 

@@ -41,7 +41,7 @@ def localization(
     threshold: Threshold = 0.5,
     interpolation: Interpolation = "bilinear",
 ) -> dict[str, float]:
-    """Heat map and boxes of each clip; those that are not `scorable` are left out.
+    """Means over clips of what `localization_by_clip` gives, which has the same arguments.
 
     `consensus` is 2 on Flickr-SoundNet and 1 on VGG-SS (the data set code that EZ-VSL released does
     not hand that on, and takes 2 on both). `RELEASED` has the threshold and the resizing of published
@@ -52,6 +52,27 @@ def localization(
     - `mean_ciou`.
     - `pointing`: the share of clips whose largest heat lies in a box (see `pointing`).
     """
+    found = localization_by_clip(
+        heats,
+        boxes,
+        size=size,
+        consensus=consensus,
+        threshold=threshold,
+        interpolation=interpolation,
+    )
+    return {metric: float(np.mean(of_clips)) for metric, of_clips in found.items()}
+
+
+def localization_by_clip(
+    heats: Sequence[Float[np.ndarray, "h w"]],
+    boxes: Sequence[Boxes],
+    *,
+    size: int = PICTURE_SIZE,
+    consensus: int = 1,
+    threshold: Threshold = 0.5,
+    interpolation: Interpolation = "bilinear",
+) -> dict[str, Float[np.ndarray, "scorable"]]:
+    """Heat map and boxes of each clip; those that are not `scorable` are left out."""
     if len(heats) != len(boxes):
         raise ValueError(f"{len(heats)} heat maps and the boxes of {len(boxes)} clips")
     scored = np.flatnonzero(scorable(boxes, size))
@@ -64,13 +85,13 @@ def localization(
     for place, clip in enumerate(scored.tolist()):
         heat, own = resize(heats[clip], size, interpolation), boxes[clip]
         ious[place] = consensus_iou(heat, own, consensus=consensus, threshold=threshold)
-        pointed[place] = pointing(heat, own)
-    successes = (ious[:, None] >= SUCCESS_THRESHOLDS[None]).mean(axis=0)
+        pointed[place] = pointing(heat, own, consensus=consensus)
+    successes = (ious[:, None] >= SUCCESS_THRESHOLDS[None]).astype(float)
     return {
-        "ciou": float(np.mean(ious >= HIT_CIOU)),
-        "ciou_auc": float(np.trapezoid(successes, SUCCESS_THRESHOLDS)),
-        "mean_ciou": float(np.mean(ious)),
-        "pointing": float(np.mean(pointed)),
+        "ciou": (ious >= HIT_CIOU).astype(float),
+        "ciou_auc": np.trapezoid(successes, SUCCESS_THRESHOLDS, axis=1),
+        "mean_ciou": ious,
+        "pointing": pointed,
     }
 
 
@@ -125,12 +146,16 @@ def hot_pixels(heat: Float[np.ndarray, "h w"], threshold: Threshold) -> Bool[np.
     return scaled(heat) > threshold
 
 
-def pointing(heat: Float[np.ndarray, "h w"], boxes: Boxes) -> float:
+def pointing(heat: Float[np.ndarray, "h w"], boxes: Boxes, *, consensus: int = 1) -> float:
     """1 if the largest heat lies in a box, else 0; of several largest ones, the share in a box.
 
-    So the share that the boxes cover is the score of a constant map.
+    The pointing game (Zhang et al. 2016, arXiv 1608.00507; as recalled), without its margin of 15
+    pixels. So the share that the boxes cover is the score of a constant map. Where boxes are
+    opinions (`consensus` of 2) it is the part that most of them agree on, up to so many.
     """
-    return float((coverage(boxes, *heat.shape) > 0)[heat == heat.max()].mean())
+    truth = truth_map(boxes, *heat.shape, consensus=consensus)
+    agreed = (truth > 0) & (truth == truth.max())
+    return float(agreed[heat == heat.max()].mean())
 
 
 def coverage(boxes: Boxes, height: int, width: int) -> Float[np.ndarray, "height width"]:
@@ -149,3 +174,10 @@ def centre_box(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> Float[np.nda
         raise UsageError("the centre box needs the boxes of some clips; there are none")
     half = (all_boxes[:, 2:] - all_boxes[:, :2]).mean(axis=0) / 2
     return coverage(np.concatenate([0.5 - half, 0.5 + half])[None], size, size)
+
+
+def centre_point(size: int = PICTURE_SIZE) -> Float[np.ndarray, "size size"]:
+    """The same for the pointing game: a map that is 1 in the middle alone, at four pixels of an even size."""
+    heat = np.zeros((size, size))
+    heat[(size - 1) // 2 : size // 2 + 1, (size - 1) // 2 : size // 2 + 1] = 1
+    return heat

@@ -12,12 +12,18 @@ from avssl.data.record import truth_of
 from avssl.data.truth import box_consensus, sounding_boxes
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_maps import Interpolation, fused, resize
-from avssl.evaluate.localization import PICTURE_SIZE, RELEASED, centre_box, localization, scorable
+from avssl.evaluate.localization import (
+    PICTURE_SIZE,
+    RELEASED,
+    centre_box,
+    centre_point,
+    localization_by_clip,
+    pointing,
+    scorable,
+)
 from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
 from avssl.train.model import Model
-
-METRICS = ("ciou", "ciou_auc", "mean_ciou", "pointing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +62,7 @@ PLAIN = MapOptions()
 def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Score]:
     """cIoU of `video_map` with the boxes of the sounding objects; "chance" is a box in the centre.
 
+    Of `pointing`, the share of clips whose largest heat lies in a box, it is the point in the centre.
     With a share in the options the map of objects and the fused one are scored beside it, as features
     `objects` and `fused`: see `maps_by_kind`.
 
@@ -64,19 +71,22 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
     """
     mapping, truths = mapping_objectives(model, sides), truths_of(sides)
     consensus = common_consensus(truths)
-    scored = functools.partial(localization, consensus=consensus, **options.rules)
+    scored = functools.partial(localization_by_clip, consensus=consensus, **options.rules)
     scores = []
     for name in mapping:
         outputs, view = sides.test.outputs[name], model.objectives[name].video_view
         boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
         guess = scored([centre_box(boxes)] * len(boxes), boxes)
+        shown = [boxes[clip] for clip in np.flatnonzero(scorable(boxes))]
+        guess["pointing"] = np.array(
+            [pointing(centre_point(), own, consensus=consensus) for own in shown]
+        )
         prefix = f"{name}/" if scores else ""
-        num = int(scorable(boxes).sum())
         for kind, maps in maps_by_kind(outputs, options).items():
             found = scored(maps, boxes)
             scores += [
-                Score(kind, f"{prefix}{metric}", found[metric], guess[metric], num)
-                for metric in METRICS
+                Score.of_clips(kind, f"{prefix}{metric}", of_clips, float(guess[metric].mean()))
+                for metric, of_clips in found.items()
             ]
         # Two boxes of two annotators are one object.
         if consensus == 1 and (pairs := two_objects(boxes)):
@@ -84,7 +94,9 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
             apart, others = (
                 told_apart(each, boxes, pairs) for each in (several, several[-1:] + several[:-1])
             )
-            scores.append(Score("video", f"{prefix}separated", apart, others, len(pairs)))
+            scores.append(
+                Score.of_clips("video", f"{prefix}separated", apart, float(others.mean()))
+            )
     return scores
 
 

@@ -25,12 +25,38 @@ COLUMNS = (
     "chance",
     "n",
 )
-# Every other metric is a fraction between 0 and 1.
-RANKS = ("median_rank",)
-# Agreement beyond chance: a little below zero by bad luck.
+# What is no fraction: the least that it can be, and digits behind the point.
+NUMBERS = {"median_rank": (0.0, 1), "mean_entropy": (0.0, 2), "d_prime": (-math.inf, 2)}
+# Agreement beyond chance: a little below zero by bad luck. Every other metric is between 0 and 1.
 SIGNED = ("ari", "ami")
 # At most 1, and below zero by as much as there are errors: one for each object would be zero.
 WITHOUT_FLOOR = ("mota",)
+LESS_IS_BETTER = (
+    "median_rank", "mean_entropy", "eer", "min_dcf", "center_distance_x", "center_distance_y"
+)  # fmt: skip
+
+
+def kind_of(metric: str) -> str:
+    """A metric without the name of the objective, and of whose labels it is."""
+    return metric.rpartition("/")[2].removeprefix("labels_")
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether it is read in percent."""
+    return kind_of(metric) not in NUMBERS
+
+
+def less_is_better(metric: str) -> bool:
+    return kind_of(metric) in LESS_IS_BETTER
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """What a number of this metric can be."""
+    kind = kind_of(metric)
+    if kind in NUMBERS:
+        return NUMBERS[kind][0], math.inf
+    least = -1.0 if kind in SIGNED else -math.inf if kind in WITHOUT_FLOOR else 0.0
+    return least, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +82,10 @@ class Row:
     def __post_init__(self):
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
-            kind = self.metric.rpartition("/")[2].removeprefix("labels_")
-            least = -1 if kind in SIGNED else -math.inf if kind in WITHOUT_FLOOR else 0
-            if not math.isfinite(number) or (kind not in RANKS and not least <= number <= 1):
+            least, most = bounds_of(self.metric)
+            if not math.isfinite(number) or not least <= number <= most:
                 raise ValueError(
-                    f"{self.protocol} {self.metric}: {name} is {number}, not a fraction"
+                    f"{self.protocol} {self.metric}: {name} is {number}, not from {least} to {most}"
                 )
 
     @property
@@ -68,16 +93,20 @@ class Row:
         return self.value - self.random_init
 
 
-def write_json(path: epath.PathLike, rows: Sequence[Row]) -> None:
-    """{"rows": [{"protocol": ..., ...}, ...]}"""
-    text = json.dumps(
-        {"rows": [dataclasses.asdict(row) for row in rows]}, indent=2, allow_nan=False
-    )
+def write_json(path: epath.PathLike, rows: Sequence[Row], command: str) -> None:
+    """{"command": what was typed, "rows": [{"protocol": ..., ...}, ...]}"""
+    whole = {"command": command, "rows": [dataclasses.asdict(row) for row in rows]}
+    text = json.dumps(whole, indent=2, allow_nan=False)
     write_whole(path, text + "\n", "give another place with --json")
 
 
 def read_json(path: epath.PathLike) -> list[Row]:
     return [Row(**row) for row in json.loads(epath.Path(path).read_text())["rows"]]
+
+
+def read_command(path: epath.PathLike) -> str:
+    """What was typed to measure the rows; empty in files of before that was written down."""
+    return json.loads(epath.Path(path).read_text()).get("command", "")
 
 
 def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
@@ -94,7 +123,7 @@ def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Aligned plain text; fractions in percent, differences in points."""
+    """Aligned plain text; fractions in percent, their differences in points."""
     lines = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     num_names = COLUMNS.index("value")
@@ -109,13 +138,14 @@ def format_table(rows: Sequence[Row]) -> str:
     return "\n".join(aligned(line) for line in lines)
 
 
-def print_table(rows: Sequence[Row], file: TextIO | None = None) -> None:
-    print(format_table(rows), file=file or sys.stdout, flush=True)
+def print_table(rows: Sequence[Row], command: str, file: TextIO | None = None) -> None:
+    """The table below the command that measured it."""
+    print(f"$ {command}\n{format_table(rows)}", file=file or sys.stdout, flush=True)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as a person reads it, in the order of `COLUMNS`."""
-    difference = row.difference if row.metric in RANKS else 100 * row.difference
+    scale, digits, _ = reading(row.metric)
     return (
         row.protocol,
         row.features,
@@ -123,7 +153,7 @@ def cells(row: Row) -> tuple[str, ...]:
         shown(row.metric, row.value, row.spread),
         interval_shown(row),
         shown(row.metric, row.random_init),
-        f"{difference:+.1f}",
+        f"{scale * row.difference:+.{digits}f}",
         shown(row.metric, row.chance),
         str(row.n),
     )
@@ -137,6 +167,11 @@ def interval_shown(row: Row) -> str:
 
 def shown(metric: str, number: float, spread: float | None = None) -> str:
     """A number of this metric as a person reads it: `71.2 %`, or `71.2 ± 1.3 %`."""
-    scale, unit = (1, "") if metric in RANKS else (100, " %")
-    plus_minus = "" if spread is None else f" ± {scale * spread:.1f}"
-    return f"{scale * number:.1f}{plus_minus}{unit}"
+    scale, digits, unit = reading(metric)
+    plus_minus = "" if spread is None else f" ± {scale * spread:.{digits}f}"
+    return f"{scale * number:.{digits}f}{plus_minus}{unit}"
+
+
+def reading(metric: str) -> tuple[int, int, str]:
+    """By how much a number of this metric is multiplied for a person, digits behind the point, the unit."""
+    return (100, 1, " %") if is_fraction(metric) else (1, NUMBERS[kind_of(metric)][1], "")

@@ -21,11 +21,13 @@ from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
 from avssl.evaluate.missing import tell_missing
+from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
-from avssl.evaluate.results import facts_of, write_results
+from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part
+from avssl.evaluate.timing import timing
 from avssl.evaluate.windows import Windows
 from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.build_model import evaluation_model
@@ -80,9 +82,9 @@ def evaluate_folder(
         save_pictures(measurement.model, trained, folder=pictures, options=maps or PLAIN)
     if not rows:
         return rows
-    print_table(rows)
+    print_table(rows, command())
     # A table asked for elsewhere, often of one protocol, does not replace the run's own.
-    write_json(json_file, rows)
+    write_json(json_file, rows, command())
     if results is not None:
         facts = [*facts_of(workdir, config.seed), *missing]
         facts += [f"{AVERAGING}: {measurement.several}"] if measurement.several else []
@@ -120,6 +122,7 @@ def planned(
     known = {
         **PROTOCOLS,
         "localization": partial(places, options=maps or PLAIN),
+        "synchronization": partial(timing, reach=config.eval.get("offset_frames") or REACH),
         "zero_shot": partial(zero_shot, vectors=class_vectors),
     }
     windows = Windows(

@@ -19,8 +19,8 @@ def told_apart(
     clips: Sequence[int],
     *,
     size: int = PICTURE_SIZE,
-) -> float:
-    """The share of objects that a map of their own points at, over `clips` of `two_objects`.
+) -> Float[np.ndarray, "n"]:
+    """The share of objects that a map of their own points at, of each of `clips`, those of `two_objects`.
 
     Of each clip the first two maps are taken, the one for the one object and the other for the
     other, whichever way is better. Where there is one map it serves for both, and as its largest
@@ -30,7 +30,7 @@ def told_apart(
         own_pointing([resize(one, size) for one in maps[clip][:NUM_OBJECTS]], boxes[clip])
         for clip in clips
     ]
-    return float(np.mean(scores))
+    return np.array(scores, np.float64)
 
 
 def two_objects(boxes: Sequence[Boxes], size: int = PICTURE_SIZE) -> list[int]:

@@ -1,7 +1,7 @@
 """What a protocol gets, and what it gives."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,8 +22,9 @@ class Sides:
     """One set of weights and the features they give on the training and on the test part.
 
     `scored` is the test part itself, `fitted` the training part of probes, and `trained_on` what the run was
-    trained on, for protocols that look at more of it than its features. `averaged`: what objectives say of several windows of each test clip
-    (`windows.py`), where that is asked for. `compiled`: kept for the next weights, by use.
+    trained on, for protocols that look at more of it than its features. `averaged`: what objectives say of
+    several windows of each test clip (`windows.py`), where that is asked for. `compiled`: what is kept for the
+    next weights, by its use.
     """
 
     variables: Any
@@ -74,6 +75,21 @@ class Score:
         """The mean of a number, or of right and wrong, of each clip."""
         value = float(np.mean(scores))
         return cls(features, metric, value, chance, len(scores), interval_of_mean(scores))
+
+
+def scores_of(
+    features: str,
+    prefix: str,
+    values: Mapping[str, float],
+    chance: Mapping[str, float],
+    n: int,
+    intervals: Mapping[str, Interval],
+) -> list[Score]:
+    """Of several numbers by metric; `prefix` comes before the names."""
+    return [
+        Score(features, f"{prefix}{metric}", value, chance[metric], n, intervals.get(metric))
+        for metric, value in values.items()
+    ]
 
 
 def classes_by_name(

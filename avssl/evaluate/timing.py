@@ -1,14 +1,16 @@
-"""Synchronisation: does the sound of the moment go better with the picture than that of another moment?"""
+"""Synchronisation: does the sound of the moment go better with the picture than that of other moments?"""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 
 from avssl.console import say
 from avssl.errors import UsageError
 from avssl.evaluate.features import Extracted
+from avssl.evaluate.offsets import REACH, offset_scores
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.two_way import two_way_accuracy
+from avssl.evaluate.two_way import two_way
 from avssl.objectives.base import Objective
 from avssl.train.model import Model
 
@@ -17,33 +19,50 @@ GAP_SECONDS = 0.5
 FURTHEST_SECONDS = 1e6
 
 
-def timing(model: Model, sides: Sides) -> list[Score]:
-    """Two-way accuracy; the other sound is of the same clip, without overlap and half a second away.
+def timing(model: Model, sides: Sides, reach: int = REACH) -> list[Score]:
+    """Two-way accuracy and offset accuracy of every objective that can score a picture with a sound.
 
-    Chance 50 %. For every objective that can score a picture with a sound, the first as `two_way`.
+    `two_way`: the other sound is of the same clip, without overlap and half a second away; chance 50 %.
+    `offset_within_1`: see `offsets.py`; `reach` frames to either side. What the clips are too short for is left
+    out with a word. `OBJECTIVE/two_way` of every objective after the first.
     """
-    scores = []
-    for name, objective in model.objectives.items():
+    scores: list[Score] = []
+    lacking: list[str] = []
+    for name in model.objectives:
         if not {"video", "audio"} <= sides.test.outputs[name].keys():
             say(f"synchronization: objective '{name}' has no score between a video and a sound")
             continue
-        other = shifted(model, objective, sides)
-        true, moved = same_clips(sides.test, other)
-        if not len(true.index):
-            raise UsageError(
-                f"no clip of {sides.scored[0].spec} is long enough for a second sound of "
-                f"{model.views[objective.audio_view].seconds:g} s that does not overlap the first"
-            )
-        video = true.of(name)["video"]
-        value = two_way_accuracy(
-            *(
-                sides.row_similarity(model, name, video, part.of(name)["audio"])
-                for part in (true, moved)
-            )
-        )
         prefix = f"{name}/" if scores else ""
-        scores.append(Score("joint", f"{prefix}two_way", value, 0.5, len(true.index)))
+        for measure in (two_way_scores, partial(offset_scores, reach=reach)):
+            try:
+                found = measure(model, name, sides)
+            except UsageError as error:
+                lacking.append(str(error))
+                continue
+            scores += [
+                dataclasses.replace(score, metric=f"{prefix}{score.metric}") for score in found
+            ]
+    if lacking and not scores:
+        raise UsageError("; ".join(lacking))
+    for what in lacking:
+        say(f"synchronization: {what}")
     return scores
+
+
+def two_way_scores(model: Model, name: str, sides: Sides) -> list[Score]:
+    objective = model.objectives[name]
+    other = shifted(model, objective, sides)
+    true, moved = same_clips(sides.test, other)
+    if not len(true.index):
+        raise UsageError(
+            f"no clip of {sides.scored[0].spec} is long enough for a second sound of "
+            f"{model.views[objective.audio_view].seconds:g} s that does not overlap the first"
+        )
+    video = true.of(name)["video"]
+    likeness = [
+        sides.row_similarity(model, name, video, part.of(name)["audio"]) for part in (true, moved)
+    ]
+    return [Score.of_clips("joint", "two_way", two_way(*likeness), 0.5)]
 
 
 def shifted(model: Model, objective: Objective, sides: Sides) -> Extracted:

@@ -11,7 +11,7 @@ from avssl.data.reader import LEAST_IN_VIEW
 from avssl.data.record import truth_of
 from avssl.data.truth import frame_times, identified_at
 from avssl.data.views import VideoView
-from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.features import Extracted
 from avssl.evaluate.sides import Score, Sides
 from avssl.evaluate.tracking import Tracked, linked, tracking
 from avssl.objectives.detecting import DetectingObjective

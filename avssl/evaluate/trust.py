@@ -1,14 +1,20 @@
 """Verification of pairs: do the scores of a run tell its faulty training pairs from the sound ones?"""
 
+from functools import partial
+
 import numpy as np
 
 from avssl.console import say
 from avssl.data.record import truth_of
 from avssl.data.truth import is_faulty
 from avssl.errors import UsageError
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.intervals import intervals_of
+from avssl.evaluate.ranked import Ranked, Times, areas_under_curve
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.two_way import area_under_curve
 from avssl.train.model import Model
+
+CHANCE = {"fault_auc": 0.5}
 
 
 def trust(model: Model, sides: Sides) -> list[Score]:
@@ -34,6 +40,12 @@ def trust(model: Model, sides: Sides) -> list[Score]:
             continue
         likeness = sides.row_similarity(model, name, outputs["video"], outputs["audio"])
         prefix = f"{name}/" if scores else ""
-        auc = area_under_curve(-likeness, positive)
-        scores.append(Score("joint", f"{prefix}fault_auc", auc, 0.5, len(positive)))
+        values = {"fault_auc": area_under_curve(-likeness, positive)}
+        ranked = Ranked(-likeness, positive)
+        intervals = intervals_of(partial(fault_areas, ranked), values, len(positive))
+        scores += scores_of("joint", prefix, values, CHANCE, len(positive), intervals)
     return scores
+
+
+def fault_areas(ranked: Ranked, times: Times) -> dict[str, np.ndarray]:
+    return {"fault_auc": areas_under_curve(ranked.steps(times))}

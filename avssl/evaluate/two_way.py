@@ -4,12 +4,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from avssl.errors import AvsslError, UsageError
+from avssl.evaluate.ranked import Ranked, areas_under_curve
 
 
-def two_way_accuracy(
+def two_way(
     score_true: Float[np.ndarray, "n"], score_other: Float[np.ndarray, "n"]
-) -> float:
-    """The share of pairs whose true partner scores higher than the other one; chance is 0.5.
+) -> Float[np.ndarray, "n"]:
+    """Of each pair, whether the true partner scores higher than the other one; chance is 0.5.
 
     A tie counts half, so that a collapsed encoder, for which everything ties, is at chance.
     """
@@ -21,26 +22,19 @@ def two_way_accuracy(
         )
     if not len(score_true):
         raise UsageError("two-way accuracy needs pairs to choose from; there are none")
-    won = (score_true > score_other).mean()
-    return float(won + 0.5 * (score_true == score_other).mean())
+    return (score_true > score_other) + 0.5 * (score_true == score_other)
 
 
 def area_under_curve(scores: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
     """How likely a positive scores higher than a negative, ties counted half; chance is 0.5.
 
-    The area under the ROC curve, by the rank statistic (Mann and Whitney 1947). Give `-weights`
-    where small weights should mark the positives.
+    The area under the ROC curve. Give `-weights` where small weights should mark the positives.
     """
     scores, positive = scores_of_both_kinds(
         scores, positive, metric="the area under the curve", unit="clips"
     )
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    # Equal scores share the mean of their ranks, counted from 1.
-    ranks = (np.cumsum(counts) - 0.5 * (counts - 1))[inverse]
-    below = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
-    return float(below / (num_positive * num_negative))
+    steps = Ranked(scores, positive).steps(np.ones((len(scores), 1)))
+    return float(areas_under_curve(steps)[0])
 
 
 def scores_of_both_kinds(

@@ -16,21 +16,20 @@ def viewpoints(model: Model, sides: Sides) -> list[Score]:
     for name, objective in model.objectives.items():
         for kind, matrix in objective.viewpoint_scores(sides.test.of(name)).items():
             likeness = np.asarray(matrix)
-            num_clips, num_viewpoints, _ = likeness.shape
+            num_viewpoints = likeness.shape[1]
             for direction, each in (
                 ("video->audio", likeness), ("audio->video", likeness.swapaxes(1, 2)),
             ):  # fmt: skip
                 right = top1(each)
-                scores.append(
-                    Score(direction, f"{kind}_top1", right, 1 / num_viewpoints, num_clips)
-                )
+                scores.append(Score.of_clips(direction, f"{kind}_top1", right, 1 / num_viewpoints))
     if not scores:
         raise UsageError("no objective of this run compares viewpoints, as avsa does")
     return scores
 
 
-def top1(likeness: np.ndarray) -> float:
-    """[clips, query, candidate]: the share of queries whose own candidate is the best; ties in equal parts."""
+def top1(likeness: np.ndarray) -> np.ndarray:
+    """[clips, query, candidate]: of each clip the share of queries whose own candidate is the best; ties in
+    equal parts."""
     best = likeness == likeness.max(axis=2, keepdims=True)
     own = np.diagonal(best, axis1=1, axis2=2)
-    return float(np.mean(own / best.sum(axis=2)))
+    return (own / best.sum(axis=2)).mean(axis=1)

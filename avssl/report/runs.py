@@ -8,7 +8,7 @@ from typing import Any
 
 from avssl.config import ConfigDict, flatten, run_config
 from avssl.errors import UsageError
-from avssl.evaluate.rows import Row, read_json
+from avssl.evaluate.rows import Row, read_command, read_json
 from avssl.train.evaluations import HISTORY
 from avssl.train.runlog import METRICS
 
@@ -47,6 +47,10 @@ class ReportedRun:
             return read_json(file)
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+
+    def command(self) -> str:
+        """That measured `rows`, which are there; empty where nobody wrote it down."""
+        return read_command(self.folder / EVALUATION)
 
 
 def open_runs(folders: Sequence[Path]) -> list[ReportedRun]:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from avssl.errors import UsageError
-from avssl.evaluate.rows import RANKS, Row, cells, shown
+from avssl.evaluate.rows import Row, cells, is_fraction, shown
 from avssl.report.chart import key_entry
 from avssl.report.curves import NUM_COLOURS
 from avssl.report.markup import Markup, note, scrolled, tag
@@ -18,10 +18,12 @@ STRIP_WIDTH, STRIP_HEIGHT, STRIP_EDGE = 132, 14, 5
 def scores(runs: Sequence[ReportedRun]) -> Markup:
     """One table; a line for a run without results."""
     tables: list[dict[Key, Row]] = []
-    missing = []
+    missing, commands = [], []
     for run in runs:
         try:
             rows = run.rows()
+            if command := run.command():
+                commands.append(note(f"{run.name}: {command}"))
         except UsageError as error:
             missing.append(note(str(error)))
             rows = []
@@ -29,7 +31,8 @@ def scores(runs: Sequence[ReportedRun]) -> Markup:
     keys = list(dict.fromkeys(key for table in tables for key in table))
     if not keys:
         return tag("div", missing)
-    return tag("div", missing, scrolled(table_of(runs, tables, keys)), explanation(len(runs)))
+    table = scrolled(table_of(runs, tables, keys))
+    return tag("div", missing, table, explanation(len(runs)), commands)
 
 
 def table_of(
@@ -98,7 +101,7 @@ def numbers(row: Row | None) -> list[Markup]:
 def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
     """From 0 to 100 %: a stroke at chance, rings at random initialisation, dots at the runs' values."""
     rows = [(place, row) for place, row in enumerate(found) if row is not None]
-    if metric in RANKS or min(row.value for _, row in rows) < 0:
+    if not is_fraction(metric) or min(row.value for _, row in rows) < 0:
         return None
 
     def across(fraction: float) -> str:
@@ -138,6 +141,6 @@ def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
 def explanation(num_runs: int) -> Markup:
     colours = ", in the colours of the runs" if num_runs > 1 else ""
     return note(
-        "Random: the same encoders at random initialisation; difference: to it, in points. In the "
+        "Random: the same encoders at random initialisation; difference: to it, of fractions in points. In the "
         f"strips, from 0 to 100 %: a dot at the value, a ring at random, a stroke at chance{colours}."
     )

@@ -69,6 +69,7 @@ class StepEvaluations:
         return {name: held[name] for name in evaluated_items(evaluation_model(self.config))}
 
     def measured(self, step: int, variables: Any) -> list["Row"]:
+        from avssl.evaluate.results import command
         from avssl.evaluate.rows import print_table
         from avssl.evaluate.run import planned
 
@@ -77,7 +78,7 @@ class StepEvaluations:
         rows = self.measurement(variables, f"step {step}")[0] if self.measurement else []
         if not rows:
             raise UsageError("the data allow none of eval.protocols")
-        print_table(rows)
+        print_table(rows, command())
         return rows
 
     def close(self) -> None:

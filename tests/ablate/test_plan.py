@@ -89,7 +89,7 @@ def test_a_teacher_is_its_hash_wherever_it_lies(write_ablation, tmp_path):
         ([ROW], ['Claim("c", Cell("xid", *KNN), PartOfWay(1 / 3, Cell("y", *KNN)))'], "'y'; known"),
         ([ROW], ['Claim("c", Cell("xid", *KNN), "chanse")'], "did you mean 'chance'?"),
         ([ROW], ['Claim("c", Cell("xid", "knm", "video", "top1"), 0.5)'], "did you mean 'knn'?"),
-        ([ROW], ['Claim("c", Cell("xid", "knn", "video", "median_rank"), 0.5)'], "less is better"),
+        ([ROW], ['Claim("c", Cell("xid", "knn", "video", "median_rank"), 0.5)'], "take a fraction"),
         (['AblationRow("d", "configs/world/distill.py")'], [], "teachers.teacher is runs/world-sup"),
         ([ROW + "[0]"], [], "line 8: TypeError"),
     ],

@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
+from scipy.stats import entropy
 from sklearn import metrics as reference
 from sklearn.cluster import KMeans
 from sklearn.metrics.cluster import contingency_matrix
 
 from avssl.errors import AvsslError, UsageError
+from avssl.evaluate import clustering as module
 from avssl.evaluate.clustering import (
     cluster_features,
     clustering,
     clustering_chance,
+    clustering_intervals,
     contingency,
-    mean_entropy,
 )
 
 
@@ -35,9 +37,10 @@ def test_equals_scikit_learn(num_clusters, noise):
         reference.adjusted_mutual_info_score(labels, clusters), abs=1e-10
     )
     assert found["ari"] == pytest.approx(reference.adjusted_rand_score(labels, clusters), abs=1e-12)
-    np.testing.assert_array_equal(
-        contingency(labels, clusters), contingency_matrix(labels, clusters)
-    )
+    table = contingency_matrix(labels, clusters)
+    np.testing.assert_array_equal(contingency(labels, clusters), table)
+    assert found["mean_entropy"] == pytest.approx(np.mean(entropy(table, axis=0)), abs=1e-12)
+    assert found["purity"] == pytest.approx(table.max(axis=0).sum() / len(labels))
 
 
 def test_by_hand():
@@ -47,8 +50,8 @@ def test_by_hand():
     # The best matching: class 0 to cluster 0 (3), class 1 to cluster 1 (2), class 2 to 2 (1).
     assert found["accuracy"] == 6 / 10
     assert found["purity"] == (3 + 2 + 1) / 10
-    assert mean_entropy(contingency(labels, clusters)) == pytest.approx(2 / 3 * np.log(2))
-    assert found["entropy"] == pytest.approx(2 / 3 * np.log(2) / np.log(3))
+    assert found["mean_max_purity"] == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
+    assert found["mean_entropy"] == pytest.approx(2 / 3 * np.log(2))
 
 
 def test_clusters_left_over_count_as_wrong():
@@ -56,8 +59,8 @@ def test_clusters_left_over_count_as_wrong():
     halves = np.repeat([0, 1, 2, 3], 5)
     found = clustering(labels, halves)
     assert found["accuracy"] == 0.5
-    assert found["purity"] == 1
-    assert found["entropy"] == 0
+    assert found["purity"] == found["mean_max_purity"] == 1
+    assert found["mean_entropy"] == 0
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_clusters_left_over_count_as_wrong():
 def test_agreement_is_exactly_one(labels, clusters):
     """Never a little more, which a table of results would refuse."""
     assert clustering(labels, clusters) == {
-        "nmi": 1, "ami": 1, "ari": 1, "accuracy": 1, "purity": 1, "entropy": 0
+        "nmi": 1, "ami": 1, "ari": 1, "accuracy": 1, "purity": 1, "mean_max_purity": 1, "mean_entropy": 0
     }  # fmt: skip
 
 
@@ -84,7 +87,7 @@ def test_a_collapsed_clustering_knows_nothing(clusters):
     assert found["ami"] == pytest.approx(0, abs=1e-12)
     assert found["ari"] == 0
     assert found["accuracy"] == pytest.approx(1 / 4 if clusters[-1] == 0 else 4 / 40)
-    assert found["entropy"] == (1 if clusters[-1] == 0 else 0)
+    assert found["mean_entropy"] == pytest.approx(np.log(4) if clusters[-1] == 0 else 0)
     expected = reference.normalized_mutual_info_score(labels, clusters)
     assert found["nmi"] == pytest.approx(expected, abs=1e-12)
 
@@ -97,7 +100,23 @@ def test_chance_is_that_of_shuffled_clusters():
     assert abs(chance["ari"]) < 0.02
     for name in ("nmi", "accuracy", "purity"):
         assert 0 < chance[name] < found[name] - 0.1, name
-    assert chance["entropy"] > found["entropy"] + 0.1
+    assert chance["mean_entropy"] > found["mean_entropy"] + 0.1
+
+
+def test_intervals_are_of_clips_that_count_several_times(monkeypatch):
+    labels, clusters = noisy_clusters()
+    values = clustering(labels, clusters)
+    found = clustering_intervals(labels, clusters, values)
+    assert found.keys() == values.keys()
+    assert all(low < values[metric] < high for metric, (low, high) in found.items())
+
+    times = np.random.default_rng(0).integers(0, 2, (len(labels), 3))
+    times[labels == 3, 2] = 0  # a resample without one of the classes
+    monkeypatch.setattr(module, "intervals_of", lambda statistics, *_, **__: statistics(times))
+    numbers = clustering_intervals(labels, clusters, values)
+    for column in range(3):
+        expected = clustering(*(np.repeat(array, times[:, column]) for array in (labels, clusters)))
+        assert {metric: of[column] for metric, of in numbers.items()} == pytest.approx(expected)
 
 
 def test_labels_are_asked_for():

@@ -15,6 +15,7 @@ from avssl.evaluate.detection import (
     detection,
     hits,
 )
+from avssl.evaluate.detection_intervals import PRECISIONS, Precisions, precision_intervals
 
 NOTHING = Detections(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
 EMPTY = Objects(np.zeros((0, 4)), np.zeros(0, int))
@@ -238,3 +239,21 @@ def test_bad_input_is_refused():
         detection([NOTHING] * 2, [EMPTY] * 2)
     with pytest.raises(ValueError, match="1 pictures and objects of 2"):
         detection([NOTHING], [EMPTY] * 2)
+
+
+def test_pictures_that_count_several_times_are_as_if_they_were_there_so_often():
+    detections, objects = random_scenes(30)
+    precisions = Precisions(detections, objects)
+    times = np.random.default_rng(0).integers(0, 3, (30, 4))
+    times[:, 0] = 1
+    found = precisions(times)
+    for column, often in enumerate(times.T):
+        pictures = np.repeat(np.arange(30), often)
+        expected = detection([detections[p] for p in pictures], [objects[p] for p in pictures])
+        for metric in PRECISIONS:
+            assert found[metric][column] == pytest.approx(expected[metric], abs=1e-12)
+    values = detection(detections, objects)
+    intervals = precision_intervals(detections, objects, {"map_50": values["map_50"]})
+    assert list(intervals) == ["map_50"]
+    assert intervals["map_50"][0] < values["map_50"] < intervals["map_50"][1]
+    assert Precisions([NOTHING] * 30, objects)(times)["map"].tolist() == [0.0] * 4

@@ -5,7 +5,15 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from avssl.errors import AvsslError, UsageError
-from avssl.evaluate.error_rates import equal_error_rate, minimum_detection_cost, operating_points
+from avssl.evaluate.error_rates import (
+    OperatingPoints,
+    equal_error_rate,
+    equal_rates,
+    error_intervals,
+    least_costs,
+    minimum_detection_cost,
+    operating_points,
+)
 
 
 def trials(num_pairs=200, num_values=1000, seed=0):
@@ -37,7 +45,8 @@ CASES = {"distinct": (200, 10**9), "ties": (200, 6), "few": (7, 100)}
 def test_rates_equal_counting(case, seed):
     scores, same = trials(*CASES[case], seed=seed)
     points = rates_by_counting(scores, same)
-    np.testing.assert_allclose(np.transpose(operating_points(scores, same)), points, atol=1e-12)
+    found = np.concatenate(operating_points(scores, same), axis=1)
+    np.testing.assert_allclose(found, points, atol=1e-12)
 
     costs = [0.02 * 10 * miss + 0.98 * 3 * accept for accept, miss in points]
     found = minimum_detection_cost(
@@ -100,3 +109,27 @@ def test_bad_input_is_one_sentence():
     for options in ({"target_share": 0.0}, {"target_share": 1.0}, {"miss_cost": 0.0}):
         with pytest.raises(ValueError, match="target_share between 0 and 1 and costs above 0"):
             minimum_detection_cost(scores, same, **options)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pairs_that_count_several_times_are_as_if_they_were_there_so_often(case):
+    scores, same = trials(*CASES[case])
+    times = np.random.default_rng(1).integers(0, 3, (len(scores), 5))
+    times[same, 4] = 0
+    rates = OperatingPoints(scores, same)(times)
+    found = np.stack([equal_rates(*rates), least_costs(*rates)], axis=1)
+    for column, (rate, cost) in zip(times.T[:4], found, strict=False):
+        pairs = np.repeat(scores, column), np.repeat(same, column)
+        assert rate == pytest.approx(equal_error_rate(*pairs), abs=1e-12)
+        assert cost == pytest.approx(minimum_detection_cost(*pairs), abs=1e-12)
+    assert np.isnan(found[4]).all()
+
+
+def test_intervals_hold_the_rates():
+    scores, same = trials(400)
+    values = {
+        "eer": equal_error_rate(scores, same), "min_dcf": minimum_detection_cost(scores, same)
+    }  # fmt: skip
+    for metric, (low, high) in error_intervals(scores, same, values).items():
+        assert low < values.pop(metric) < high
+    assert not values

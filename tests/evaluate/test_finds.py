@@ -53,6 +53,9 @@ def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, **keys):
     source = SimpleNamespace(truth=truths.__getitem__)
     scores = finds(model, SimpleNamespace(test=test, scored=(source, test.index)))
     assert {score.features for score in scores} == {"boxes"}
+    for score in scores:
+        assert score.interval is not None
+        assert score.interval[0] <= score.value <= score.interval[1]
     return {score.metric: (score.value, score.chance, score.n) for score in scores}
 
 

@@ -72,6 +72,8 @@ def test_the_rate_is_that_of_cosines_on_pairs_drawn_from_the_labels():
     expected = equal_error_rate((first * second).sum(axis=1) / norms, trials.same)
     assert 0.0 < score.value < 0.5
     assert score.value == pytest.approx(expected)
+    assert score.interval is not None
+    assert score.interval[0] < score.value < score.interval[1]
 
 
 def test_pairs_that_the_data_lists_are_taken():

@@ -9,6 +9,7 @@ from avssl.evaluate.heat_maps import resize
 from avssl.evaluate.localization import (
     RELEASED,
     centre_box,
+    centre_point,
     consensus_iou,
     coverage,
     localization,
@@ -100,6 +101,27 @@ def test_pointing_looks_at_the_largest_heat_alone():
     assert pointing(heat, LEFT_HALF) == 0
     heat[4, 2] = 2
     assert pointing(heat, LEFT_HALF) == 0.5
+
+
+def test_pointing_is_at_what_most_opinions_agree_on():
+    opinions = np.array([[0, 0, 0.5, 1], [0.25, 0, 1, 1]])
+    first, both = hot([0, 0, 0.2, 1]), hot([0.3, 0, 0.4, 1])
+    assert [pointing(heat, opinions) for heat in (first, both)] == [1, 1]
+    assert [pointing(heat, opinions, consensus=2) for heat in (first, both)] == [0, 1]
+    # Opinions that share nothing are equally good, and boxes of no extent are none.
+    apart = np.concatenate([LEFT_HALF, RIGHT_HALF])
+    assert pointing(first, apart, consensus=2) == 1
+    assert pointing(first, NO_BOXES) == 0
+
+
+def test_the_centre_point():
+    assert centre_point(5).sum() == 1
+    assert centre_point(5)[2, 2] == 1
+    assert centre_point(6).sum() == 4
+    quarter = np.array([[0.5, 0.5, 1, 1]])
+    assert pointing(centre_point(6), quarter) == 1 / 4
+    assert pointing(centre_point(6), np.array([[0.4, 0.4, 0.6, 0.6]])) == 1
+    assert pointing(centre_point(6), np.array([[0.0, 0.0, 0.3, 0.3]])) == 0
 
 
 def test_success_and_its_curve():

@@ -55,10 +55,14 @@ def test_each_objective_names_its_own_clusters_and_the_first_has_no_prefix():
         }
     )
     assert all(score.n == 24 for score in scores)
+    for score in scores:
+        Row("clustering", score.features, score.metric, score.value, 0.0, score.chance, score.n)
+    names = {score.metric for score in scores if score.features == "video"}
+    assert names >= {"ami", "labels_ami", "labels_mean_entropy", "labels_mean_max_purity", "purity"}
 
 
 @pytest.mark.parametrize("metric", ["ari", "labels_ari", "two/labels_ari"])
 def test_agreement_beyond_chance_may_be_negative(metric):
     assert Row("clustering", "video", metric, -0.01, 0.0, 0.0, 9).value == -0.01
-    with pytest.raises(ValueError, match="not a fraction"):
+    with pytest.raises(ValueError, match="not from 0"):
         Row("clustering", "video", metric.replace("ari", "nmi"), -0.01, 0.0, 0.0, 9)

@@ -90,6 +90,14 @@ def test_objects_are_told_apart_by_the_several_maps_and_chance_is_the_clip_befor
     assert found["pointing"][::2] == (0.0, 2)
 
 
+def test_chance_of_pointing_is_the_point_in_the_centre():
+    truths = [annotated([0.4, 0.4, 0.6, 0.6]), annotated(LEFT)]
+    scores = rows_of({"seen": {"video_map": [peak(0.5, 0.5), peak(0.5)]}}, truths)
+    (pointed,) = [score for score in scores if score.metric == "pointing"]
+    assert (pointed.value, pointed.chance, pointed.n) == (0.5, 0.5, 2)
+    assert pointed.interval == (0.0, 1.0)
+
+
 @pytest.mark.parametrize(("consensus", "mean_ciou"), [(1, 1 / 2), (2, 2 / 3)])
 def test_boxes_of_two_annotators_are_one_object(consensus, mean_ciou):
     truth = annotated(LEFT_HALF, ALL, consensus=consensus)

@@ -1,10 +1,13 @@
 """RESULTS.md: a section belongs to its title."""
 
+import dataclasses
+import json
+
 import pytest
 
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.results import INTRODUCTION, markdown_table, write_results, write_section
-from avssl.evaluate.rows import Row, read_json, write_json
+from avssl.evaluate.rows import Row, read_command, read_json, write_json
 
 LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400)
 
@@ -39,5 +42,13 @@ def test_wrong_places_and_titles(tmp_path):
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
-    write_json(tmp_path / "eval.json", [LINEAR])
+    write_json(tmp_path / "eval.json", [LINEAR], "avssl evaluate")
     assert read_json(tmp_path / "eval.json") == [LINEAR]
+    assert read_command(tmp_path / "eval.json") == "avssl evaluate"
+
+
+def test_files_of_before_commands_were_written_down_are_read(tmp_path):
+    rows = {"rows": [dataclasses.asdict(LINEAR)]}
+    (tmp_path / "eval.json").write_text(json.dumps(rows))
+    assert read_json(tmp_path / "eval.json") == [LINEAR]
+    assert read_command(tmp_path / "eval.json") == ""

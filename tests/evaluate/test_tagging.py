@@ -1,15 +1,17 @@
-"""Tags: average precision against its definition, F1 by counting, and which columns are which classes."""
+"""Tags: against scikit-learn and SciPy, F1 by counting, and which columns are which classes."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from avssl.data.record import Record
 from avssl.errors import UsageError
 from avssl.evaluate.sides import Sides
-from avssl.evaluate.tagging import average_precision, tag_scores, tagging
+from avssl.evaluate.tagging import TagScores, tag_scores, tagging
 
 NAMES = ("bus", "car", "dog", "train")
 TAGS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], bool)
@@ -41,20 +43,78 @@ def measured(logits, trained_names):
     return {score.metric: score for score in tagging(model, sides)}
 
 
-def test_average_precision():
-    rng = np.random.default_rng(0)
-    scores, own = rng.normal(size=40), rng.random(40) < 0.3
-    order = np.argsort(-scores)
-    hits = np.flatnonzero(own[order])
-    expected = np.mean([(k + 1) / (place + 1) for k, place in enumerate(hits)])
-    assert average_precision(scores, own) == pytest.approx(expected)
-    assert average_precision(np.zeros(40), own) == pytest.approx(own.mean())
-    assert average_precision(own.astype(float), own) == 1.0
-    # The tied pair is one step, whichever of it is the right one.
-    for right in ([1, 1, 0, 0], [1, 0, 1, 0]):
-        assert average_precision(
-            np.array([3.0, 2.0, 2.0, 1.0]), np.array(right, bool)
-        ) == pytest.approx((1 + 2 / 3) / 2)
+def random_tags(num_values: int):
+    """With few values most clips tie; one class is that of every clip."""
+    rng = np.random.default_rng(num_values)
+    tags = rng.random((120, 6)) < np.array([0.02, 0.1, 0.3, 0.5, 0.9, 1.1])
+    tags[0] = True
+    scores = rng.normal(size=tags.shape) + tags
+    return (np.round(scores * num_values) / num_values), tags
+
+
+@pytest.mark.parametrize("num_values", [1, 10**6])
+def test_as_scikit_learn_and_scipy(num_values):
+    logits, tags = random_tags(num_values)
+    found = tag_scores(logits, tags)
+    assert found["map"] == pytest.approx(average_precision_score(tags, logits), abs=1e-12)
+    area = roc_auc_score(tags[:, :5], logits[:, :5], average="macro")
+    assert found["roc_auc"] == pytest.approx(area, abs=1e-12)
+    assert found["d_prime"] == pytest.approx(np.sqrt(2) * norm.ppf(area), abs=1e-9)
+    said = logits >= 0
+    for kind in ("micro", "macro"):
+        expected = f1_score(tags, said, average=kind)
+        assert found[f"{kind}_f1_at_0.5"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_clips_that_count_several_times_are_as_scikit_learn_weights_them():
+    logits, tags = random_tags(3)
+    times = np.random.default_rng(0).integers(0, 3, (len(tags), 4))
+    times[tags[:, 0], 1] = 0  # without any clip of the first class
+    found = TagScores(logits, tags)(times)
+    for column, weights in enumerate(times.T):
+        classes = [place for place in range(6) if (weights * tags[:, place]).any()]
+        assert (0 in classes) == (column != 1)
+        expected = [
+            average_precision_score(tags[:, one], logits[:, one], sample_weight=weights)
+            for one in classes
+        ]
+        assert found["map"][column] == pytest.approx(np.mean(expected), abs=1e-12)
+        expected = [
+            roc_auc_score(tags[:, one], logits[:, one], sample_weight=weights)
+            for one in classes
+            if one != 5
+        ]
+        assert found["roc_auc"][column] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_without_any_order_scores_are_at_chance():
+    _, tags = random_tags(1)
+    found = tag_scores(np.zeros(tags.shape), tags)
+    assert found["map"] == pytest.approx(tags.mean())
+    assert found["roc_auc"] == 0.5
+    assert found["d_prime"] == 0.0
+
+
+def test_d_prime_is_finite_and_largest_without_a_mistake():
+    tags = TAGS[:, [0, 1, 3]]
+    perfect = tag_scores(np.where(tags, 1.0, -1.0), tags)
+    tied = np.where(tags, 1.0, -1.0)
+    # The least mistake: of the class with most pairs, one ties.
+    tied[np.flatnonzero(tags[:, 1])[0], 1] = tied[np.flatnonzero(~tags[:, 1])[0], 1] = 0.0
+    nearly = tag_scores(tied, tags)
+    assert perfect["roc_auc"] == 1.0
+    assert nearly["roc_auc"] < 1.0
+    assert np.isfinite(perfect["d_prime"])
+    assert perfect["d_prime"] > nearly["d_prime"]
+    assert nearly["d_prime"] == pytest.approx(np.sqrt(2) * norm.ppf(nearly["roc_auc"]))
+    wrong = tag_scores(np.where(tags, -1.0, 1.0), tags)
+    assert wrong["roc_auc"] == 0.0
+    assert wrong["d_prime"] == pytest.approx(-perfect["d_prime"])
+
+
+def test_classes_that_every_clip_has_have_no_area():
+    found = tag_scores(np.zeros((4, 2)), np.ones((4, 2), bool))
+    assert list(found) == ["map", "micro_f1_at_0.5", "macro_f1_at_0.5"]
 
 
 def test_f1_by_counting():
@@ -75,6 +135,12 @@ def test_columns_are_the_classes_that_were_trained_on():
     # Every tag on every clip: 5 of 10 are right.
     assert found["micro_f1_at_0.5"].chance == pytest.approx(2 * 5 / 15)
     assert found["two/map"].value == 1.0
+    assert found["roc_auc"].chance == 0.5
+    assert found["d_prime"].chance == 0.0
+    assert found["d_prime"].value > 2.0
+    for score in found.values():
+        assert score.interval is not None
+        assert score.interval[0] <= score.value <= score.interval[1]
     assert all(score.n == len(TAGS) for score in found.values())
 
 

@@ -9,6 +9,7 @@ from avssl.config_file import load_config
 from avssl.evaluate.rows import Row, write_json
 
 TINY = str(Path(__file__).parents[1] / "train" / "tiny_config.py")
+COMMAND = "avssl evaluate --workdir 'a run'"
 VOID = {"br", "img", "input", "link", "meta"}
 ROWS = [
     Row("knn", "video", "top1", 0.718, 0.1, 0.1, 400),
@@ -26,7 +27,7 @@ def untrained(folder: Path, *overrides: tuple[str, str], steps: int = 5, rows=RO
         for step in range(1, steps + 1):
             file.write(json.dumps(logged(step)) + "\n")
     if rows:
-        write_json(folder / "eval.json", rows)
+        write_json(folder / "eval.json", rows, COMMAND)
     return folder
 
 

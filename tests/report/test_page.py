@@ -6,7 +6,7 @@ import pytest
 
 from avssl.report.page import write_report
 from avssl.report.runs import short_names
-from tests.report.folders import Page, assert_self_contained, untrained
+from tests.report.folders import COMMAND, Page, assert_self_contained, untrained
 
 NASTY = "</td><script>alert(1)</script>"
 
@@ -21,6 +21,7 @@ def test_a_run_without_checkpoints_gets_curves_config_and_a_line(run, tmp_path):
     assert page.sections == ["results", "curves", "nearest-clips", "data", "config"]
     assert "has no checkpoint yet" in page.words
     assert "71.8 % 10.0 % +61.8 10.0 % 400" in page.words
+    assert f"lonely: {COMMAND}" in page.words
     assert "12.0 201.0 −189.0 200.5 400" in page.words
     assert "encoders.video.frontend.name rgb" in page.words
     # 5 steps of 8 clips at 16 clips a second.
