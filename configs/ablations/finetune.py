@@ -1,6 +1,6 @@
 """Fine-tuning with 5 labels a class on the embedded world: after pretraining by sound and sight, and without.
 
-Pretraining is that of the quickstart; `scratch` has twice the steps, and no rates that fall layer by layer.
+Pretraining is that of the quickstart; `scratch` has as many steps, and one rate for all layers.
 
   avssl ablate --config configs/ablations/finetune.py --workdir runs/ablations --results RESULTS.md
 """

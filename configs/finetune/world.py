@@ -2,8 +2,9 @@
 
   avssl finetune --config configs/finetune/world.py --init runs/quickstart --workdir runs/world-tuned
 
-`:scratch` is for the same without --init: twice the steps, no rates that fall layer by layer. `:video` and
-`:audio` have one modality, `:frozen` leaves the encoders as they are.
+The heads move alone for a third of the steps, then the encoders with them, at 3 % of the rate a layer. Rates
+and steps were chosen on clips 50 to 450 of the training part. `:scratch` is for the same without --init: one rate
+for all. `:video` and `:audio` have one modality, `:frozen` leaves the encoders as they are.
 
 Expected: at least 10 points above scratch. Measured: not yet.
 """
@@ -16,7 +17,7 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    config.steps = 150
+    config.steps = 300
     config.batch_size = 40
     # The world's classes take turns: 5 clips of each of the 10.
     config.data.source = config.eval.data = "world:quickstart@train[:50]"
@@ -26,18 +27,16 @@ def get_config(variant: str = ""):
             label_smoothing=0.1,
         )
     )  # fmt: skip
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-2
     config.optimizer.warmup_steps = 10
-    config.optimizer.layer_decay = 0.7
-    config.optimizer.head_warmup_steps = 20
-    config.checkpoint.every_steps = 150
+    config.optimizer.layer_decay = 0.03
+    config.optimizer.head_warmup_steps = 100
+    config.checkpoint.every_steps = 300
     config.eval.protocols = ("classification",)
     return variant_of(config, variant, scratch=scratch, video=video, audio=audio, frozen=frozen)
 
 
 def scratch(config):
-    config.steps = 300
-    config.checkpoint.every_steps = 300
     config.optimizer.learning_rate = 2e-3
     config.optimizer.layer_decay = None
     config.optimizer.head_warmup_steps = None
@@ -54,4 +53,3 @@ def audio(config):
 def frozen(config):
     config.optimizer.frozen = ("^encoders/",)
     config.optimizer.layer_decay = config.optimizer.head_warmup_steps = None
-    config.optimizer.learning_rate = 1e-2
