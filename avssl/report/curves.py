@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avssl.evaluate.rows import RANKS
+from avssl.evaluate.rows import is_fraction
 from avssl.report.chart import Chart, Line, draw, key_entry
 from avssl.report.markup import Markup, note, tag
 from avssl.report.runs import ReportedRun
@@ -87,7 +87,7 @@ def result_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     return [
         dataclasses.replace(
             chart_of(results, list(metrics), f"{protocol}: {metric.replace('_', ' ')}"),
-            percent=metric.rpartition("/")[2] not in RANKS,
+            percent=is_fraction(metric),
         )
         for (protocol, metric), metrics in families.items()
     ]

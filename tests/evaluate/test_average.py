@@ -28,7 +28,7 @@ def fold(folder, number, *rows, **changed):
     run = folder / f"fold{number}-{config['seed']}"
     run.mkdir()
     (run / "config.json").write_text(json.dumps(config))
-    write_json(run / "eval.json", rows)
+    write_json(run / "eval.json", rows, "avssl evaluate")
     return run
 
 

@@ -94,6 +94,8 @@ def test_any_batches_and_devices_give_the_same_and_of_many_clips_so_many_are_tak
     monkeypatch.setattr(room, "local_mesh", lambda: single)
     monkeypatch.setattr(room, "BATCH_SIZE", 4)
     monkeypatch.setattr(room, "MOST_CLIPS", 6)
+    # What was compiled for all devices is of no use on one.
+    sides = dataclasses.replace(sides, compiled={})
     found = likeness_by_offset(model, "xid", sides, REACH)
     np.testing.assert_allclose(found, likeness[::3], rtol=1e-4, atol=1e-5)
     assert "offsets of 6 of 16 clips" in capsys.readouterr().out
@@ -135,7 +137,7 @@ def test_what_the_clips_are_too_short_for_is_said(measured, capsys):
     assert sentence in capsys.readouterr().out
     longer = {**model.views, "audio": dataclasses.replace(model.views["audio"], seconds=1.0)}
     with pytest.raises(UsageError, match=r"long enough for a second sound.*; offsets of 15 frames"):
-        timing(dataclasses.replace(model, views=longer), sides)
+        timing(dataclasses.replace(model, views=longer), dataclasses.replace(sides, compiled={}))
 
 
 def test_what_cannot_be_searched_is_refused(measured):

@@ -190,13 +190,12 @@ class Answering:
 
 @pytest.mark.parametrize("blind", [-1.0, 0.75])
 def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
-    monkeypatch.setattr(of_a_run, "Extractor", Answering)
     monkeypatch.setattr(of_a_run, "MOST_CLIPS", 5)
     monkeypatch.setattr(Answering, "blind", blind)
     source = open_source("world:tiny_vehicles@test")
     sides: Any = SimpleNamespace(
         variables={}, scored=(source, np.arange(16)), workers=0,
-        test=SimpleNamespace(index=np.arange(16)),
+        test=SimpleNamespace(index=np.arange(16)), extractor=lambda use, model: Answering(model),
     )  # fmt: skip
     model: Any = SimpleNamespace(views={"video": VideoView(frames=1, fps=8.0)})
     detecting: Any = {"detect": build_objective("detect", {"agnostic": True})}
