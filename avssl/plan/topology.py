@@ -18,10 +18,10 @@ from avssl.errors import AvsslError, UsageError, unknown
 from avssl.plan.chips import CHIPS, Chip
 
 NAME = re.compile(r"([a-z0-9]+):([1-9]\d*(?:x[1-9]\d*)*)")
-# What libtpu would ask a TPU machine's metadata server for.
+# What libtpu would ask a TPU machine's metadata server for; the kind of slice that is named moves nothing.
 NO_TPU_HERE = {
     "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 
