@@ -9,10 +9,17 @@ from avssl.data.record import Source, known_class_sets, truth_of
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features
 from avssl.evaluate.features import probed
+from avssl.evaluate.intervals import intervals_of
 from avssl.evaluate.linear import STEPS_TO_CHOOSE, WEIGHT_DECAYS, Standardisation, stratified_split
 from avssl.evaluate.logistic import PADDING, LogisticRegression, fit_logistic
-from avssl.evaluate.ranked import average_precision
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.ranked import (
+    Ranked,
+    Times,
+    average_precision,
+    average_precisions,
+    mean_of_known,
+)
+from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.two_way import finite_scores
 from avssl.train.model import Model
 
@@ -52,7 +59,13 @@ def linear_tags(model: Model, sides: Sides) -> list[Score]:
     for features in fitted:
         found = one_against_rest(fitted[features], labels, scored[features])
         values = mean_precisions(found, test, test_known)
-        scores += [Score(features, name, values[name], chance[name], len(test)) for name in values]
+        intervals = intervals_of(
+            KnownPrecisions(found, test, test_known),
+            {"map": values["map"]},
+            len(test),
+            num_elements=test.size,
+        )
+        scores += scores_of(features, "", values, chance, len(test), intervals)
     return scores
 
 
@@ -172,6 +185,25 @@ def mean_precisions(
         "map": float(np.mean([average_precision(*column) for column in columns])),
         "map_11_point": float(np.mean([eleven_points(*column) for column in columns])),
     }
+
+
+class KnownPrecisions:
+    """`map` of clips that count so many times (`intervals.py`)."""
+
+    def __init__(self, scores: np.ndarray, tags: np.ndarray, known: np.ndarray):
+        self.known = known.T
+        self.ranked = [
+            Ranked(own[said], has[said])
+            for own, has, said in zip(scores.T, tags.T, self.known, strict=True)
+        ]
+
+    def __call__(self, times: Times) -> dict[str, np.ndarray]:
+        each = zip(self.ranked, self.known, strict=True)
+        return {
+            "map": mean_of_known(
+                np.stack([average_precisions(one.steps(times[said])) for one, said in each])
+            )
+        }
 
 
 def eleven_points(scores: Float[np.ndarray, "n"], own: Bool[np.ndarray, "n"]) -> float:

@@ -85,6 +85,9 @@ def test_the_protocol_leaves_out_what_is_ignored():
     found = measured(Tagged(tags), Tagged(true), train, test)
     assert found["map"].value > 0.75 > 2 * found["map"].chance
     assert found["map"].n == 80
+    low, high = found["map"].interval
+    assert low < found["map"].value <= high <= 1
+    assert high - low < 0.3
     assert found["map"].chance == pytest.approx(true.mean(axis=0).mean())
     assert found["map_11_point"].value > 0.7
     # Labels that are wrong wherever they are ignored move nothing.
