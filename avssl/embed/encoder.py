@@ -17,9 +17,8 @@ from avssl.embed.arrays import Frames, Samples
 from avssl.embed.files import VIEW, count_windows, file_batches
 from avssl.embed.listed import ListedSource
 from avssl.errors import UsageError
-from avssl.evaluate.features import local_mesh
 from avssl.teachers.teacher import Teacher
-from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import purpose_key
 
 Clip = str | os.PathLike | np.ndarray

@@ -11,13 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.losses.teacher_hints import object_response
-from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
 
 PROBED = ("video", "audio", "joint")
@@ -68,12 +67,6 @@ def probed(extracted: Extracted) -> dict[str, np.ndarray]:
         ]
         kinds["joint"] = np.concatenate(unit, axis=1)
     return {name: kinds[name] for name in PROBED if name in kinds}
-
-
-def local_mesh() -> Mesh:
-    """The devices of this process alone: evaluation needs no other."""
-    devices = np.asarray(jax.local_devices()).reshape(-1, 1)
-    return Mesh(devices, ("data", "fsdp"))
 
 
 class Extractor:

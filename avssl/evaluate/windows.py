@@ -18,8 +18,7 @@ from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.data.views import VideoView, spread
 from avssl.errors import UsageError
-from avssl.evaluate.features import local_mesh
-from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
 
 # What objectives say, as their methods are called: one of the classes, or each by itself.

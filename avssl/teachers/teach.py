@@ -25,7 +25,7 @@ from avssl.teachers.spec import same_sight, told
 from avssl.teachers.store import LACKING, UNREADABLE
 from avssl.teachers.teacher import SeeingTeacher, Teacher, teacher_of_run
 from avssl.teachers.writer import Answers, TargetWriter
-from avssl.train.mesh import batch_sharding, replicated
+from avssl.train.mesh import batch_sharding, local_mesh, replicated
 
 VIEW = "view"
 # What a view asks of its source, and not what is seen.
@@ -229,7 +229,7 @@ def write_all(
     every_seconds: float,
 ) -> None:
     view, kinds = seeing.model.views[VIEW], tuple(writer.encoding.shapes)
-    devices = jax.sharding.Mesh(np.asarray(jax.local_devices()).reshape(-1, 1), ("data", "fsdp"))
+    devices = local_mesh()
     batch_size = -(-batch_size // devices.size) * devices.size
     planned = plan(writer, source, view, batch_size, every_seconds)
     pending = writer.pending()

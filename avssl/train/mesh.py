@@ -96,6 +96,11 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     )
 
 
+def local_mesh() -> Mesh:
+    """The devices of this process alone: what looks at rows one by one needs no other."""
+    return Mesh(np.asarray(jax.local_devices()).reshape(-1, 1), BATCH_AXES)
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
