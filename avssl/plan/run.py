@@ -8,6 +8,7 @@ from avssl.config import ConfigDict, from_json, override
 from avssl.errors import UsageError
 from avssl.plan.estimate import Estimate, estimate, lay_out
 from avssl.plan.table import COLUMNS, aligned, estimate_lines, layout_lines, row
+from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import Topology, find_topology, parse_name
 
 Change = dict[str, Any]
@@ -22,17 +23,19 @@ SIZES = {
 def plan(config: ConfigDict, name: str, *, suggest: bool = False) -> Iterator[str]:
     """Lines for a person: what is held comes at once, the rest when the step is compiled."""
     topology = find_topology(name)
-    layout = lay_out(config, topology)
+    config, teachers = planned_teachers(config)
+    layout = lay_out(config, topology, teachers)
     yield from layout_lines(layout)
     found = estimate(layout)
     yield from estimate_lines(found)
     if suggest and not found.fits:
-        yield from suggestions(config, found)
+        yield from suggestions(found)
 
 
 def sweep(config: ConfigDict, name: str) -> Iterator[str]:
     """One row for each size of slice up to the named one, with as many clips a chip as it has there."""
     largest = find_topology(name)
+    config, teachers = planned_teachers(config)
     rows = []
     for size in sizes_up_to(name):
         topology = find_topology(size)
@@ -44,7 +47,7 @@ def sweep(config: ConfigDict, name: str) -> Iterator[str]:
             )
         fsdp = min(config.parallel.fsdp, len(topology.devices))
         changed = with_changes(config, {"batch_size": int(each), "parallel.fsdp": fsdp})
-        rows.append(row(estimate(lay_out(changed, topology))))
+        rows.append(row(estimate(lay_out(changed, topology, teachers))))
     yield from aligned(COLUMNS, rows)
 
 
@@ -58,13 +61,14 @@ def volume(size: str) -> int:
     return math.prod(int(side) for side in size.split("x"))
 
 
-def suggestions(config: ConfigDict, found: Estimate) -> Iterator[str]:
+def suggestions(found: Estimate) -> Iterator[str]:
     """What would fit, each tried by compiling it; of each kind the smallest change that does."""
+    config, topology, teachers = found.layout.setup.config, found.topology, found.layout.teachers
     yield "what would fit:"
     fits = False
-    for kind in changes(config, found.topology):
+    for kind in changes(config, topology):
         for change in kind:
-            tried = estimate(lay_out(with_changes(config, change), found.topology))
+            tried = estimate(lay_out(with_changes(config, change), topology, teachers))
             words = " ".join(f"--config.{key}={value}" for key, value in change.items())
             yield f"  {words}: {tried.peak_bytes / 2**30:.2f} GiB{', fits' if tried.fits else ''}"
             if tried.fits:

@@ -10,6 +10,7 @@ from avssl.config_file import load_config
 from avssl.errors import UsageError
 from avssl.plan.estimate import Estimate, estimate, lay_out
 from avssl.plan.run import plan, sizes_up_to, suggestions, sweep
+from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import find_topology, parse_name
 from avssl.train.run import fresh_state
 
@@ -73,7 +74,7 @@ def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
     monkeypatch.setattr("avssl.plan.run.estimate", played)
     config = tiny(batch_size=64)
     found = played(lay_out(config, find_topology("cpu:8")))
-    assert list(suggestions(config, found)) == [
+    assert list(suggestions(found)) == [
         "what would fit:",
         "  --config.parallel.fsdp=4: 32.00 GiB",
         "  --config.parallel.fsdp=8: 32.00 GiB",
@@ -82,7 +83,7 @@ def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
         "  --config.batch_size=32: 16.00 GiB, fits",
     ]
     larger = tiny(batch_size=8 * 4 * 64)
-    *_, last = suggestions(larger, played(lay_out(larger, find_topology("cpu:8"))))
+    *_, last = suggestions(played(lay_out(larger, find_topology("cpu:8"))))
     assert last == "  none of these alone: take them together, or more chips"
 
 
@@ -103,6 +104,17 @@ def test_wrong_names_are_refused(name, words):
 def test_batches_that_do_not_divide_are_refused():
     with pytest.raises(UsageError, match="use a multiple of 8"):
         lay_out(tiny(batch_size=12), find_topology("cpu:8"))
+
+
+def test_teachers_that_are_not_here_are_planned_as_random_networks(capsys):
+    config = load_config("configs/world/distill.py:quicktest")
+    override(config, [("teachers.teacher.run", "runs/of-another-machine")])
+    config, teachers = planned_teachers(resolve(config))
+    said = capsys.readouterr().out
+    assert "runs/of-another-machine is not here: planned as encoders." in said
+    layout = lay_out(config, find_topology("cpu:2"), teachers)
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(teachers.variables)]
+    assert layout.held["teachers"] == sum(sizes) > 0
 
 
 def test_sizes():
