@@ -16,6 +16,7 @@ from avssl.plan.program import Collective, Program
 from avssl.plan.topology import Topology
 from avssl.teachers.open import NO_TEACHERS, Teachers
 from avssl.train.build_model import build_model
+from avssl.train.mesh import compute_type, float_type
 from avssl.train.run import Setup, build_setup
 
 # "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
@@ -207,5 +208,9 @@ def shard_bytes(leaf: Any, sharding: Any) -> int:
 
 def least_bytes_sent(setup: Setup) -> float:
     members = setup.mesh.size
-    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(setup.abstract.params))
-    return 2 * (members - 1) / members * whole
+    # Gradients come in the type of the arithmetic, and are summed in it.
+    size = min(
+        np.dtype(kind(setup.config.precision)).itemsize for kind in (compute_type, float_type)
+    )
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(setup.abstract.params))
+    return 2 * (members - 1) / members * size * numbers

@@ -8,6 +8,7 @@ from avssl.config_file import load_config
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.overlap import num_shared, warn_of_shared
+from avssl.data.record import Record
 from avssl.errors import UsageError
 from avssl.evaluate import run as room
 from avssl.train.run import check_evaluation
@@ -15,14 +16,25 @@ from tests.conftest import TINY_CONFIG
 
 
 class Keys:
-    def __init__(self, spec, *keys):
-        self.spec, self.keys = spec, keys
+    """Records whose media are what they are called, of a kind."""
+
+    def __init__(self, spec, *keys, kind=""):
+        self.spec, self.keys, self.kind = spec, keys, kind
 
     def key(self, index):
         return self.keys[index]
 
+    def __getitem__(self, index):
+        return Record(self.keys[index], index, f"{self.kind}{self.keys[index]}".encode())
 
-SCORED, FITTED = Keys("scored", "a", "b", "c", "d"), Keys("fitted", "d", "b", "e", "a")
+
+class Lost(Keys):
+    def __getitem__(self, index):
+        return Record(self.keys[index], index, "/nowhere")
+
+
+SCORED = Keys("folder:videos@test", "a", "b", "c", "d")
+FITTED = Keys("folder:videos@train", "d", "b", "e", "a")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +42,7 @@ SCORED, FITTED = Keys("scored", "a", "b", "c", "d"), Keys("fitted", "d", "b", "e
     [([0, 1, 2, 3], [0, 1, 2, 3], 3), ([0, 1], [0, 1, 2], 1), ([2], [0, 1, 2, 3], 0), ([0], [], 0)],
 )
 def test_only_the_records_that_are_used_count(scored, fitted, number):
-    assert num_shared(SCORED, np.array(scored), FITTED, np.array(fitted, int)) == number
+    assert num_shared((SCORED, np.array(scored)), (FITTED, np.array(fitted, int))) == number
 
 
 def test_nothing_is_said_of_nothing(capsys):
@@ -38,8 +50,21 @@ def test_nothing_is_said_of_nothing(capsys):
     assert capsys.readouterr().err == ""
     warn_of_shared((SCORED, np.array([0, 2])), (FITTED, np.arange(4)), "that are trained on")
     said = capsys.readouterr().err
-    assert "1 of the 2 clips of scored that are scored have the keys of clips that are" in said
-    assert "trained on (fitted)" in said
+    assert "1 of the 2 clips of folder:videos@test that are scored are among those that are" in said
+    assert "trained on (folder:videos@train)" in said
+
+
+def test_equal_names_in_two_data_sets_are_the_same_only_if_their_media_are():
+    rows = np.arange(4)
+    elsewhere = Keys("folder:more", "d", "b", "e", "a")
+    assert num_shared((SCORED, rows), (elsewhere, rows)) == 3
+    other = Keys("folder:more", "d", "b", "e", "a", kind="another ")
+    assert num_shared((SCORED, rows), (other, rows)) == 0
+    mixed = Keys("folder:more*2+folder:videos@train", "d", "b", "e", "a", kind="another ")
+    assert num_shared((SCORED, rows), (mixed, rows)) == 3
+    # What cannot be read is not the same.
+    lost = Lost("folder:more", "a")
+    assert num_shared((lost, rows[:1]), (SCORED, rows[:1])) == 0
 
 
 @pytest.fixture
@@ -72,7 +97,7 @@ def test_an_evaluation_says_it_of_probes_and_of_the_run(config, capsys, monkeypa
     def said_with(**keys):
         with pytest.raises(UsageError, match="no checkpoint"):
             room.evaluate_folder(tmp_path, **keys)
-        return [line for line in capsys.readouterr().err.splitlines() if "have the keys" in line]
+        return [line for line in capsys.readouterr().err.splitlines() if "are among those" in line]
 
     probes, trained = said_with()
     assert "32 of the 32 clips" in probes
