@@ -197,6 +197,10 @@ def add_evaluate(verbs: Any) -> None:
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
     )  # fmt: skip
     evaluate.add_argument(
+        "--layers", default="", metavar="NAMES",
+        help="also probe these layers, comma-separated: video.layer2,audio.layer3 (default: the config's)",
+    )  # fmt: skip
+    evaluate.add_argument(
         "--clips", type=at_least(1), default=None, metavar="N",
         help="classification, tagging: average N windows over each clip (default: the config's eval.clips)",
     )  # fmt: skip

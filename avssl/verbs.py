@@ -13,8 +13,7 @@ from avssl.failures import report
 # Flags of `evaluate` that say how something is measured.
 MEASURING = (
     "data", "test_data", "protocols", "alpha", "released", "save_visualizations", "clips", "crops",
-    "class_vectors",
-)  # fmt: skip
+    "class_vectors", "layers")  # fmt: skip
 
 
 def config_of(arguments: argparse.Namespace):
@@ -85,6 +84,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         pictures=workdir / "heat_maps" if pictures == Path() else pictures,
         clips=arguments.clips,
         crops=arguments.crops,
+        layers=tuple(name for name in arguments.layers.split(",") if name),
         class_vectors=arguments.class_vectors,
     )
     if not rows:

@@ -5,7 +5,7 @@ batch is padded and the padding dropped, so that the numbers do not depend on th
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
+from avssl.evaluate.layers import layer_features
 from avssl.losses.teacher_hints import object_response
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
@@ -26,7 +27,7 @@ PROBED = ("video", "audio", "joint")
 class Extracted:
     """Row i of every array is the same clip. `outputs` are those of the objectives' heads."""
 
-    embeddings: dict[str, np.ndarray]  # by modality
+    embeddings: dict[str, np.ndarray]  # by modality, and by layer where those are asked for
     outputs: dict[str, dict[str, np.ndarray]]  # by objective
     labels: np.ndarray
     index: np.ndarray
@@ -58,7 +59,8 @@ class Extracted:
 
 
 def probed(extracted: Extracted) -> dict[str, np.ndarray]:
-    """Features by name; joint ones are both, each scaled to unit length so that neither drowns the other."""
+    """Features by name: modalities, layers, and joint ones, which are both modalities' embeddings, each scaled to
+    unit length so that neither drowns the other."""
     kinds = dict(extracted.embeddings)
     if {"video", "audio"} <= kinds.keys():
         unit = [
@@ -66,14 +68,16 @@ def probed(extracted: Extracted) -> dict[str, np.ndarray]:
             for array in (kinds["video"], kinds["audio"])
         ]
         kinds["joint"] = np.concatenate(unit, axis=1)
-    return {name: kinds[name] for name in PROBED if name in kinds}
+    known = {name: kinds.pop(name) for name in PROBED if name in kinds}
+    return {**known, **kinds}
 
 
 class Extractor:
     """Compiled once, used for the trained and the random encoder on every source."""
 
-    def __init__(self, model: Model, batch_size: int = 64):
+    def __init__(self, model: Model, batch_size: int = 64, layers: Sequence[str] = ()):
         self.model = model.without_draws()
+        self.layers = layers
         self.mesh = local_mesh()
         num_devices = self.mesh.size
         self.batch_size = -(-batch_size // num_devices) * num_devices
@@ -98,7 +102,8 @@ class Extractor:
             modality: one_vector(features[read].embedding)
             for modality, read in self.first_view.items()
         }
-        return embeddings, outputs
+        seen = {modality: features[read] for modality, read in self.first_view.items()}
+        return {**embeddings, **layer_features(self.layers, seen)}, outputs
 
     def batches(
         self,

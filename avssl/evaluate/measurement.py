@@ -6,7 +6,7 @@ its training pays for both once.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ class Measurement:
 
     train, test: the records that probes train on and are scored on; where they lack a modality, `model` is what
     of the `whole` one they can be shown to. several: the windows that `classification`
-    and `tagging` average. asked_for: whether a protocol that the data do not allow is an error.
+    and `tagging` average. asked_for: whether a protocol that the data do not allow is an error. layers: see
+    `layers.py`.
     """
 
     config: ConfigDict
@@ -48,6 +49,7 @@ class Measurement:
     protocols: Mapping[str, Protocol]
     asked_for: bool = False
     several: Windows | None = None
+    layers: Sequence[str] = ()
     random: dict[str, list[Score]] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -56,7 +58,7 @@ class Measurement:
         self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
         source = open_source(self.config.data.source)
         self.trained_on = source, training_indices(self.config, source, self.whole)
-        self.compiled["features"] = Extractor(self.model)
+        self.compiled["features"] = Extractor(self.model, layers=self.layers)
 
     def __call__(self, variables: Any, name: str) -> tuple[list[Row], Sides]:
         """The rows of these weights, and what was measured of them. name: of the weights, for people.

@@ -19,6 +19,7 @@ from avssl.data.open import open_source
 from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
+from avssl.evaluate.layers import checked_layers
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
 from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.offsets import REACH
@@ -51,12 +52,13 @@ def evaluate_folder(
     clips: int | None = None,
     crops: int | None = None,
     class_vectors: Path | None = None,
+    layers: Sequence[str] = (),
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
     maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files. clips, crops: how
     many windows of each clip `classification` and `tagging` average, by default as the config says.
-    class_vectors: what `zero_shot` compares clips with.
+    class_vectors: what `zero_shot` compares clips with. layers: of the encoders, probed beside the embeddings.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which
     lists those of every run; asked for by name in `protocols` it is an error.
@@ -64,7 +66,7 @@ def evaluate_folder(
     config = run_config(workdir)
     measurement = planned(
         config, data=data, test_data=test_data, protocols=protocols, maps=maps, pictures=pictures, clips=clips,
-        crops=crops, class_vectors=class_vectors,
+        crops=crops, class_vectors=class_vectors, layers=layers,
     )  # fmt: skip
     if measurement is None:
         return []
@@ -104,6 +106,7 @@ def planned(
     clips: int | None = None,
     crops: int | None = None,
     class_vectors: Path | None = None,
+    layers: Sequence[str] = (),
 ) -> Measurement | None:
     """What `evaluate_folder` measures, of any weights; None where the data allow none of it."""
     asked_for = bool(protocols)
@@ -130,7 +133,9 @@ def planned(
     )
     several = windows if windows.several and SAYING & set(chosen) else None
     wanted = {name: known[name] for name in chosen}
-    return Measurement(config, evaluation_model(config), train, test, wanted, asked_for, several)
+    probed = checked_layers(layers or config.eval.get("layers") or ())
+    model = evaluation_model(config)
+    return Measurement(config, model, train, test, wanted, asked_for, several, probed)
 
 
 def known_protocols(names: Sequence[str]) -> tuple[str, ...]:
