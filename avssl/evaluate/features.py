@@ -59,8 +59,10 @@ class Extracted:
 
 
 def probed(extracted: Extracted) -> dict[str, np.ndarray]:
-    """Features by name: modalities, layers, and joint ones, which are both modalities' embeddings, each scaled to
-    unit length so that neither drowns the other."""
+    """Features by name: of modalities, joint ones, of layers.
+
+    Joint ones are the embeddings of both, each scaled to unit length so that neither drowns the other.
+    """
     kinds = dict(extracted.embeddings)
     if {"video", "audio"} <= kinds.keys():
         unit = [

@@ -35,13 +35,14 @@ def test_layers_stand_beside_embeddings(model):
     with batches:
         batch = jax.tree.map(np.asarray, next(iter(batches)))
     batch.pop("mask")
-    every, _ = jax.jit(lambda v, b: model.features(v, b, jax.random.key(0), train=False))(
-        weights, batch
-    )
-    for read, (modality, tap) in zip(
-        model.reads, (("video", "layer1"), ("audio", "layer2")), strict=True
-    ):
-        array = np.asarray(every[read].taps[tap])[:5]
+
+    def taps(variables, batch):
+        every, _ = model.features(variables, batch, jax.random.key(0), train=False)
+        return [every[read].taps for read in model.reads]
+
+    seen = jax.jit(taps)(weights, batch)
+    for own, (modality, tap) in zip(seen, (("video", "layer1"), ("audio", "layer2")), strict=True):
+        array = np.asarray(own[tap])[:5]
         expected = array.mean(axis=tuple(range(1, array.ndim - 1)))
         np.testing.assert_allclose(features[f"{modality}.{tap}"], expected, rtol=1e-4, atol=1e-5)
 
