@@ -13,9 +13,11 @@ import numpy as np
 
 from avssl.config import ConfigDict, from_json
 from avssl.console import say
+from avssl.data.needs import what_is_lacking
 from avssl.data.open import open_source
 from avssl.data.pipeline import usable_indices
 from avssl.data.record import Source
+from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
@@ -56,6 +58,8 @@ class Measurement:
     def __post_init__(self):
         self.whole, self.model = self.model, for_data(self.model, (self.train, self.test))
         self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
+        for part in (self.train, self.test):
+            check_media(*part, self.model)
         source = open_source(self.config.data.source)
         self.trained_on = source, training_indices(self.config, source, self.whole)
         self.compiled["features"] = Extractor(self.model, layers=self.layers)
@@ -182,6 +186,19 @@ def usable(model: Model, source: Source, indices: np.ndarray) -> Part:
     if not len(kept):
         raise UsageError(f"no clip of {source.spec} has {' and '.join(sorted(needed))}")
     return source, kept
+
+
+def check_media(source: Source, indices: np.ndarray, model: Model) -> None:
+    """Refuses media of another kind than the encoders were trained on: fewer channels, no panorama, one eye.
+
+    Boxes, and the length that training needed, are the business of protocols.
+    """
+    for name, view in model.without_draws().views.items():
+        plain: dict[str, Any] = {"shift_seconds": (0.0, 0.0)}
+        if isinstance(view, VideoView):
+            plain["objects"] = 0
+        if lack := what_is_lacking(source, indices, dataclasses.replace(view, **plain)):
+            raise UsageError(f"the view '{name}' of this run needs {lack}")
 
 
 def baseline(config: ConfigDict, model: Model) -> Any:
