@@ -305,7 +305,9 @@ def add_plan(verbs: Any) -> None:
         run_plan,
         "avssl plan --config configs/pretrain/avid.py --topology v5e:16x16 --batch 4096",
     )  # fmt: skip
-    add_config(plan)
+    plan.add_argument(
+        "--config", default="", metavar="FILE[:VARIANT]", help="a config file, changed by --config.a.b=value"
+    )  # fmt: skip
     plan.add_argument(
         "--topology", required=True, metavar="KIND:SIZE", help="v5e:16x16, v5p:4x4x8 ..., or cpu:8"
     )
@@ -318,6 +320,13 @@ def add_plan(verbs: Any) -> None:
     plan.add_argument(
         "--sweep", action="store_true",
         help="a row for each size of slice up to this one, with as many clips a chip",
+    )  # fmt: skip
+    plan.add_argument(
+        "--walk", type=Path, default=None, metavar="KEPT.jsonl",
+        help="every config of paper scale, at --batch (256) or its own where larger; rows are kept there",
+    )  # fmt: skip
+    plan.add_argument(
+        "--results", type=Path, default=None, help="--walk: write the table into this Markdown file"
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Rooms are imported inside the verbs, so that `--help` and a mistyped flag answer
 """
 
 import argparse
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from avssl.failures import report
 MEASURING = (
     "data", "test_data", "protocols", "alpha", "released", "save_visualizations", "clips", "crops",
     "class_vectors", "layers")  # fmt: skip
+
+# What each config of `avssl plan --walk` has at least.
+WALKED_BATCH = 256
 
 
 def config_of(arguments: argparse.Namespace):
@@ -154,23 +158,32 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
-    from avssl.plan.run import plan, sweep
     from avssl.plan.topology import prepare
 
+    if bool(arguments.config) == (arguments.walk is not None):
+        raise UsageError("plan takes --config FILE, or --walk KEPT.jsonl for all configs")
     # Before anything asks JAX for its devices.
     prepare(arguments.topology)
-    if arguments.batch:
-        arguments.overrides.append(("batch_size", str(arguments.batch)))
-    config = config_of(arguments)
-    set_up_jax(config.precision)
-    lines = (
-        sweep(config, arguments.topology)
-        if arguments.sweep
-        else plan(config, arguments.topology, suggest=arguments.suggest)
-    )
-    for line in lines:
+    for line in planning(arguments):
         print(line, flush=True)
     return 0
+
+
+def planning(arguments: argparse.Namespace) -> Iterator[str]:
+    from avssl.plan.run import plan, sweep
+    from avssl.plan.walk import walk
+
+    topology, batch = arguments.topology, arguments.batch
+    if arguments.walk is not None:
+        set_up_jax("float32")
+        return walk(topology, batch or WALKED_BATCH, arguments.walk, arguments.results)
+    if batch:
+        arguments.overrides.append(("batch_size", str(batch)))
+    config = config_of(arguments)
+    set_up_jax(config.precision)
+    if arguments.sweep:
+        return sweep(config, topology)
+    return plan(config, topology, suggest=arguments.suggest)
 
 
 def run_data_build(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """`avssl plan` on simulated devices, and on a slice of a pod where libtpu is there to compile for it."""
 
 import importlib.util
+from pathlib import Path
 
 import jax
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from avssl.config import override, resolve
 from avssl.config_file import load_config
 from avssl.errors import UsageError
+from avssl.plan import walk as walking
 from avssl.plan.estimate import Estimate, estimate, lay_out
 from avssl.plan.run import plan, sizes_up_to, suggestions, sweep
 from avssl.plan.teachers import planned_teachers
@@ -15,6 +17,12 @@ from avssl.plan.topology import find_topology, parse_name
 from avssl.train.run import fresh_state
 
 CONFIG = "tests/train/tiny_config.py"
+EMPTY = """
+def get_config(variant=""):
+    from avssl.config import base
+
+    return base()
+"""
 
 
 def tiny(**changes):
@@ -137,3 +145,46 @@ def test_a_slice_of_a_pod():
     assert lines[0].startswith("v5e:16x16: 256 chips, data 256 x fsdp 1; batch 512, 2 a chip")
     assert any("of 16.00: fits" in line for line in lines)
     assert any("bound by" in line for line in lines)
+
+
+def test_a_walk_keeps_its_rows_and_says_what_does_not_compile(run, tmp_path, monkeypatch):
+    for folder, name, text in (
+        ("pretrain", "works", Path(CONFIG).read_text()),
+        (
+            "distill",
+            "fails",
+            "def get_config(variant=''):\n    from avssl.config import base\n    return base()\n",
+        ),
+    ):
+        (tmp_path / "configs" / folder).mkdir(parents=True)
+        (tmp_path / "configs" / folder / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    compiled = []
+    estimate_once = walking.estimate
+    monkeypatch.setattr(walking, "estimate", lambda one: compiled.append(one) or estimate_once(one))
+    words = (
+        "plan",
+        "--walk",
+        "rows.jsonl",
+        "--topology",
+        "cpu:2",
+        "--batch",
+        "4",
+        "--results",
+        "R.md",
+    )
+    for _ in range(2):
+        code, out, _ = run(*words)
+        assert code == 0
+        assert "configs/pretrain/works.py" in out
+    assert [one.batch_size for one in compiled] == [8]  # its own is larger
+    written = Path("R.md").read_text()
+    assert "| configs/pretrain/works.py | 8 |" in written
+    assert "no: " in written
+
+
+@pytest.mark.parametrize("words", [(), ("--config", CONFIG, "--walk", "rows.jsonl")])
+def test_a_plan_is_of_one_config_or_of_all(run, words):
+    code, _, err = run("plan", "--topology", "cpu:2", *words)
+    assert code == 2
+    assert "--config FILE, or --walk" in err
