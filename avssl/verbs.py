@@ -20,6 +20,11 @@ MEASURING = (
 WALKED_BATCH = 256
 
 
+def named(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated flag."""
+    return tuple(name for name in text.split(",") if name)
+
+
 def config_of(arguments: argparse.Namespace):
     from avssl.config import override, resolve
     from avssl.config_file import load_config
@@ -57,7 +62,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from avssl.config import run_config
     from avssl.evaluate.average import average_folders
     from avssl.evaluate.places import PLAIN, MapOptions
-    from avssl.evaluate.run import evaluate_folder
+    from avssl.evaluate.run import Asked, evaluate_folder
 
     if arguments.average:
         given = [name for name in MEASURING if getattr(arguments, name) not in ("", None)]
@@ -76,20 +81,23 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     maps = MapOptions(arguments.alpha, arguments.released)
     pictures = arguments.save_visualizations
     set_up_jax(run_config(workdir).precision)
-    rows = evaluate_folder(
-        workdir,
+    asked = Asked(
         data=arguments.data,
         test_data=arguments.test_data,
-        protocols=tuple(name for name in arguments.protocols.split(",") if name),
+        protocols=named(arguments.protocols),
+        maps=None if maps == PLAIN else maps,
+        clips=arguments.clips,
+        crops=arguments.crops,
+        class_vectors=arguments.class_vectors,
+        layers=named(arguments.layers),
+    )
+    rows = evaluate_folder(
+        workdir,
+        asked,
         json_file=arguments.json,
         results=arguments.results,
         title=arguments.title,
-        maps=None if maps == PLAIN else maps,
         pictures=workdir / "heat_maps" if pictures == Path() else pictures,
-        clips=arguments.clips,
-        crops=arguments.crops,
-        layers=tuple(name for name in arguments.layers.split(",") if name),
-        class_vectors=arguments.class_vectors,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")
@@ -103,7 +111,7 @@ def run_teach(arguments: argparse.Namespace) -> int:
     set_up_jax(run_config(Path(arguments.teacher)).precision)
     report = teach(
         arguments.teacher, arguments.data, arguments.out, encoder=arguments.encoder,
-        targets=tuple(name for name in arguments.targets.split(",") if name),
+        targets=named(arguments.targets),
         every_seconds=arguments.every_seconds, dtype=arguments.dtype, top_k=arguments.top_k,
         precision=arguments.precision, batch_size=arguments.batch_size, workers=arguments.workers,
         host=arguments.host, num_hosts=arguments.num_hosts,
@@ -135,7 +143,7 @@ def run_ablate(arguments: argparse.Namespace) -> int:
         arguments.config,
         arguments.workdir,
         results=arguments.results,
-        rows=tuple(name for name in arguments.rows.split(",") if name),
+        rows=named(arguments.rows),
         seeds=arguments.seeds,
         overrides=arguments.overrides,
         jobs=arguments.jobs,
@@ -192,7 +200,7 @@ def run_data_build(arguments: argparse.Namespace) -> int:
     report = build(
         arguments.spec, arguments.out, short_side=arguments.short_side, gop=arguments.gop,
         audio_rate=arguments.audio_rate, workers=arguments.workers,
-        require=tuple(name for name in arguments.require.split(",") if name),
+        require=named(arguments.require),
         allow_outside=arguments.allow_outside,
     )  # fmt: skip
     print(report.summary())

@@ -4,6 +4,7 @@ Probes train on the first source and are scored on the second. Without a second 
 is held out, by a hash of the keys: the run may have trained on it, and the line that is printed says so.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -38,36 +39,41 @@ from avssl.train.model import Model
 HELD_OUT_FRACTION = 0.2
 
 
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is to be measured, beside what the config says; empty and None: as there.
+
+    A protocol that the data do not allow is left out with a word if it comes from the config, which lists those
+    of every run; asked for by name in `protocols` it is an error. maps: how `localization` is scored. clips,
+    crops: how many windows of each clip `classification` and `tagging` average. class_vectors: what `zero_shot`
+    compares clips with. layers: of the encoders, probed beside the embeddings.
+    """
+
+    data: str = ""
+    test_data: str = ""
+    protocols: Sequence[str] = ()
+    maps: MapOptions | None = None
+    clips: int | None = None
+    crops: int | None = None
+    class_vectors: Path | None = None
+    layers: Sequence[str] = ()
+
+
 def evaluate_folder(
     workdir: Path,
+    asked: Asked = Asked(),
     *,
-    data: str = "",
-    test_data: str = "",
-    protocols: Sequence[str] = (),
     json_file: Path | None = None,
     results: Path | None = None,
     title: str = "",
-    maps: MapOptions | None = None,
     pictures: Path | None = None,
-    clips: int | None = None,
-    crops: int | None = None,
-    class_vectors: Path | None = None,
-    layers: Sequence[str] = (),
 ) -> list[Row]:
     """Evaluates the newest checkpoint of a run folder; prints the table and writes `eval.json`.
 
-    maps: how `localization` is scored. pictures: a folder for its heat maps, as PNG files. clips, crops: how
-    many windows of each clip `classification` and `tagging` average, by default as the config says.
-    class_vectors: what `zero_shot` compares clips with. layers: of the encoders, probed beside the embeddings.
-
-    A protocol that the data do not allow is left out with a word if it comes from the config, which
-    lists those of every run; asked for by name in `protocols` it is an error.
+    pictures: a folder for the heat maps of `localization`, as PNG files.
     """
     config = run_config(workdir)
-    measurement = planned(
-        config, data=data, test_data=test_data, protocols=protocols, maps=maps, pictures=pictures, clips=clips,
-        crops=crops, class_vectors=class_vectors, layers=layers,
-    )  # fmt: skip
+    measurement = planned(config, asked, draws=pictures is not None)
     if measurement is None:
         return []
     json_file = json_file or workdir / "eval.json"
@@ -81,7 +87,7 @@ def evaluate_folder(
     step, variables = trained_variables(workdir, measurement.whole)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:
-        save_pictures(measurement.model, trained, folder=pictures, options=maps or PLAIN)
+        save_pictures(measurement.model, trained, folder=pictures, options=asked.maps or PLAIN)
     if not rows:
         return rows
     print_table(rows, command())
@@ -97,45 +103,46 @@ def evaluate_folder(
 
 def planned(
     config: ConfigDict,
+    asked: Asked = Asked(),
     *,
-    data: str = "",
-    test_data: str = "",
-    protocols: Sequence[str] = (),
-    maps: MapOptions | None = None,
-    pictures: Path | None = None,
-    clips: int | None = None,
-    crops: int | None = None,
-    class_vectors: Path | None = None,
-    layers: Sequence[str] = (),
+    draws: bool = False,
 ) -> Measurement | None:
-    """What `evaluate_folder` measures, of any weights; None where the data allow none of it."""
-    asked_for = bool(protocols)
-    chosen = known_protocols(protocols or config.eval.protocols)
-    if (maps or pictures) and "localization" not in chosen:
+    """What `evaluate_folder` measures, of any weights; None where the data allow none of it.
+
+    draws: whether heat maps are wanted, which only `localization` has.
+    """
+    chosen = known_protocols(asked.protocols or config.eval.protocols)
+    if (asked.maps or draws) and "localization" not in chosen:
         raise UsageError(
             "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
             "--protocols"
         )
-    if class_vectors is not None and "zero_shot" not in chosen:
+    if asked.class_vectors is not None and "zero_shot" not in chosen:
         raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")
-    train, test = sources(config, data, test_data)
-    chosen = allowed(chosen, train, test, asked_for)
+    train, test = sources(config, asked.data, asked.test_data)
+    chosen = allowed(chosen, train, test, bool(asked.protocols))
     if not chosen:
         return None
+    options = config.eval
     known = {
         **PROTOCOLS,
-        "localization": partial(places, options=maps or PLAIN),
-        "synchronization": partial(timing, reach=config.eval.get("offset_frames") or REACH),
-        "zero_shot": partial(zero_shot, vectors=class_vectors),
+        "localization": partial(places, options=asked.maps or PLAIN),
+        "synchronization": partial(timing, reach=options.get("offset_frames") or REACH),
+        "zero_shot": partial(zero_shot, vectors=asked.class_vectors),
     }
     windows = Windows(
-        clips or config.eval.get("clips") or 1, crops or config.eval.get("crops") or 1
+        asked.clips or options.get("clips") or 1, asked.crops or options.get("crops") or 1
     )
-    several = windows if windows.several and SAYING & set(chosen) else None
-    wanted = {name: known[name] for name in chosen}
-    probed = checked_layers(layers or config.eval.get("layers") or ())
-    model = evaluation_model(config)
-    return Measurement(config, model, train, test, wanted, asked_for, several, probed)
+    return Measurement(
+        config,
+        evaluation_model(config),
+        train,
+        test,
+        {name: known[name] for name in chosen},
+        asked_for=bool(asked.protocols),
+        several=windows if windows.several and SAYING & set(chosen) else None,
+        layers=checked_layers(asked.layers or options.get("layers") or ()),
+    )
 
 
 def known_protocols(names: Sequence[str]) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def test_an_evaluation_says_it_of_probes_and_of_the_run(config, capsys, monkeypa
 
     def said_with(**keys):
         with pytest.raises(UsageError, match="no checkpoint"):
-            room.evaluate_folder(tmp_path, **keys)
+            room.evaluate_folder(tmp_path, room.Asked(**keys))
         return [line for line in capsys.readouterr().err.splitlines() if "are among those" in line]
 
     probes, trained = said_with()

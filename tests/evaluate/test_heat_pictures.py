@@ -16,7 +16,7 @@ from avssl.evaluate.features import Extractor
 from avssl.evaluate.heat_pictures import BOX, evenly_spread, heat_sheet, save_pictures
 from avssl.evaluate.localization import PICTURE_SIZE
 from avssl.evaluate.places import MapOptions
-from avssl.evaluate.run import evaluate_folder
+from avssl.evaluate.run import Asked, evaluate_folder
 
 RIGHT = np.array([[0.5, 0.25, 1.0, 0.75]])
 
@@ -84,6 +84,9 @@ def test_pictures_are_those_of_the_clips_with_boxes_as_the_encoder_sees_them(tmp
 
 def test_options_without_the_protocol_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"eval": {"protocols": ["knn"]}}')
-    for keys in ({"maps": MapOptions(share=0.4)}, {"pictures": Path("somewhere")}):
+    for asked, pictures in (
+        (Asked(maps=MapOptions(share=0.4)), None),
+        (Asked(), Path("somewhere")),
+    ):
         with pytest.raises(UsageError, match="are for the protocol localization"):
-            evaluate_folder(tmp_path, **keys)
+            evaluate_folder(tmp_path, asked, pictures=pictures)
