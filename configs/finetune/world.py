@@ -3,11 +3,11 @@
   avssl finetune --config configs/finetune/world.py --init runs/quickstart --workdir runs/world-tuned
 
 The heads move alone for a third of the steps, then the encoders with them, at 3 % of the rate a layer. Rates
-and steps were chosen on clips 50 to 450 of the training part. `:scratch` is for the same without --init: one rate
-for all. `:video` and `:audio` have one modality, `:frozen` leaves the encoders as they are.
+and steps were chosen on clips 50 to 450 of the training part. `:scratch` is for the same without --init: one
+rate for all. `:video` and `:audio` have one modality, `:frozen` leaves the encoders as they are.
 
-Expected: at least 10 points above scratch. Measured (three seeds, `configs/ablations/finetune.py`): 90.4 % against
-67.1 % of both, 55.7 against 11.5 % of video; of audio 88.4 against 78.9 %.
+Expected: at least 10 points above scratch. Measured (three seeds, `configs/ablations/finetune.py`): 90.4 %
+against 67.1 % of both, 55.7 against 11.5 % of video; of audio 88.4 against 78.9 %.
 """
 
 from pathlib import Path

@@ -1,9 +1,10 @@
 """Cross-modal instance discrimination with a pair of vision transformers: 16 frames at 224 px, 10 s of sound.
 
-Inputs and patches are those of AV-MAE (Georgescu et al. 2023, arXiv 2212.05922), the loss is the in-batch InfoNCE
-of `xid.py`; training drops half of the video's tubelets (as FLIP does, Li et al. 2023) and of the spectrogram's
-patches. `:large` has ViT-L; `:billion` a pair of ViT-H of 1.26 billion parameters in rematerialised scans, its
-parameters split over 16 chips. Build the data first (`avssl data build --short-side 256`).
+Inputs and patches are those of AV-MAE (Georgescu et al. 2023, arXiv 2212.05922), the loss is the in-batch
+InfoNCE of `xid.py`; training drops half of the video's tubelets (as FLIP does, Li et al. 2023) and of the
+spectrogram's patches. `:large` has ViT-L; `:billion` a pair of ViT-H of 1.26 billion parameters in
+rematerialised scans, its parameters split over 16 chips. Build the data first (`avssl data build --short-side
+256`).
 
   avssl pretrain --config configs/pretrain/xid_vit.py --workdir runs/xid-vit
   avssl plan --config configs/pretrain/xid_vit.py:billion --topology v5e:16x16
