@@ -41,9 +41,12 @@ def looked_at(tmp_path_factory):
     built = []
     with pytest.MonkeyPatch.context() as patch:
         original = Extractor.__init__
-        patch.setattr(
-            Extractor, "__init__", lambda self, *args: (built.append(1), original(self, *args))[1]
-        )
+
+        def counted(self, *args, **keys):
+            built.append(1)
+            original(self, *args, **keys)
+
+        patch.setattr(Extractor, "__init__", counted)
         folder = trained(tmp_path_factory.mktemp("looked_at") / "run", KNN, EVERY)
     return folder, len(built)
 
