@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -114,7 +115,7 @@ class Blocks(nn.Module):
             raise UsageError(
                 f"a transformer of width {x.shape[-1]} cannot be split into {self.num_heads} heads"
             )
-        fields = dict(
+        fields: dict[str, Any] = dict(
             num_heads=self.num_heads, hidden=self.hidden, narrow_scores=self.narrow_scores,
             flash=self.flash, recompute_attention=self.remat == "attention", dtype=self.dtype,
         )  # fmt: skip

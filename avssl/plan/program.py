@@ -46,7 +46,7 @@ class Instruction:
     text: str
 
     @property
-    def num_bytes(self) -> int:
+    def num_bytes(self) -> float:
         return sum(width(kind) * math.prod(shape) for kind, shape in self.shapes)
 
 
