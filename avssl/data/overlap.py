@@ -13,6 +13,7 @@ from avssl.media.limits import DEFAULT_LIMITS
 
 # Of the records with equal keys in two data sets, so many are compared by their media.
 NUM_COMPARED = 32
+BLOCK_BYTES = 2**20
 
 Part = tuple[Source, np.ndarray]
 
@@ -59,6 +60,9 @@ def media_digest(source: Source, index: int) -> bytes | None:
     """None for what cannot be read."""
     try:
         with opened_file(source[index].media, DEFAULT_LIMITS) as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.sha256()
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
     except (MediaError, OSError):
         return None
+    return digest.digest()
