@@ -14,10 +14,12 @@ from avssl.evaluate.linear import STEPS_TO_CHOOSE, WEIGHT_DECAYS, Standardisatio
 from avssl.evaluate.logistic import PADDING, LogisticRegression, fit_logistic
 from avssl.evaluate.ranked import (
     Ranked,
+    Steps,
     Times,
     average_precision,
     average_precisions,
     mean_of_known,
+    share,
 )
 from avssl.evaluate.sides import Score, Sides, scores_of
 from avssl.evaluate.two_way import finite_scores
@@ -54,17 +56,13 @@ def linear_tags(model: Model, sides: Sides) -> list[Score]:
     labels = np.where(train_known, train, PADDING)[:, ours]
     test, test_known = test[:, theirs], test_known[:, theirs]
     fitted, scored = probed(sides.train), probed(sides.test)
-    chance = mean_precisions(np.zeros(test.shape), test, test_known)
+    chance = MeanPrecisions(np.zeros(test.shape), test, test_known).of_clips()
     scores = []
     for features in fitted:
         found = one_against_rest(fitted[features], labels, scored[features])
-        values = mean_precisions(found, test, test_known)
-        intervals = intervals_of(
-            KnownPrecisions(found, test, test_known),
-            {"map": values["map"]},
-            len(test),
-            num_elements=test.size,
-        )
+        precisions = MeanPrecisions(found, test, test_known)
+        values = precisions.of_clips()
+        intervals = intervals_of(precisions, values, len(test), num_elements=test.size)
         scores += scores_of(features, "", values, chance, len(test), intervals)
     return scores
 
@@ -172,49 +170,44 @@ def logits(fitted: LogisticRegression, features: Float[np.ndarray, "n d"]) -> np
     return features.astype(np.float64) @ weights + float(fitted.bias[1] - fitted.bias[0])
 
 
-def mean_precisions(
-    scores: Float[np.ndarray, "m c"],
-    tags: Bool[np.ndarray, "m c"],
-    known: Bool[np.ndarray, "m c"],
-) -> dict[str, float]:
-    """Each class over the clips of which it is known."""
-    columns = [
-        (own[said], has[said]) for own, has, said in zip(scores.T, tags.T, known.T, strict=True)
-    ]
-    return {
-        "map": float(np.mean([average_precision(*column) for column in columns])),
-        "map_11_point": float(np.mean([eleven_points(*column) for column in columns])),
-    }
+class MeanPrecisions:
+    """`map` and `map_11_point` of clips that count so many times; a class is over those of which it is known."""
 
-
-class KnownPrecisions:
-    """`map` of clips that count so many times (`intervals.py`)."""
-
-    def __init__(self, scores: np.ndarray, tags: np.ndarray, known: np.ndarray):
+    def __init__(
+        self,
+        scores: Float[np.ndarray, "m c"],
+        tags: Bool[np.ndarray, "m c"],
+        known: Bool[np.ndarray, "m c"],
+    ):
         self.known = known.T
         self.ranked = [
-            Ranked(own[said], has[said])
+            Ranked(finite_scores(own[said]), has[said])
             for own, has, said in zip(scores.T, tags.T, self.known, strict=True)
         ]
 
-    def __call__(self, times: Times) -> dict[str, np.ndarray]:
+    def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
         each = zip(self.ranked, self.known, strict=True)
+        steps = [one.steps(times[said]) for one, said in each]
         return {
-            "map": mean_of_known(
-                np.stack([average_precisions(one.steps(times[said])) for one, said in each])
-            )
+            "map": mean_of_known(np.stack([average_precisions(one) for one in steps])),
+            "map_11_point": mean_of_known(np.stack([eleven_points(one) for one in steps])),
         }
 
+    def of_clips(self) -> dict[str, float]:
+        """Each clip once."""
+        found = self(np.ones((self.known.shape[1], 1)))
+        return {metric: float(value) for metric, [value] in found.items()}
 
-def eleven_points(scores: Float[np.ndarray, "n"], own: Bool[np.ndarray, "n"]) -> float:
+
+def eleven_points(steps: Steps) -> Float[np.ndarray, "r"]:
     """Mean over the recalls 0, 0.1, ..., 1 of the best precision at that recall or more.
 
     Everingham et al. 2010. As the development kit of VOC 2007 computes it (VOCevalcls.m, recalled), but for
     clips with equal scores, which are one step here.
     """
-    values, place = np.unique(-finite_scores(scores), return_inverse=True)
-    right = np.cumsum(np.bincount(place[own], minlength=len(values)))
-    precision = right / np.cumsum(np.bincount(place, minlength=len(values)))
-    recall = right / own.sum()
-    best = [precision[recall >= wanted - ROUNDING].max() for wanted in RECALLS]
-    return float(np.mean(best))
+    found = np.cumsum(steps.right, axis=0)
+    precision = share(found, found + steps.upto)
+    recall = share(found, np.broadcast_to(found[-1:], found.shape))
+    reached = [np.where(recall >= wanted - ROUNDING, precision, 0.0) for wanted in RECALLS]
+    best = np.stack([one.max(axis=0) for one in reached]).mean(axis=0)
+    return np.where(found[-1] > 0, best, np.nan)

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from etils import epath
 
+from avssl.console import aligned
 from avssl.data import cache
 from avssl.errors import AvsslError
 
@@ -125,17 +126,7 @@ def write_whole(path: epath.PathLike, text: str, advice: str) -> None:
 def format_table(rows: Sequence[Row]) -> str:
     """Aligned plain text; fractions in percent, their differences in points."""
     lines = [COLUMNS, *(cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    num_names = COLUMNS.index("value")
-
-    def aligned(line: Sequence[str]) -> str:
-        cells = zip(line, widths, strict=True)
-        return "  ".join(
-            cell.ljust(width) if column < num_names else cell.rjust(width)
-            for column, (cell, width) in enumerate(cells)
-        )
-
-    return "\n".join(aligned(line) for line in lines)
+    return "\n".join(aligned(lines, left=range(COLUMNS.index("value"))))
 
 
 def print_table(rows: Sequence[Row], command: str, file: TextIO | None = None) -> None:

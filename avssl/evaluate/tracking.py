@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from avssl.data.boxes import Objects, overlaps
 from avssl.errors import UsageError
 from avssl.evaluate.detection import allowed_pairs
+from avssl.evaluate.ranked import Times, share
 
 IOU_THRESHOLD = 0.5
 
@@ -55,21 +56,37 @@ class Counts:
         return 2 * self.identified / (self.objects + self.found)
 
 
-def tracking(
-    found: Sequence[Sequence[Tracked]],
-    truth: Sequence[Sequence[Tracked]],
-    *,
-    iou_threshold: float = IOU_THRESHOLD,
-) -> dict[str, float]:
+class Tracking:
     """`mota` and `idf1` of the counts of all clips together; a clip is a sequence of frames."""
-    total = Counts()
-    for tracks, objects in zip(found, truth, strict=True):
-        total += counted(tracks, objects, iou_threshold=iou_threshold)
-    if not total.objects:
-        raise UsageError(
-            f"tracking needs frames with objects; no frame of {len(truth)} clips has any"
-        )
-    return {"mota": total.mota, "idf1": total.idf1}
+
+    def __init__(
+        self,
+        found: Sequence[Sequence[Tracked]],
+        truth: Sequence[Sequence[Tracked]],
+        *,
+        iou_threshold: float = IOU_THRESHOLD,
+    ):
+        self.clips = [
+            counted(tracks, objects, iou_threshold=iou_threshold)
+            for tracks, objects in zip(found, truth, strict=True)
+        ]
+        if not any(clip.objects for clip in self.clips):
+            raise UsageError(
+                f"tracking needs frames with objects; no frame of {len(truth)} clips has any"
+            )
+
+    def of_clips(self) -> dict[str, float]:
+        total = sum(self.clips, Counts())
+        return {"mota": total.mota, "idf1": total.idf1}
+
+    def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
+        """Of clips that count so many times; NaN where there is no object."""
+        counts = np.array([dataclasses.astuple(clip) for clip in self.clips], float).T @ times
+        objects, found, misses, false_positives, switches, right = counts
+        errors = misses + false_positives + switches
+        # An object is in the data whether it was found or not.
+        there = np.where(objects > 0, objects + found, 0)
+        return {"mota": 1 - share(errors, objects), "idf1": share(2 * right, there)}
 
 
 def linked(frames: Sequence[Objects], *, iou_threshold: float = IOU_THRESHOLD) -> list[Tracked]:

@@ -12,8 +12,9 @@ from avssl.data.record import truth_of
 from avssl.data.truth import frame_times, identified_at
 from avssl.data.views import VideoView
 from avssl.evaluate.features import Extracted
-from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.tracking import Tracked, linked, tracking
+from avssl.evaluate.intervals import intervals_of
+from avssl.evaluate.sides import Score, Sides, scores_of
+from avssl.evaluate.tracking import Tracked, Tracking, linked
 from avssl.objectives.detecting import DetectingObjective
 from avssl.train.model import Model
 
@@ -58,9 +59,11 @@ def tracks(
             boxes = clip.outputs[name]["boxes"]
             found.append(linked([sure(frame) for frame in boxes]))
             there.append(true_tracks(truth, clip, objective, view))
-        ours = tracking(found, there)
-        guess = tracking(of_other_clips(found, there), there)
-        scores[name] = [Score("boxes", key, ours[key], guess[key], len(there)) for key in ours]
+        ours = Tracking(found, there)
+        guess = Tracking(of_other_clips(found, there), there).of_clips()
+        values = ours.of_clips()
+        intervals = intervals_of(ours, values, len(there))
+        scores[name] = scores_of("boxes", "", values, guess, len(there), intervals)
     return scores
 
 

@@ -16,7 +16,7 @@ from avssl.plan.program import Collective, Program
 from avssl.plan.topology import Topology
 from avssl.teachers.open import NO_TEACHERS, Teachers
 from avssl.train.build_model import build_model
-from avssl.train.mesh import compute_type, float_type
+from avssl.train.mesh import check_batch_divides, compute_type, float_type
 from avssl.train.run import Setup, build_setup
 
 # "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
@@ -122,7 +122,7 @@ def lay_out(config: ConfigDict, topology: Topology, teachers: Teachers = NO_TEAC
         raise UsageError(
             "plan compiles for a mesh: set parallel.mode=mesh, which computes the same"
         )
-    check_divides(config, len(topology.devices))
+    check_batch_divides(config.batch_size, config.optimizer.accumulate, len(topology.devices))
     setup = build_setup(config, build_model(config), topology.devices, teachers=teachers)
     return Layout(topology, setup, teachers, held_on_one(setup, teachers))
 
@@ -174,15 +174,6 @@ def compile_step(layout: Layout) -> Any:
     state = jax.tree.map(placed, setup.abstract, setup.shardings)
     frozen = jax.tree.map(placed, layout.teachers.variables, setup.frozen_shardings)
     return setup.step.compile(state, frozen, setup.model.example_batch, layout.batch_size)
-
-
-def check_divides(config: ConfigDict, num_devices: int) -> None:
-    parts = num_devices * config.optimizer.accumulate
-    if config.batch_size % parts:
-        raise UsageError(
-            f"batch_size {config.batch_size} does not divide over {num_devices} devices x "
-            f"{config.optimizer.accumulate} micro-batches: use a multiple of {parts}"
-        )
 
 
 def held_on_one(setup: Setup, teachers: Teachers) -> dict[str, int]:

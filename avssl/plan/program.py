@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+)$")
@@ -26,15 +26,8 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "coll
 GROUP = re.compile(r"replica_groups=(?:\{\{([\d,]+)\}|\[(\d+),(\d+)\])")
 # What moves no byte.
 FREE = {
-    "parameter",
-    "constant",
-    "tuple",
-    "get-tuple-element",
-    "bitcast",
-    "while",
-    "conditional",
-    "call",
-}
+    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call"
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +58,10 @@ class Program:
     def __init__(self, text: str):
         self.computations, entry = parse(text)
         self.named = {one.name: one for body in self.computations.values() for one in body}
+        # How often each computation runs, and how often with every loop taken once.
         self.runs: Counter[str] = Counter()
-        self._count(entry, 1)
+        self.calls: Counter[str] = Counter()
+        self._count(entry, 1, 1)
 
     def collectives(self, num_devices: int) -> list[Collective]:
         return [
@@ -77,17 +72,12 @@ class Program:
 
     def repeated_flops(self) -> float:
         """Of products in loops, beyond the one time that the cost analysis counts."""
-        return sum((runs - 1) * self.flops(one) for one, runs in self.instructions() if runs > 1)
+        return sum(again * self.flops(one) for one, again in self._repeated(self.computations))
 
     def repeated_bytes(self) -> float:
         """Read and written by loops, beyond the one time that the cost analysis counts."""
-        fused = self._fused()
-        return sum(
-            (self.runs[name] - 1) * self.bytes_moved(one)
-            for name, instructions in self.computations.items()
-            if self.runs[name] > 1 and name not in fused
-            for one in instructions
-        )
+        outside = self.computations.keys() - self._fused()
+        return sum(again * self.bytes_moved(one) for one, again in self._repeated(outside))
 
     def flops(self, one: Instruction) -> float:
         """Of a matrix product or a convolution; other arithmetic is not counted."""
@@ -113,14 +103,22 @@ class Program:
         read = (self.named[name].num_bytes for name in one.operands if name in self.named)
         return one.num_bytes + sum(read)
 
-    def _count(self, name: str, times: int) -> None:
-        self.runs[name] += times
+    def _repeated(self, names: Iterable[str]) -> Iterator[tuple[Instruction, int]]:
+        """The instructions of these computations, and how often loops run them beyond once."""
+        for name in names:
+            if again := self.runs[name] - self.calls[name]:
+                for one in self.computations[name]:
+                    yield one, again
+
+    def _count(self, name: str, runs: int, calls: int) -> None:
+        self.runs[name] += runs
+        self.calls[name] += calls
         for one in self.computations.get(name, ()):
             trips = 1
             if one.opcode == "while" and (found := TRIPS.search(one.text)):
                 trips = int(found[1])
             for called in called_by(one):
-                self._count(called, times * trips)
+                self._count(called, runs * trips, calls)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         one = self.named.get(name)
@@ -201,7 +199,7 @@ def called_by(one: Instruction) -> list[str]:
 
 
 def collective_kind(one: Instruction) -> str:
-    """ "" for what is none; the second half of an asynchronous pair sends nothing more."""
+    """Empty for what is none; the second half of an asynchronous pair sends nothing more."""
     return next((kind for kind in COLLECTIVES if one.opcode in (kind, f"{kind}-start")), "")
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from avssl.config import ConfigDict, from_json, override
+from avssl.console import aligned
 from avssl.errors import UsageError
 from avssl.plan.estimate import Estimate, estimate, lay_out
-from avssl.plan.table import COLUMNS, aligned, estimate_lines, layout_lines, row
+from avssl.plan.table import COLUMNS, estimate_lines, layout_lines, row
 from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import Topology, find_topology, parse_name
 
@@ -48,7 +49,7 @@ def sweep(config: ConfigDict, name: str) -> Iterator[str]:
         fsdp = min(config.parallel.fsdp, len(topology.devices))
         changed = with_changes(config, {"batch_size": int(each), "parallel.fsdp": fsdp})
         rows.append(row(estimate(lay_out(changed, topology, teachers))))
-    yield from aligned(COLUMNS, rows)
+    yield from aligned([COLUMNS, *rows])
 
 
 def sizes_up_to(name: str) -> list[str]:

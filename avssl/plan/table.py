@@ -1,6 +1,6 @@
 """An estimate as lines for a person, or as one row among others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from avssl.plan.estimate import Estimate, Layout, Work
 
@@ -77,10 +77,3 @@ def row(one: Estimate) -> tuple[str, ...]:
         f"{1e3 * roofs[0].seconds:.2f}" if roofs else "–",
         f"{one.clips_per_second:,.0f}" if roofs else "–",
     )
-
-
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Plain text under a header."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for line in (header, *rows):
-        yield "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))

@@ -10,10 +10,11 @@ import jax
 
 from avssl.config import override, resolve
 from avssl.config_file import load_config
+from avssl.console import aligned
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.results import commit, markdown_table, write_section
 from avssl.plan.estimate import estimate, lay_out
-from avssl.plan.table import COLUMNS, aligned, row
+from avssl.plan.table import COLUMNS, row
 from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import Topology, find_topology
 
@@ -24,7 +25,8 @@ HEADER = ("config", *COLUMNS[2:])
 def walk(name: str, batch: int, kept: Path, results: Path | None = None) -> Iterator[str]:
     """One line a config, then the table of all; each has this batch, or its own where that is larger.
 
-    kept: a file of JSON lines, of which those of this slice and batch are not compiled again.
+    kept: a file of JSON lines, one for each config that compiled; those of this slice and batch are not
+    compiled again.
     """
     files = [file for folder in FOLDERS for file in sorted(Path(folder).glob("*.py"))]
     if not files:
@@ -36,14 +38,22 @@ def walk(name: str, batch: int, kept: Path, results: Path | None = None) -> Iter
     for file in map(str, files):
         if file not in found:
             found[file] = one = {"config": file, "topology": name, "batch": batch}
-            one["cells"] = cells_of(file, topology, batch)
-            with kept.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(one) + "\n")
-        yield f"{file}: {' '.join(found[file]['cells'][1:3])}"
-    table = [found[file]["cells"] for file in map(str, files)]
-    yield from aligned(HEADER, table)
+            one["commit"] = commit()
+            one["cells"], one["why_not"] = cells_of(file, topology, batch)
+            if not one["why_not"]:
+                with kept.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(one) + "\n")
+        yield f"{file}: {found[file]['why_not'] or 'compiled'}"
+    rows = [found[file] for file in map(str, files)]
+    table = [one["cells"] for one in rows]
+    yield from aligned([HEADER, *table], left={0})
     if results is not None:
-        facts = (f"{name}, a batch of {batch} or the config's own where that is larger", commit())
+        commits = ", ".join(dict.fromkeys(one["commit"] for one in rows))
+        facts = [
+            f"{name}, a batch of {batch} or the config's own where that is larger",
+            f"commit {commits}",
+            *(f"{one['config']}: {one['why_not']}" for one in rows if one["why_not"]),
+        ]
         write_section(results, f"Plans for {name}", facts, markdown_table(HEADER, table))
         yield f"wrote the section 'Plans for {name}' of {results}"
 
@@ -61,8 +71,9 @@ def read_rows(kept: Path, name: str, batch: int) -> dict[str, Any]:
     return rows
 
 
-def cells_of(file: str, topology: Topology, batch: int) -> Sequence[str]:
-    """The row of one config; of one that does not compile, why."""
+def cells_of(file: str, topology: Topology, batch: int) -> tuple[Sequence[str], str]:
+    """(the row of one config, why it does not compile if it does not)."""
+    why_not = ""
     config = load_config(file)
     devices = len(topology.devices) * config.optimizer.accumulate
     size = math.ceil(max(batch, config.batch_size) / devices) * devices
@@ -71,8 +82,8 @@ def cells_of(file: str, topology: Topology, batch: int) -> Sequence[str]:
         resolved, teachers = planned_teachers(resolve(config))
         cells = row(estimate(lay_out(resolved, topology, teachers)))[2:]
     except (AvsslError, jax.errors.JaxRuntimeError, ValueError, TypeError) as error:
-        words = next(iter(str(error).splitlines()), type(error).__name__)
-        cells = (str(size), "–", f"no: {words}", *["–"] * (len(COLUMNS) - 5))
+        why_not = next(iter(str(error).splitlines()), type(error).__name__)
+        cells = (str(size), *["–"] * (len(COLUMNS) - 3))
     # The programs of all configs together would take gigabytes.
     jax.clear_caches()
-    return (file, *cells)
+    return (file, *cells), why_not

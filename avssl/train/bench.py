@@ -34,7 +34,7 @@ def random_batch(model: Model, batch_size: int) -> Any:
 
 def bench_step(config: ConfigDict, *, num_steps: int = 20) -> Iterator[str]:
     """Lines for a person; the time is the median of `num_steps` steps after two of warm-up."""
-    check_batch_divides(config.batch_size, config.optimizer.accumulate)
+    check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
     teachers = NO_TEACHERS
     # They alone need the data: a store is of it, and a random network has its classes.
     if config.teachers:

@@ -171,8 +171,7 @@ def place_for_pmap(mesh: Mesh) -> Callable[[Any], Any]:
     return place
 
 
-def check_batch_divides(batch_size: int, accumulate: int) -> None:
-    num_devices = jax.device_count()
+def check_batch_divides(batch_size: int, accumulate: int, num_devices: int) -> None:
     if batch_size % (num_devices * accumulate):
         raise UsageError(
             f"batch_size {batch_size} does not divide over {num_devices} devices x {accumulate} "

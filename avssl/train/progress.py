@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from tqdm import tqdm
 
-from avssl.console import warn
+from avssl.console import aligned, warn
 
 MAX_ROWS = 40
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {elapsed}, ETA {remaining}{postfix}"
@@ -118,8 +118,8 @@ def parameter_table(params: Any, *, max_rows: int = MAX_ROWS, shardings: bool = 
     header = ["parameter", "shape", "dtype", "size"] + ["sharding"] * shardings
     rows = [_row(group, shardings) for group in _groups(leaves, max_rows)]
     table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in table]
+    # Of the columns only the sizes end alike.
+    lines = aligned(table, left={0, 1, 2, 4})
     size = sum(_size(leaf) for _, leaf in leaves)
     megabytes = sum(_size(leaf) * leaf.dtype.itemsize for _, leaf in leaves) / 1e6
     total = f"{size:,} parameters in {len(leaves)} arrays, {megabytes:,.1f} MB"
@@ -152,13 +152,6 @@ def _row(group: list, shardings: bool) -> list[str]:
     row = [name, shape, _common(str(leaf.dtype) for leaf in leaves)]
     row.append(f"{sum(map(_size, leaves)):,}")
     return [*row, _common(map(_spec, leaves))] if shardings else row
-
-
-def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    return [
-        cell.rjust(width) if column == 3 else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
 
 
 def _common(words: Any) -> str:

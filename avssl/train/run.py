@@ -61,7 +61,7 @@ class Setup:
 def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = False) -> None:
     """Trains until `config.steps`, or goes on where the run folder stopped; ends with the probe table."""
     is_main = jax.process_index() == 0
-    check_batch_divides(config.batch_size, config.optimizer.accumulate)
+    check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
     source = open_source(config.data.source)
     config, teachers = open_teachers(with_num_records(config, source), source)
     check_folder(config, workdir, allow_config_change)

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from avssl.errors import UsageError
 from avssl.evaluate.features import Extracted
 from avssl.evaluate.linear_tags import eleven_points, linear_tags, one_against_rest
+from avssl.evaluate.ranked import Ranked
 from avssl.evaluate.sides import Sides
 
 NAMES = ("bird", "cat", "dog")
@@ -38,15 +39,27 @@ def test_it_is_scikit_learns(float64):
         np.testing.assert_allclose(found[:, column], expected, atol=1e-6)
 
 
+def eleven(scores, own):
+    return eleven_points(Ranked(scores, own).steps(np.ones((len(own), 1))))[0]
+
+
 def test_eleven_points_by_hand():
     own = np.array([1, 0, 1, 0, 0, 1], bool)
     scores = -np.arange(6.0)
     # Recalls 1/3, 2/3, 1 have precisions 1, 2/3, 1/2: four, three and four of the eleven points.
-    assert eleven_points(scores, own) == pytest.approx((4 * 1 + 3 * 2 / 3 + 4 * 1 / 2) / 11)
-    assert eleven_points(own.astype(float), own) == 1.0
-    assert eleven_points(np.zeros(6), own) == pytest.approx(0.5)
+    assert eleven(scores, own) == pytest.approx((4 * 1 + 3 * 2 / 3 + 4 * 1 / 2) / 11)
+    assert eleven(own.astype(float), own) == 1.0
+    assert eleven(np.zeros(6), own) == pytest.approx(0.5)
     ten = np.arange(20) < 10  # recalls of tenths, which floating point must not miss
-    assert eleven_points(np.linspace(1, 0, 20), ten) == 1.0
+    assert eleven(np.linspace(1, 0, 20), ten) == 1.0
+
+
+def test_a_resample_without_the_class_has_no_eleven_points():
+    own = np.array([True, False, False])
+    times = np.array([[1, 0], [1, 2], [1, 1]], np.float32)
+    one, none = eleven_points(Ranked(np.array([0.3, 0.2, 0.1]), own).steps(times))
+    assert one == 1.0
+    assert np.isnan(none)
 
 
 class Tagged:
@@ -85,9 +98,10 @@ def test_the_protocol_leaves_out_what_is_ignored():
     found = measured(Tagged(tags), Tagged(true), train, test)
     assert found["map"].value > 0.75 > 2 * found["map"].chance
     assert found["map"].n == 80
-    low, high = found["map"].interval
-    assert low < found["map"].value <= high <= 1
-    assert high - low < 0.3
+    for metric in ("map", "map_11_point"):
+        low, high = found[metric].interval
+        assert low < found[metric].value <= high <= 1
+        assert high - low < 0.3
     assert found["map"].chance == pytest.approx(true.mean(axis=0).mean())
     assert found["map_11_point"].value > 0.7
     # Labels that are wrong wherever they are ignored move nothing.

@@ -14,7 +14,7 @@ from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.evaluate import tracks as of_a_run
 from avssl.evaluate.features import Extracted
-from avssl.evaluate.tracking import Counts, Tracked, counted, linked, matching, tracking
+from avssl.evaluate.tracking import Counts, Tracked, Tracking, counted, linked, matching
 from avssl.objectives import build_objective
 
 
@@ -74,11 +74,21 @@ def test_a_track_is_kept_while_it_is_near_even_where_another_is_nearer():
 def test_clips_are_counted_together_and_errors_have_no_limit():
     perfect = [frame((0, 0.0))] * 3
     crowd = [frame(*((number, number / 4) for number in range(4)))]
-    assert tracking([perfect], [perfect]) == {"mota": 1.0, "idf1": 1.0}
-    both = tracking([perfect, crowd], [perfect, [frame()]])
+    assert Tracking([perfect], [perfect]).of_clips() == {"mota": 1.0, "idf1": 1.0}
+    both = Tracking([perfect, crowd], [perfect, [frame()]]).of_clips()
     assert both == {"mota": pytest.approx(1 - 4 / 3), "idf1": pytest.approx(6 / 10)}
     with pytest.raises(UsageError, match="no frame of 1 clips has any"):
-        tracking([crowd], [[frame()]])
+        Tracking([crowd], [[frame()]])
+
+
+def test_clips_may_count_several_times():
+    perfect, crowd = [frame((0, 0.0))] * 3, [frame((0, 0.0), (1, 0.5))]
+    both = Tracking([perfect, crowd], [perfect, [frame((0, 0.0))]])
+    found = both(np.array([[1, 0, 2], [1, 2, 0]], np.float32))
+    assert [numbers[0] for numbers in found.values()] == list(both.of_clips().values())
+    # The crowded clip twice, and the perfect one twice.
+    np.testing.assert_allclose(found["mota"][1:], [0.0, 1.0])
+    np.testing.assert_allclose(found["idf1"][1:], [2 / 3, 1.0])
 
 
 def drawn(draws: np.random.Generator, num_frames: int) -> list[Tracked]:
@@ -206,6 +216,9 @@ def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
     assert mota.value > 0.6 > mota.chance
     assert (mota.value > 0.9) == (blind < 0)
     assert idf1.value > idf1.chance
+    for score in (mota, idf1):
+        assert score.interval is not None
+        assert score.interval[0] <= score.value <= score.interval[1]
 
 
 def test_a_source_of_single_frames_is_said(capsys):

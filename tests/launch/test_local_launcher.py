@@ -1,6 +1,5 @@
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -115,9 +114,3 @@ def test_wrong_usage(arguments):
     result = subprocess.run([str(LOCAL), *arguments], capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: local.sh NUM_PROCESSES DEVICES_PER_PROCESS")
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck():
-    result = subprocess.run(["shellcheck", str(LOCAL)], capture_output=True, text=True, timeout=60)
-    assert result.stdout == ""

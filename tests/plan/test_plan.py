@@ -180,7 +180,8 @@ def test_a_walk_keeps_its_rows_and_says_what_does_not_compile(run, tmp_path, mon
     assert [one.batch_size for one in compiled] == [8]  # its own is larger
     written = Path("R.md").read_text()
     assert "| configs/pretrain/works.py | 8 |" in written
-    assert "no: " in written
+    assert "configs/distill/fails.py: " in written
+    assert len(Path("rows.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [(), ("--config", CONFIG, "--walk", "rows.jsonl")])

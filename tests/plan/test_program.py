@@ -76,6 +76,26 @@ ENTRY %main (r: (s32[], f32[4])) -> (s32[], f32[4]) {
 """
 
 
+CALLED_TWICE = """HloModule m
+%part (p: f32[4,4]) -> f32[4,4] {
+  %p = f32[4,4]{1,0} parameter(0)
+  ROOT %d = f32[4,4]{1,0} dot(%p, %p), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+ENTRY %main (r: f32[4,4]) -> f32[4,4] {
+  %r = f32[4,4]{1,0} parameter(0)
+  %once = f32[4,4]{1,0} call(%r), to_apply=%part
+  ROOT %twice = f32[4,4]{1,0} call(%once), to_apply=%part
+}
+"""
+
+
+def test_what_is_called_twice_is_no_loop():
+    program = Program(CALLED_TWICE)
+    assert program.runs["part"] == 2
+    # The compiler counts every call by itself.
+    assert program.repeated_flops() == program.repeated_bytes() == 0
+
+
 def test_loops_within_loops():
     (found,) = Program(NESTED).collectives(8)
     assert (found.kind, found.runs) == ("all-reduce", 15)
