@@ -171,7 +171,7 @@ def logits(fitted: LogisticRegression, features: Float[np.ndarray, "n d"]) -> np
 
 
 class MeanPrecisions:
-    """`map` and `map_11_point` of clips that count so many times; a class is over those of which it is known."""
+    """`map` and `map_11_point` of clips that count so many times; of each class those where it is known."""
 
     def __init__(
         self,

@@ -38,10 +38,9 @@ AVERAGING = "classification and tagging"
 class Measurement:
     """Measures weights of a config's encoders, as often as it is asked to.
 
-    train, test: the records that probes train on and are scored on; where they lack a modality, `model` is what
-    of the `whole` one they can be shown to. several: the windows that `classification`
-    and `tagging` average. asked_for: whether a protocol that the data do not allow is an error. layers: see
-    `layers.py`.
+    train, test: the records that probes train on and are scored on; where they lack a modality, `model` is the
+    part of the `whole` one that they can be shown to. several: the windows that `classification` and `tagging`
+    average. asked_for: whether a protocol that the data do not allow is an error. layers: see `layers.py`.
     """
 
     config: ConfigDict
