@@ -111,6 +111,8 @@ class Blocks(nn.Module):
             raise UsageError(
                 "scan=True keeps the inner values of all blocks: give remat=dots or remat=full with it"
             )
+        if self.flash and self.narrow_scores:
+            raise UsageError("flash=True keeps no scores: set narrow_scores=False")
         if x.shape[-1] % self.num_heads:
             raise UsageError(
                 f"a transformer of width {x.shape[-1]} cannot be split into {self.num_heads} heads"

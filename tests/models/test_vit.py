@@ -175,6 +175,7 @@ def test_drop_path_reaches_the_blocks(scan):
         (AudioVit(size="tiny", patch_drop=1.0), (1, 32, 32, 1), "patch_drop"),
         (AudioVit(size="tiny", remat="all"), (1, 32, 32, 1), "unknown remat"),
         (AudioVit(size="tiny", scan=True), (1, 32, 32, 1), "remat=full"),
+        (AudioVit(size="tiny", flash=True, narrow_scores=True), (1, 32, 32, 1), "no scores"),
     ],
 )
 def test_what_cannot_be_is_said(encoder, shape, words):
