@@ -1,9 +1,12 @@
 """Contrastive losses between two modalities, over the global batch."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from avssl.losses.blocks import by_blocks
 from avssl.losses.precision import widen
 from avssl.losses.rows import blank_absent, mean_present
 
@@ -57,18 +60,40 @@ def symmetric_info_nce(
     temperature: float | Scalar,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Symmetric InfoNCE between the modalities (van den Oord et al. 2018, eq. 4, both ways).
 
     With s_ij = cos(video_i, audio_j) / temperature,
     loss = mean_i of (CE(s_i., i) + CE(s_.i, i)) / 2. Rows may have any length.
 
+    blocks: the rows are compared with all others in so many parts, one after the other, which
+    changes nothing but the memory: b * b / blocks numbers in place of b * b. It divides b.
+
     Masks, metrics and departures: see `contrast_pairs`.
     """
     # Absent rows may hold anything, NaN too: they must not reach the product, nor its gradient.
-    similarity = cosines(blank_absent(video, present), blank_absent(audio, present))
-    logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
-    return contrast_pairs(logits, index=index, present=present)
+    video, audio = blank_absent(video, present), blank_absent(audio, present)
+
+    def scaled(similarity: Array) -> Array:
+        return similarity / jnp.asarray(temperature).astype(similarity.dtype)
+
+    if blocks == 1:
+        return contrast_pairs(scaled(cosines(video, audio)), index=index, present=present)
+
+    def search_in(keys: Array) -> Callable[[dict[str, Array]], tuple[Array, Array]]:
+        def search(rows: dict[str, Array]) -> tuple[Array, Array]:
+            own = rows["place"][:, None] == jnp.arange(len(index))[None, :]
+            different = rows["index"][:, None] != index[None, :]
+            negatives = different & rows["present"][:, None] & present[None, :]
+            return find_partner(scaled(cosines(rows["query"], keys)), own, negatives)
+
+        return search
+
+    rows = {"place": jnp.arange(len(index)), "index": index, "present": present}
+    to_audio = by_blocks(search_in(audio), {**rows, "query": video}, blocks=blocks)
+    to_video = by_blocks(search_in(video), {**rows, "query": audio}, blocks=blocks)
+    return mean_of_both(to_audio, to_video, present)
 
 
 def contrast_pairs(
@@ -83,21 +108,35 @@ def contrast_pairs(
     Metrics: how often the own partner is strictly nearer than every negative, each way, and the
     number of pairs.
     """
-    negatives = negative_mask(index, present)
-    own = jnp.diagonal(logits)
-    # A row's own partner always counts, so that an absent row has a finite (and unused) loss.
-    counted = negatives | jnp.eye(len(index), dtype=bool)
-    to_audio = jax.nn.logsumexp(logits, axis=1, where=counted) - own
-    to_video = jax.nn.logsumexp(logits, axis=0, where=counted) - own
-    loss = 0.5 * (mean_present(to_audio, present) + mean_present(to_video, present))
-
-    rivals = jnp.where(negatives, logits, -jnp.inf)
-    audio_first, video_first = (
-        (own > jnp.max(rivals, axis=axis)).astype(logits.dtype) for axis in (1, 0)
+    negatives, own = negative_mask(index, present), jnp.eye(len(index), dtype=bool)
+    return mean_of_both(
+        find_partner(logits, own, negatives), find_partner(logits.T, own, negatives), present
     )
-    metrics = {
+
+
+def find_partner(
+    logits: Float[Array, "b n"], own: Bool[Array, "b n"], negatives: Bool[Array, "b n"]
+) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+    """Of each row: the cross-entropy of its `own` column among the negatives, and 1 if it is first.
+
+    The own column always counts, so that an absent row has a finite (and unused) loss.
+    """
+    right = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
+    loss = jax.nn.logsumexp(logits, axis=1, where=negatives | own) - right
+    rival = jnp.max(jnp.where(negatives, logits, -jnp.inf), axis=1)
+    return loss, (right > rival).astype(logits.dtype)
+
+
+def mean_of_both(
+    to_audio: tuple[Float[Array, "b"], Float[Array, "b"]],
+    to_video: tuple[Float[Array, "b"], Float[Array, "b"]],
+    present: Bool[Array, "b"],
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """What `find_partner` says of each row in both directions, as the loss and the metrics."""
+    (audio_loss, audio_first), (video_loss, video_first) = to_audio, to_video
+    loss = 0.5 * (mean_present(audio_loss, present) + mean_present(video_loss, present))
+    return loss, {
         "video_to_audio_top1": mean_present(audio_first, present),
         "audio_to_video_top1": mean_present(video_first, present),
-        "num_pairs": jnp.sum(present.astype(logits.dtype)),
+        "num_pairs": jnp.sum(present.astype(loss.dtype)),
     }
-    return loss, metrics

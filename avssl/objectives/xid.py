@@ -1,5 +1,6 @@
 """Cross-modal instance discrimination over the global batch."""
 
+from avssl.errors import UsageError
 from avssl.losses.contrastive import symmetric_info_nce
 from avssl.objectives.base import Batch, Outcome, Outputs
 from avssl.objectives.projected import ProjectedObjective
@@ -14,9 +15,13 @@ class Xid(ProjectedObjective):
     unit length. temperature 0.07 and the head 512-512-128 without normalisation are AVID's.
 
     Departure: the negatives are the other clips of the global batch, not draws from a memory bank.
+
+    `blocks` > 1 compares the clips with all others in so many parts, one after the other: the same loss, with
+    batch^2 / blocks similarities at a time on all devices together, under pmap on each.
     """
 
     temperature: float = 0.07
+    blocks: int = 1
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         loss, metrics = symmetric_info_nce(
@@ -25,5 +30,13 @@ class Xid(ProjectedObjective):
             temperature=self.temperature,
             index=batch["index"],
             present=self.both_present(batch),
+            blocks=self.blocks_of(len(batch["index"])) if train else 1,
         )
         return Outcome(loss, metrics)
+
+    def blocks_of(self, batch_size: int) -> int:
+        if self.blocks < 1 or batch_size % self.blocks:
+            raise UsageError(
+                f"objectives.xid.blocks is a divisor of the batch of {batch_size}, not {self.blocks}"
+            )
+        return self.blocks

@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from avssl.losses.blocks import join_rows, split_rows
 from avssl.train.mesh import batch_sharding, place_for_pmap, place_on_mesh, replicated
 from avssl.train.mixup import Mixup, mixed
 from avssl.train.model import Model, purpose_key, without_views
@@ -43,27 +44,6 @@ PMAP_SEAM = Seam(
     ),
     mean=lambda tree: jax.lax.pmean(tree, MAPPED_AXIS),
 )
-
-
-def micro_batches(tree: Any, number: int) -> Any:
-    """[batch, ...] to [number, batch / number, ...]; micro-batch j is rows j, j + number, ...
-
-    The interleaving keeps every micro-batch spread over all devices, the same rows on any number of them.
-    """
-
-    def split(leaf: Array) -> Array:
-        return jnp.moveaxis(leaf.reshape(-1, number, *leaf.shape[1:]), 1, 0)
-
-    return jax.tree.map(split, tree)
-
-
-def whole_batch(tree: Any) -> Any:
-    """The inverse of `micro_batches`."""
-
-    def merge(leaf: Array) -> Array:
-        return jnp.moveaxis(leaf, 0, 1).reshape(-1, *leaf.shape[2:])
-
-    return jax.tree.map(merge, tree)
 
 
 def loss_and_gradients(
@@ -97,20 +77,20 @@ def loss_and_gradients(
 
     # Two passes (Gao et al. 2021, GradCache): a contrastive loss over micro-batches is another loss, so the
     # outputs of all micro-batches are compared at once and their cotangents pushed through each encoder pass.
-    parts = micro_batches(batch, accumulate)
+    parts = split_rows(batch, accumulate)
     outputs, statistics = jax.lax.map(lambda part: encode(state.params, part), parts)
     # Each micro-batch updated the same old statistics: their mean is one update.
     statistics = jax.tree.map(lambda leaf: leaf.mean(axis=0), statistics)
     (loss, (metrics, memory)), (gradients, cotangents) = jax.value_and_grad(
         compare, argnums=(0, 1), has_aux=True
-    )(state.params, whole_batch(outputs))
+    )(state.params, join_rows(outputs))
 
     def push(total: Any, part: tuple[Any, Any]) -> tuple[Any, None]:
         rows, cotangent = part
         _, pull = jax.vjp(lambda params: encode(params, rows)[0], state.params)
         return jax.tree.map(jnp.add, total, pull(cotangent)[0]), None
 
-    gradients, _ = jax.lax.scan(push, gradients, (parts, micro_batches(cotangents, accumulate)))
+    gradients, _ = jax.lax.scan(push, gradients, (parts, split_rows(cotangents, accumulate)))
     return loss, metrics, gradients, statistics, memory
 
 
@@ -118,9 +98,9 @@ def taught(teach: Teach, frozen: Any, batch: Any, key: Array, accumulate: int) -
     """The batch with what its teachers say; in micro-batches where the encoders take them."""
     if accumulate == 1:
         return {**batch, **teach(frozen, batch, key)}
-    parts = micro_batches(batch, accumulate)
+    parts = split_rows(batch, accumulate)
     said = jax.lax.map(lambda part: teach(frozen, part, key), parts)
-    return {**batch, **whole_batch(said)}
+    return {**batch, **join_rows(said)}
 
 
 def complete_rows(model: Model, present: Mapping[str, Array]) -> Array:

@@ -18,7 +18,7 @@ INDEX = np.array([4, 7, 4, 1, 9, 7, 4, 2])
 PRESENT = np.array([1, 1, 1, 0, 1, 0, 1, 1], bool)
 
 
-info_nce = jax.jit(symmetric_info_nce)
+info_nce = jax.jit(symmetric_info_nce, static_argnames="blocks")
 
 
 def embeddings(num: int = 8, dim: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,13 +46,14 @@ def naive(video, audio, temperature, index, present):
     return np.mean(losses), np.mean(hits["video"]), np.mean(hits["audio"])
 
 
-def loss_of(video, audio, temperature=0.2, index=INDEX, present=PRESENT):
+def loss_of(video, audio, temperature=0.2, index=INDEX, present=PRESENT, blocks=1):
     return info_nce(
         jnp.asarray(video),
         jnp.asarray(audio),
         temperature=temperature,
         index=jnp.asarray(index, jnp.int32),
         present=jnp.asarray(present),
+        blocks=blocks,
     )
 
 
@@ -101,6 +102,22 @@ def test_absent_rows_may_hold_anything():
         other[~PRESENT] = filling
         result = jax.value_and_grad(lambda v: loss_of(v, audio)[0])(jnp.asarray(other))
         jax.tree.map(np.testing.assert_array_equal, result, expected)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("blocks", [2, 8])
+def test_in_blocks_it_is_the_same(blocks: int):
+    video, audio = (jnp.asarray(x) for x in embeddings())
+    video = video.at[~PRESENT].set(jnp.nan)
+
+    def loss(video, audio, temperature, blocks):
+        return loss_of(video, audio, temperature, blocks=blocks)
+
+    both = [
+        jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(video, audio, 0.2, number)
+        for number in (1, blocks)
+    ]
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(other, one, atol=1e-14), *both)
 
 
 def test_no_rows_give_zero_and_a_finite_gradient():

@@ -1,10 +1,11 @@
-"""Heads of contrastive objectives: as published, or normalised."""
+"""Contrastive objectives: heads as published, or normalised; the batch compared at once, or in blocks."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avssl.errors import UsageError
 from avssl.models.features import Features
 from avssl.objectives import OBJECTIVES
 from avssl.objectives.projected import ProjectedObjective
@@ -34,3 +35,22 @@ def test_normalised_heads_set_nearly_equal_vectors_apart(norm_heads):
     mean_cosine = np.mean((unit @ unit.T)[~np.eye(32, dtype=bool)])
     assert mean_cosine < 0 if norm_heads else mean_cosine > 0.99
     assert ("batch_stats" in made) == norm_heads
+
+
+def test_blocks_of_the_batch_change_nothing_and_must_divide_it():
+    generator = np.random.default_rng(1)
+    outputs = {
+        name: jnp.asarray(generator.standard_normal((12, 8)), jnp.float32)
+        for name in ("video", "audio")
+    }
+    there = jnp.ones(12, bool)
+    batch = {"index": jnp.arange(12), "present": {"video": there, "audio": there}}
+
+    def outcome(blocks: int):
+        return Xid(blocks=blocks).apply({}, outputs, batch, train=True)
+
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(other, one, rtol=1e-6), outcome(1), outcome(3)
+    )
+    with pytest.raises(UsageError, match=r"objectives.xid.blocks is a divisor of the batch of 12"):
+        outcome(5)

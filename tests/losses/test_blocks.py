@@ -1,0 +1,74 @@
+"""What compares each clip of a batch with each other, and the memory that takes."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from avssl.losses.blocks import by_blocks, join_rows, split_rows
+from avssl.losses.contrastive import symmetric_info_nce
+from avssl.losses.monitors import cosine_monitors
+from avssl.losses.multimodal_clusters import pairwise_contrastive
+from avssl.losses.robust import robust_cross_modal_loss, soft_targets
+
+BATCH, WIDTH = 1024, 8
+
+
+def info_nce(video, audio, index, present, blocks=1):
+    options = {"temperature": 0.1, "index": index, "present": present, "blocks": blocks}
+    return symmetric_info_nce(video, audio, **options)[0]
+
+
+def robust(video, audio, index, present):
+    targets = jax.lax.stop_gradient((2.0 * video, audio + 1.0))
+    options = {"index": index, "present": present}
+    soft = soft_targets(*targets, **options)
+    return robust_cross_modal_loss(video, audio, *targets, soft=soft, **options)[0]
+
+
+def margin_softmax(video, audio, index, present):
+    rows, there = {"video": video, "audio": audio}, {"video": present, "audio": present}
+    return pairwise_contrastive(rows, there, index=index)[0]
+
+
+def monitored(video, audio, index, present):
+    return cosine_monitors(video, audio, index=index, present=present)["negative_cosine"]
+
+
+def compiled(loss, sharding=None):
+    def shape(dtype, *sizes):
+        return jax.ShapeDtypeStruct((BATCH, *sizes), dtype, sharding=sharding)
+
+    rows, index, present = shape(jnp.float32, WIDTH), shape(jnp.int32), shape(jnp.bool)
+    return jax.jit(jax.grad(loss, argnums=(0, 1))).lower(rows, rows, index, present).compile()
+
+
+def test_parts_are_interleaved_and_joined_again():
+    rows = {"a": jnp.arange(12).reshape(6, 2), "b": jnp.arange(6)}
+    parts = split_rows(rows, 3)
+    np.testing.assert_array_equal(parts["b"], [[0, 3], [1, 4], [2, 5]])
+    jax.tree.map(np.testing.assert_array_equal, join_rows(parts), rows)
+    doubled = by_blocks(lambda part: part["a"] + part["b"][:, None], rows, blocks=2)
+    np.testing.assert_array_equal(doubled, rows["a"] + rows["b"][:, None])
+
+
+def test_blocks_hold_a_part_of_the_similarities():
+    whole, parts = (
+        compiled(functools.partial(info_nce, blocks=blocks)).memory_analysis().temp_size_in_bytes
+        for blocks in (1, 16)
+    )
+    assert whole > 4 * BATCH**2
+    assert parts < whole / 8
+
+
+@pytest.mark.parametrize("loss", [info_nce, robust, margin_softmax, monitored])
+def test_each_of_eight_devices_holds_its_rows_of_the_similarities(loss):
+    mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    program = compiled(loss, NamedSharding(mesh, PartitionSpec(("data", "fsdp")))).as_text()
+    shapes = set(re.findall(r"f32\[(\d+),(\d+)\]", program))
+    assert (str(BATCH), str(BATCH)) not in shapes
+    assert (str(BATCH // 8), str(BATCH)) in shapes or loss is monitored
