@@ -59,6 +59,7 @@ def base() -> ConfigDict:
                 "max_bad_fraction": 0.01,
                 "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
                 "class_balanced": False,  # each class is drawn as often as any other
+                "with_replacement": False,  # samples are drawn one by one, not in epochs
                 "mixup": None,  # alpha of the Beta that clips are mixed in pairs by (train/mixup.py)
                 "mixup_share": None,  # of the clips, how many are mixed; None: all
                 "num_records": 0,  # of the source; stated only to plan a run without opening it

@@ -9,7 +9,7 @@ import functools
 import math
 import sys
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,9 @@ from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.media.limits import Limits
 
+# (size, seed, purpose) -> numbers below `size`, for ever.
+Draw = Callable[[int, int, int | str], grain.MapDataset]
+
 
 class Pipeline:
     """Endless shuffled batches of a source; host 1 of 4 reads the second quarter of the rows.
@@ -36,6 +39,9 @@ class Pipeline:
     `joins`: what teachers said of the records, by teacher.
 
     `parts`: records that are drawn from equally often, in place of `indices`; a record may be in several.
+
+    `with_replacement`: each sample is drawn from all records, whatever came before it, in place of epochs in
+    which each record comes once.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Pipeline:
         num_hosts: int = 1,
         indices: np.ndarray | None = None,
         parts: Sequence[np.ndarray] | None = None,
+        with_replacement: bool = False,
         limits: Limits | None = None,
         read_threads: int = READ_THREADS,
         joins: Mapping[str, Join] = MappingProxyType({}),
@@ -63,11 +70,12 @@ class Pipeline:
             )
         if seed < 0:
             raise UsageError(f"seed must not be negative: {seed}")
+        draw = drawn if with_replacement else shuffled
         if parts is None:
             parts, weights = split_parts(source, indices)
-            self._order = sample_order(parts, weights, seed)
+            self._order = sample_order(parts, weights, seed, draw)
         else:
-            self._order = order_in_turn(parts, seed)
+            self._order = order_in_turn(parts, seed, draw)
         num_records = num_distinct(parts)
         if num_records < batch_size:
             raise UsageError(
@@ -187,28 +195,37 @@ def split_parts(source: Source, indices: np.ndarray | None) -> tuple[list[np.nda
 
 
 def sample_order(
-    parts: Sequence[np.ndarray], weights: Sequence[float], seed: int
+    parts: Sequence[np.ndarray], weights: Sequence[float], seed: int, draw: Draw
 ) -> grain.MapDataset:
     """(part, place in the part) for each position of the endless global order of samples."""
     orders = [
-        shuffled(len(members), seed, number).map(functools.partial(_with_part, number))
+        draw(len(members), seed, number).map(functools.partial(_with_part, number))
         for number, members in enumerate(parts)
     ]
     return orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights)
 
 
-def order_in_turn(parts: Sequence[np.ndarray], seed: int) -> grain.MapDataset:
+def order_in_turn(parts: Sequence[np.ndarray], seed: int, draw: Draw) -> grain.MapDataset:
     """The same for parts that take turns, in a new order each round: `mix` has one fixed round."""
-    places = [shuffled(len(members), seed, number) for number, members in enumerate(parts)]
+    places = [draw(len(members), seed, number) for number, members in enumerate(parts)]
     turns = shuffled(len(parts), seed, "turns")
     return turns.map_with_index(NextOfPart(places))
 
 
 def shuffled(size: int, seed: int, purpose: int | str) -> grain.MapDataset:
     """Numbers below `size` in an order of their own, for ever, in a new one each time."""
+    return grain.MapDataset.range(size).shuffle(seed=order_seed(seed, purpose)).repeat()
+
+
+def drawn(size: int, seed: int, purpose: int | str) -> grain.MapDataset:
+    """Numbers below `size` for ever, each drawn whatever came before it."""
+    number = functools.partial(_number_below, size, order_seed(seed, purpose))
+    return grain.MapDataset.range(size).repeat().map_with_index(number)
+
+
+def order_seed(seed: int, purpose: int | str) -> int:
     # Grain adds the epoch to the seed: without the hash, seed 1 would begin as seed 0 goes on.
-    own_seed = zlib.crc32(repr((seed, "order", purpose)).encode())
-    return grain.MapDataset.range(size).shuffle(seed=own_seed).repeat()
+    return zlib.crc32(repr((seed, "order", purpose)).encode())
 
 
 class NextOfPart:
@@ -220,6 +237,10 @@ class NextOfPart:
     def __call__(self, position: int, part: int) -> tuple[int, int]:
         # Each round has each part once.
         return part, self.places[part][position // len(self.places)]
+
+
+def _number_below(size: int, seed: int, position: int, _: int) -> int:
+    return int(np.random.default_rng((seed, position)).integers(size))
 
 
 def _with_part(part: int, place: int) -> tuple[int, int]:

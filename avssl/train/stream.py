@@ -55,6 +55,7 @@ def training_pipeline(
         num_hosts=jax.process_count(),
         indices=indices,
         parts=class_parts(source, indices) if config.data.get("class_balanced") else None,
+        with_replacement=config.data.get("with_replacement", False),
         joins=joins(config, model, teachers) if teachers else {},
     )
 

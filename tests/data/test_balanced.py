@@ -7,7 +7,7 @@ from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.data.balanced import class_parts
 from avssl.data.open import open_source
-from avssl.data.pipeline import order_in_turn
+from avssl.data.pipeline import order_in_turn, shuffled
 from avssl.data.record import Record
 from avssl.errors import UsageError
 from avssl.train.build_model import build_model
@@ -42,7 +42,7 @@ class Clips:
 
 
 def drawn(parts, seed, start, stop):
-    order = order_in_turn(parts, seed)
+    order = order_in_turn(parts, seed, shuffled)
     return [
         (part, int(parts[part][place])) for part, place in (order[n] for n in range(start, stop))
     ]

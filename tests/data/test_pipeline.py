@@ -94,6 +94,23 @@ def test_every_epoch_holds_each_record_once_in_another_order(list_source, clips)
     assert order[12:].tolist() != np.concatenate([batch["index"] for batch in other]).tolist()
 
 
+def test_with_replacement_no_sample_depends_on_those_before(list_source, clips):
+    source = list_source(clips)
+    options = {"batch_size": 4, "seed": 0, "with_replacement": True}
+    order = Pipeline(source, {"audio": AUDIO}, **options)._order
+    places = np.array([order[position][1] for position in range(2400)])
+    often = np.bincount(places, minlength=12)
+    # Of 2,400 draws each record has 200, with a deviation of 13.5.
+    assert len(often) == 12
+    assert np.all(np.abs(often - 200) < 55)
+    # In epochs a record never follows itself within one; here it does once in twelve times.
+    assert np.mean(places[1:] == places[:-1]) == pytest.approx(1 / 12, abs=0.02)
+
+    batches = take(Pipeline(source, {"audio": AUDIO}, **options), 4)
+    assert_same(batches[2:], take(Pipeline(source, {"audio": AUDIO}, **options), 2, 2))
+    assert np.concatenate([batch["index"] for batch in batches]).tolist() == places[:16].tolist()
+
+
 @pytest.mark.parametrize("num_hosts", [2, 4])
 def test_the_hosts_read_the_rows_of_one_global_batch(source, expected, num_hosts):
     hosts = [
