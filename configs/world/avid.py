@@ -1,7 +1,8 @@
 """Instance discrimination against memory banks (AVID) on the embedded world, with small encoders.
 
-A bank of 1200 rows: 256 negatives are a fifth of it. Embeddings of fresh encoders nearly coincide, and so do
-the rows of the banks that follow them: heads with BatchNorm keep them apart.
+A bank of 1200 rows: 256 negatives are a fifth of it. Samples are drawn with replacement. In epochs, the bank's
+row of a clip was last written an epoch or so ago, and those of its negatives half an epoch: where an epoch has 19
+steps, how old a row is tells the positive from the negatives better than what it shows does.
 
   avssl pretrain --config configs/world/avid.py --workdir runs/world-avid
 """
@@ -14,9 +15,8 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.data.with_replacement = True
     config.objectives = dict(
-        avid=dict(
-            weight=1.0, num_negatives=256, temperature=0.1, projection=(128, 64), norm_heads=True
-        )
-    )  # fmt: skip
+        avid=dict(weight=1.0, num_negatives=256, temperature=0.1, projection=(128, 64))
+    )
     return variant_of(config, variant)
