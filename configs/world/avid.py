@@ -1,8 +1,8 @@
 """Instance discrimination against memory banks (AVID) on the embedded world, with small encoders.
 
 A bank of 1200 rows: 256 negatives are a fifth of it. Samples are drawn with replacement. In epochs, the bank's
-row of a clip was last written an epoch or so ago, and those of its negatives half an epoch: where an epoch has 19
-steps, how old a row is tells the positive from the negatives better than what it shows does.
+row of a clip was last written an epoch ago, those of its negatives half an epoch: where an epoch has 19 steps,
+how old a row is tells the positive from the negatives better than what it shows does.
 
   avssl pretrain --config configs/world/avid.py --workdir runs/world-avid
 """
