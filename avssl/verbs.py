@@ -258,7 +258,7 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     import jax
 
-    from avssl.train.bench import bench_step
+    from avssl.bench.step import bench_step
 
     set_up_jax(config.precision)
     # The compiler's time is measured, not that of a look into the cache.

@@ -12,7 +12,7 @@ from avssl.config import ConfigDict, base, resolve
 from avssl.objectives import OBJECTIVES, objective_defaults
 from avssl.signal.texture import SoundTexture
 from avssl.teachers.open import Teachers, open_teachers
-from avssl.train.bench import random_batch
+from avssl.bench.step import random_batch
 from avssl.train.build_model import build_model
 from avssl.train.mesh import batch_sharding
 from avssl.train.refresh import Refresher, outputs_of
