@@ -108,6 +108,10 @@ def add_training(trains: Parser) -> None:
     trains.add_argument(
         "--allow-config-change", action="store_true", help="resume a run folder of another config"
     )
+    trains.add_argument(
+        "--profile", type=steps_between, default=None, metavar="steps=FIRST:LAST",
+        help="write a trace of these steps, both included and as logs count them, into WORKDIR/profile",
+    )  # fmt: skip
     for flag, kind, text in (
         ("--coordinator", str, "host:port of process 0, for runs of several processes"),
         ("--num-processes", int, "how many processes the run has"),
@@ -141,6 +145,16 @@ def at_least(lowest: int) -> Callable[[str], int]:
 def seeds_of(text: str) -> tuple[int, ...]:
     """The type of a flag that lists seeds."""
     return tuple(at_least(0)(part) for part in text.split(",") if part)
+
+
+def steps_between(text: str) -> tuple[int, int]:
+    """The type of a flag that names steps of a run: `steps=10:15`."""
+    found = re.fullmatch(r"steps=(\d+):(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f"must be steps=FIRST:LAST, from the first step (1 or later) to the last, not '{text}'"
+        )
+    return int(found[1]), int(found[2])
 
 
 def shard(text: str) -> tuple[int, int]:

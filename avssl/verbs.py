@@ -48,7 +48,12 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
     set_up_jax(config.precision)
     start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
     with together(lambda error: report(error, arguments.debug)), stopping_at_once():
-        pretrain(config, arguments.workdir, allow_config_change=arguments.allow_config_change)
+        pretrain(
+            config,
+            arguments.workdir,
+            allow_config_change=arguments.allow_config_change,
+            profile=arguments.profile,
+        )
     return 0
 
 

@@ -31,6 +31,13 @@ def test_help_has_an_example(verb, capsys):
         ([*PRETRAIN, "--init", "a", "--config.init_from=b"], "--init is short for"),
         (["data", "buld", "x", "y"], "build"),
         ([*PRETRAIN, "--workdri", "x"], "--workdir"),
+        ([*PRETRAIN, "--profile", "steps=15:10"], "must be steps=FIRST:LAST"),
+        ([*PRETRAIN, "--profile=steps=a"], "must be steps=FIRST:LAST"),
+        ([*PRETRAIN, "--profile=steps=0:1"], "must be steps=FIRST:LAST"),
+        (
+            [*PRETRAIN, "--profile=steps=1:9", "--config.steps=8", "--config.data.source=folder:no"],
+            "the run has 8 steps",
+        ),
         ([*PRETRAIN, "--config.objectives.xdi.weight=1"], "xid"),
         ([*PRETRAIN, "--config.batch_sise=8"], "batch_size"),
         ([*PRETRAIN, "--config.encoders.video.name=smal_video"], "small_video"),

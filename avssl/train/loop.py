@@ -41,6 +41,12 @@ class Evaluations(Protocol):
     def __call__(self, step: int, state: TrainState) -> None: ...
 
 
+class Profile(Protocol):
+    def begin(self, step: int, state: TrainState) -> None: ...
+
+    def end(self, step: int, state: TrainState) -> None: ...
+
+
 @dataclasses.dataclass
 class Recent:
     """The records that something was wrong with of late."""
@@ -171,6 +177,7 @@ class Loop:
     stop_requested: Any  # step -> bool, the same on every process
     refresh: Callable[[int, TrainState], TrainState]
     evaluations: Evaluations | None = None
+    profile: Profile | None = None
     completeness: Completeness = dataclasses.field(default_factory=Completeness)
 
     def run(self, state: TrainState) -> TrainState:
@@ -194,8 +201,12 @@ class Loop:
                 # It takes no part in the speed of training.
                 self.restart_clock(step)
             state = self.refresh(step, state)
+            if self.profile is not None:
+                self.profile.begin(step + 1, state)
             batch = next(self.feed)
             state, logs = self.step_function(state, batch)
+            if self.profile is not None:
+                self.profile.end(step + 1, state)
             pending.append((step + 1, logs))
             # The first one at once: somebody is waiting to see that it runs.
             self.drain(pending, STEPS_IN_FLIGHT if step > self.start else 0)

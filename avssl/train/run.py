@@ -35,6 +35,7 @@ from avssl.train.mixup import mixup_of
 from avssl.train.model import Model
 from avssl.train.optim import build_optimizer
 from avssl.train.preemption import Preemption
+from avssl.train.profile import StepProfile, Steps, check_steps
 from avssl.train.progress import Progress, parameter_table
 from avssl.train.refresh import Refresher
 from avssl.train.runlog import RunLog, write_config
@@ -58,9 +59,16 @@ class Setup:
     step: PlacedStep
 
 
-def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = False) -> None:
+def pretrain(
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    allow_config_change: bool = False,
+    profile: Steps | None = None,
+) -> None:
     """Trains until `config.steps`, or goes on where the run folder stopped; ends with the probe table."""
     is_main = jax.process_index() == 0
+    check_steps(profile, config.steps)
     check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
     source = open_source(config.data.source)
     config, teachers = open_teachers(with_num_records(config, source), source)
@@ -79,7 +87,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, allow_config_change: bool = F
         # Only the owner of the checkpoints writes here: not a second start, nor one that was refused.
         write_config(workdir, to_json(config))
         if last is None or last < config.steps:
-            train(config, workdir, model, source, indices, checkpoints, last, teachers)
+            train(config, workdir, model, source, indices, checkpoints, last, teachers, profile)
         else:
             say(f"finished already: {workdir} holds step {last} of {config.steps}")
     sync_processes("trained")
@@ -116,6 +124,7 @@ def train(
     checkpoints: Checkpoints,
     last: int | None,
     teachers: Teachers,
+    profile: Steps | None = None,
 ) -> None:
     """The part between the start policy and the last checkpoint, stage by stage of a curriculum."""
     start = last or 0
@@ -125,6 +134,7 @@ def train(
         RunLog(workdir, resume_step=start) as log,
         StepEvaluations(config, workdir, start) as evaluations,
         Progress(start, config.steps) as progress,
+        StepProfile(profile, workdir / "profile", start) as traced,
     ):
 
         def write(step: int, metrics: dict[str, float]) -> None:
@@ -161,6 +171,7 @@ def train(
                         stage, config, source, indices, setup.mesh, setup.shardings, pipeline.reader
                     ),
                     evaluations=evaluations,
+                    profile=traced,
                 )
                 try:
                     state = loop.run(state)
