@@ -408,10 +408,13 @@ def add_bench_verbs(bench: Parser) -> None:
         "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
     )
     data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
-    step = verb(verbs, "step", "compile time, time, FLOPs and memory of a training step", run_bench_step,
-                "avssl bench step --config configs/quickstart.py")  # fmt: skip
+    step = verb(verbs, "step", "time, FLOPs and memory of a training step, and where its time goes",
+                run_bench_step, "avssl bench step --config configs/quickstart.py")  # fmt: skip
     add_config(step)
     step.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
+    step.add_argument(
+        "--vs", choices=("torch",), default="", help="beside a plain PyTorch step of AVID, in turns with ours"
+    )  # fmt: skip
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -4,6 +4,7 @@ Rooms are imported inside the verbs, so that `--help` and a mistyped flag answer
 """
 
 import argparse
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -261,6 +262,9 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
 
 def run_bench_step(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
+    if arguments.vs:
+        # On a GPU JAX would take most of its memory before PyTorch asks for any.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
     from avssl.bench.step import bench_step
@@ -268,8 +272,8 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     set_up_jax(config.precision)
     # The compiler's time is measured, not that of a look into the cache.
     jax.config.update("jax_enable_compilation_cache", False)
-    for line in bench_step(config, num_steps=arguments.steps):
-        print(line)
+    for line in bench_step(config, num_steps=arguments.steps, against=arguments.vs):
+        print(line, flush=True)
     return 0
 
 

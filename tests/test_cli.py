@@ -35,7 +35,12 @@ def test_help_has_an_example(verb, capsys):
         ([*PRETRAIN, "--profile=steps=a"], "must be steps=FIRST:LAST"),
         ([*PRETRAIN, "--profile=steps=0:1"], "must be steps=FIRST:LAST"),
         (
-            [*PRETRAIN, "--profile=steps=1:9", "--config.steps=8", "--config.data.source=folder:no"],
+            [
+                *PRETRAIN,
+                "--profile=steps=1:9",
+                "--config.steps=8",
+                "--config.data.source=folder:no",
+            ],
             "the run has 8 steps",
         ),
         ([*PRETRAIN, "--config.objectives.xdi.weight=1"], "xid"),

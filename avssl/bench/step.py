@@ -1,15 +1,21 @@
 """`avssl bench step`: what one training step of a config costs on this machine, on noise."""
 
+import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from avssl.bench.avid_sizes import avid_sizes
+from avssl.bench.where import where_lines
 from avssl.config import ConfigDict
 from avssl.data.open import open_source
+from avssl.data.workers import num_cores
+from avssl.errors import UsageError
+from avssl.plan.program import Program
 from avssl.teachers.open import NO_TEACHERS, open_teachers
 from avssl.train.build_model import build_model
 from avssl.train.mesh import check_batch_divides
@@ -17,6 +23,8 @@ from avssl.train.model import Model
 from avssl.train.run import build_setup, fresh_state
 
 WARM_UP_STEPS = 2
+# Of two that are compared: neither has the quiet half of the time to itself.
+TURNS = 5
 
 
 def random_batch(model: Model, batch_size: int) -> Any:
@@ -32,32 +40,81 @@ def random_batch(model: Model, batch_size: int) -> Any:
     return jax.tree.map(noise, model.example_batch(batch_size))
 
 
-def bench_step(config: ConfigDict, *, num_steps: int = 20) -> Iterator[str]:
-    """Lines for a person; the time is the median of `num_steps` steps after two of warm-up."""
-    check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
-    teachers = NO_TEACHERS
-    # They alone need the data: a store is of it, and a random network has its classes.
-    if config.teachers:
-        config, teachers = open_teachers(config, open_source(config.data.source))
-    model = build_model(config)
-    setup = build_setup(config, model, teachers=teachers)
-    state, frozen = fresh_state(setup), teachers.place(setup.frozen_shardings)
-    batch = setup.step.place(random_batch(model, config.batch_size))
+class OurStep:
+    """The compiled step of a config; a call takes one step on the same noise and waits for it."""
 
-    started = time.perf_counter()
-    compiled = setup.step.compile(state, frozen, model.example_batch, config.batch_size)
+    def __init__(self, config: ConfigDict):
+        check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
+        teachers = NO_TEACHERS
+        # They alone need the data: a store is of it, and a random network has its classes.
+        if config.teachers:
+            config, teachers = open_teachers(config, open_source(config.data.source))
+        self.model = build_model(config)
+        setup = build_setup(config, self.model, teachers=teachers)
+        self.state, self.frozen = fresh_state(setup), teachers.place(setup.frozen_shardings)
+        self.batch = setup.step.place(random_batch(self.model, config.batch_size))
+        started = time.perf_counter()
+        self.compiled = setup.step.compile(
+            self.state, self.frozen, self.model.example_batch, config.batch_size
+        )
+        self.compile_seconds = time.perf_counter() - started
+
+    def __call__(self) -> None:
+        self.state, logs = self.compiled(self.state, self.frozen, self.batch)
+        jax.block_until_ready((self.state, logs))
+
+
+def bench_step(config: ConfigDict, *, num_steps: int = 20, against: str = "") -> Iterator[str]:
+    """Lines for a person. against: "torch", where PyTorch takes as many steps of AVID, in turns with ours."""
+    theirs = yardstick(config) if against else None
+    ours = OurStep(config)
     yield f"machine      {jax.device_count()} x {jax.devices()[0].device_kind}"
-    yield f"compile      {time.perf_counter() - started:.1f} s"
-
-    seconds = []
-    for _ in range(WARM_UP_STEPS + num_steps):
-        before = time.perf_counter()
-        state, logs = compiled(state, frozen, batch)
-        jax.block_until_ready(logs)
-        seconds.append(time.perf_counter() - before)
-    per_step = statistics.median(seconds[WARM_UP_STEPS:])
+    yield f"compile      {ours.compile_seconds:.1f} s"
+    rivals = {"ours": ours} if theirs is None else {"ours": ours, "theirs": theirs}
+    median = seconds_in_turns(rivals, num_steps)
+    per_step = median["ours"]
     yield f"step         {1e3 * per_step:.1f} ms (median of {num_steps})"
     yield f"throughput   {config.batch_size / per_step:.1f} clips/s"
+    if theirs is not None:
+        yield f"yardstick    {1e3 * median['theirs']:.1f} ms, taken in turns: {theirs}"
+        yield f"ratio        {median['theirs'] / per_step:.2f} times as fast as the yardstick"
+    yield from cost_lines(ours.compiled)
+    yield from where_lines(ours, Program(ours.compiled.as_text()))
+
+
+def yardstick(config: ConfigDict) -> Any:
+    """What the config's step is compared with; refused before anything is compiled."""
+    sizes = avid_sizes(config, build_model(config))
+    try:
+        from avssl.bench.torch_step import TorchStep
+    except ImportError as error:
+        raise UsageError(
+            f"--vs torch needs PyTorch ({error}): pip install 'avssl[torch]'"
+        ) from error
+    return TorchStep(sizes, num_threads())
+
+
+def num_threads() -> int:
+    """As many as XLA's own pool on a CPU has."""
+    return int(os.environ.get("NPROC", 0)) or num_cores()
+
+
+def seconds_in_turns(steps: Mapping[str, Callable[[], Any]], num_steps: int) -> dict[str, float]:
+    """The median of so many steps of each, a few of one and then a few of the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        for _ in range(WARM_UP_STEPS):
+            step()
+    for turn in range(TURNS):
+        for name, step in steps.items():
+            for _ in range(turn, num_steps, TURNS):
+                before = time.perf_counter()
+                step()
+                seconds[name].append(time.perf_counter() - before)
+    return {name: statistics.median(all_of_them) for name, all_of_them in seconds.items()}
+
+
+def cost_lines(compiled: Any) -> Iterator[str]:
     flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
     # The compiler counts the body of a loop once: micro-batches, and some gradients on CPU.
     yield f"FLOPs        at least {flops / 1e9:.2f} G per step and device"

@@ -31,6 +31,13 @@ _STOP = -1
 _worker_index = 0
 
 
+def num_cores() -> int:
+    """Fewer than the machine has, where a scheduler gave the process only some of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Stopped(Exception):  # noqa: N818 - the consumer closed the pipeline: nothing failed
     """Raised in a reader whose pipeline was closed: a long batch must not delay the exit."""
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from avssl.bench.step import random_batch
 from avssl.config import ConfigDict, base, resolve
 from avssl.objectives import OBJECTIVES, objective_defaults
 from avssl.signal.texture import SoundTexture
 from avssl.teachers.open import Teachers, open_teachers
-from avssl.bench.step import random_batch
 from avssl.train.build_model import build_model
 from avssl.train.mesh import batch_sharding
 from avssl.train.refresh import Refresher, outputs_of

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pytest
 from jax.profiler import ProfileData
 
 from avssl.train.profile import StepProfile
@@ -39,12 +38,11 @@ def test_a_run_with_a_profile_is_the_same_run(pretrain, tmp_path):
 
 
 def test_a_run_that_stops_earlier_writes_what_there_is(tmp_path):
-    with pytest.raises(KeyboardInterrupt), StepProfile((2, 5), tmp_path, start=0) as profile:
+    with StepProfile((2, 5), tmp_path, start=0) as profile:
         for step in range(1, 4):
             profile.begin(step, jnp.ones(3))
-            if step == 3:
-                raise KeyboardInterrupt
-            profile.end(step, jnp.ones(3))
+            if step < 3:
+                profile.end(step, jnp.ones(3))
     assert traced_steps(tmp_path) == [2, 3]
 
 

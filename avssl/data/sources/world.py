@@ -1,7 +1,6 @@
 """Generated worlds as sources: built once into `$AVSSL_CACHE`, then read like any store."""
 
 import dataclasses
-import os
 import sys
 
 from tqdm import tqdm
@@ -12,6 +11,7 @@ from avssl.data.records import StoredRecord
 from avssl.data.shard_writer import default_num_shards
 from avssl.data.sources.tfds import TfdsSource
 from avssl.data.store import StoreWriter
+from avssl.data.workers import num_cores
 from avssl.errors import AvsslError, UsageError
 from avssl.media.sandbox import ChildPool, Failure
 from avssl.world.generate import generate
@@ -71,18 +71,11 @@ def build_world(world: World, split: str, num_workers: int | None = None) -> str
     try:
         with store:
             if pending := store.pending():
-                _generate_all(store, pending, world, split, num_workers or _num_cores())
+                _generate_all(store, pending, world, split, num_workers or num_cores())
             store.finish()
     except AvsslError as error:
         raise type(error)(f"{error}; AVSSL_CACHE says where worlds are kept") from error
     return folder
-
-
-def _num_cores() -> int:
-    # Fewer than the machine has, where a scheduler gave the process only some of them.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _generate_all(
