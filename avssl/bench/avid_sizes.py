@@ -63,8 +63,9 @@ def check(config: ConfigDict, model: Model) -> None:
     for key in ("within", "norm_heads"):
         value = getattr(objective, key)
         refuse(f"objectives.avid.{key}", value, not value)
+    kinds = ", ".join(sorted(config.encoders[name].name for name in model.encoders))
     for kind in (R2Plus1D18, Conv2D10):
-        refuse("encoders", ", ".join(map(str, model.encoders)), encoder_of(model, kind) is not None)
+        refuse("the pair of encoders", kinds, encoder_of(model, kind) is not None)
     refuse("the video encoder's stem_max_pool", False, encoder_of(model, R2Plus1D18).stem_max_pool)
     optimizer = config.optimizer
     refuse("optimizer.name", optimizer.name, optimizer.name == "adam")

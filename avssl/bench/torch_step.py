@@ -59,8 +59,6 @@ class TorchStep:
         loss.backward()
         self.optimizer.step()
         self.avid.remember(video, audio, self.index)
-        if self.on_gpu:
-            torch.cuda.synchronize()
         return loss.item()
 
     def __str__(self) -> str:

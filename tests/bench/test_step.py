@@ -41,6 +41,7 @@ def test_steps_are_taken_in_turns(num_steps):
     ("config", "key", "value", "said"),
     [
         ("configs/pretrain/xid.py:quicktest", "seed", "1", "objectives is xid"),
+        (AVID, "encoders.audio.name", "vggish_audio", "encoders is r2plus1d18, vggish_audio"),
         (AVID, "objectives.avid.within", "1.0", "objectives.avid.within is 1.0"),
         (AVID, "optimizer.name", "sgd", "optimizer.name is sgd"),
         (AVID, "optimizer.accumulate", "2", "optimizer.accumulate is 2"),
