@@ -31,7 +31,8 @@ else:
 # What may differ between a run folder and the command that resumes it: none of these moves a number
 # (`data.num_records` follows from the data, whose fingerprint is compared).
 FREE_KEYS = (
-    "parallel.", "data.workers", "data.cache", "data.num_records", "log_every_steps", "checkpoint.", "eval.",
+    "parallel.", "data.workers", "data.cache", "data.local_cache", "data.num_records", "log_every_steps",
+    "checkpoint.", "eval.",
 )  # fmt: skip
 # Where a teacher lies: its hash says what it is.
 FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store)$")
@@ -56,6 +57,8 @@ def base() -> ConfigDict:
                 "workers": 0,
                 "cache": "none",  # memory | disk | none
                 "cache_gigabytes": 2.0,
+                "local_cache": None,  # folder for copies of the records of a built set that lies far away
+                "local_cache_gib": None,  # at most so much of them
                 "max_bad_fraction": 0.01,
                 "holdout_fraction": 0.0,  # kept out of training, chosen by a hash of the key
                 "class_balanced": False,  # each class is drawn as often as any other
@@ -119,6 +122,7 @@ def quicktest(config: ConfigDict) -> None:
     world = smallest_world(config.data.source)
     config.data.workers = 0
     config.data.cache = "none"
+    config.data.local_cache = config.data.local_cache_gib = None
     config.checkpoint.every_steps = 2
     from avssl.models.registry import ENCODERS, encoder_fields
 

@@ -37,6 +37,7 @@ BOUNDS = {
 OPTIONAL_BOUNDS = {
     "optimizer.layer_decay": (1e-3, 1),
     "optimizer.head_warmup_steps": (1, math.inf),
+    "data.local_cache_gib": (1e-3, math.inf),
     "data.mixup": (0.01, math.inf),
     "data.mixup_share": (0, 1),
     "eval.clips": (1, math.inf),
@@ -71,6 +72,7 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     if trains:
         check_trains(config)
     check_combinations(config)
+    check_local_cache(config)
     check_mixup(config)
     check_teachers(config)
 
@@ -130,6 +132,15 @@ def check_combinations(config: ConfigDict) -> None:
             f"batch_size {config.batch_size} does not divide into {config.optimizer.accumulate} "
             "micro-batches: change optimizer.accumulate"
         )
+
+
+def check_local_cache(config: ConfigDict) -> None:
+    folder, bound = config.data.local_cache, config.data.local_cache_gib
+    if (folder is None) != (bound is None):
+        stated, lacking = ("", "_gib=100") if bound is None else ("_gib", "=FOLDER")
+        raise UsageError(f"data.local_cache{stated} needs data.local_cache{lacking} beside it")
+    if folder is not None and (not isinstance(folder, str) or not folder):
+        raise UsageError(f"data.local_cache must be a folder or None, not {folder!r}")
 
 
 def check_mixup(config: ConfigDict) -> None:

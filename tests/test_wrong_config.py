@@ -31,6 +31,7 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         "data.source=manifest:/none.csv", "data.source=tfds:/", "data.source=world:tiny@trian",
         "data.source=world:tiny@train*0+world:tiny@test", "data.source=folder:gs://bucket/x",
         "data.workers=-1", "data.cache=ram", "data.cache_gigabytes=-1", "data.max_bad_fraction=2",
+        "data.local_cache=near", "data.local_cache_gib=5", "data.local_cache_gib=0",
         "data.holdout_fraction=1", "views.video.frames=0", "views.video.fps=0", "views.vidoe.size=3",
         "views.video.crop_area=(2,1)", "views.video.crop_area=x", "views.video.flip=maybe",
         "views.audio.rate=-5", "views.audio.seconds=0", "views.audio.channels=3",

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from avssl.data.deadline import killed_after, reason_of
 from avssl.data.keys import printable
-from avssl.data.open import open_source
+from avssl.data.open import open_checked
 from avssl.data.record import Record, Source
 from avssl.data.records import StoredRecord
 from avssl.data.shard_writer import default_num_shards
@@ -146,7 +146,7 @@ def build(
     for name in require:
         if name not in MODALITIES:
             raise unknown("modality in --require", name, MODALITIES)
-    source = open_source(spec, allow_outside=allow_outside)
+    source = open_checked(spec, allow_outside=allow_outside)
     _refuse_inside(source, out)
     settings: Mapping[str, Any] = {
         "fingerprint": source.fingerprint,

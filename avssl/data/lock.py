@@ -38,6 +38,21 @@ def folder_lock(path: epath.Path, *, what: str, wait: bool, shared: bool = False
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def try_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
+    """Whether nobody else holds the lock file; it is then held. Never waits, and the file stays."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def _lock(descriptor: int, what: str, wait: bool, kind: int) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

@@ -29,6 +29,15 @@ def open_source(spec: str, *, allow_outside: bool = False) -> Source:
     return MixedSource(tuple(zip(sources, weights, strict=True)), spec)
 
 
+def open_checked(spec: str, *, allow_outside: bool = False) -> Source:
+    """The same for who reads all of it: each shard of a built set is checked before any record is read."""
+    source = open_source(spec, allow_outside=allow_outside)
+    for part, _ in getattr(source, "parts", ((source, 1.0),)):
+        if isinstance(part, TfdsSource):
+            part.check_shards()
+    return source
+
+
 def _open_part(part: Part, allow_outside: bool) -> Source:
     match part.kind:
         case "folder":

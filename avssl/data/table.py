@@ -1,6 +1,7 @@
 """The side table of a store: what is known about each record without reading its media."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import zipfile
@@ -92,6 +93,14 @@ class RecordTable:
             has_facts=all(table.has_facts for table in tables),
             **joined,
         )
+
+    def digest(self) -> str:
+        """Of what the shards were when it was written: keys, labels, sizes and marks."""
+        digest = hashlib.sha256(json.dumps(self.label_names).encode())
+        for field in dataclasses.fields(self):
+            if isinstance(column := getattr(self, field.name), np.ndarray):
+                digest.update(column.tobytes())
+        return digest.hexdigest()[:32]
 
     def to_bytes(self) -> bytes:
         columns = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

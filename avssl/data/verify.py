@@ -6,7 +6,7 @@ import math
 from tqdm import tqdm
 
 from avssl.data.deadline import killed_after, reason_of
-from avssl.data.open import open_source
+from avssl.data.open import open_checked
 from avssl.data.record import Source
 from avssl.data.span import span_in_file
 from avssl.media.decode import decode_audio, decode_frames
@@ -76,9 +76,9 @@ def verify(
     """(key, reason) of every record that cannot be decoded from its first to its last second.
 
     Every record is opened in a child process (one with `workers=0`); a file that kills or hangs it
-    is bad. A data set whose shards are not those of its metadata is refused when it is opened.
+    is bad. A data set whose shards are not those of its metadata is refused before the first.
     """
-    source = open_source(spec, allow_outside=allow_outside)
+    source = open_checked(spec, allow_outside=allow_outside)
     pool = ChildPool(
         max(1, workers),
         Verifier(source, limits),

@@ -14,7 +14,6 @@ import numpy as np
 from avssl.config import ConfigDict, from_json
 from avssl.console import say
 from avssl.data.needs import what_is_lacking
-from avssl.data.open import open_source
 from avssl.data.pipeline import usable_indices
 from avssl.data.record import Source
 from avssl.data.views import VideoView
@@ -26,6 +25,7 @@ from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Averaging, Windows
 from avssl.train.model import Model
+from avssl.train.sources import open_data
 from avssl.train.stream import training_indices, training_pipeline
 
 Protocol = Callable[[Model, Sides], list[Score]]
@@ -59,7 +59,7 @@ class Measurement:
         self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
         for part in (self.train, self.test):
             check_media(*part, self.model)
-        source = open_source(self.config.data.source)
+        source = open_data(self.config, self.config.data.source, needs_cache=False)
         self.trained_on = source, training_indices(self.config, source, self.whole)
         self.compiled["features"] = Extractor(self.model, layers=self.layers)
 
@@ -202,7 +202,7 @@ def check_media(source: Source, indices: np.ndarray, model: Model) -> None:
 
 def baseline(config: ConfigDict, model: Model) -> Any:
     """Random parameters of the run's seed; statistics from the run's own training batches."""
-    source = open_source(config.data.source)
+    source = open_data(config, config.data.source, needs_cache=False)
     indices = training_indices(config, source, model)
     # A run trained on whole batches; imported encoders may stand before less data than one.
     config = from_json(config.to_dict())

@@ -16,7 +16,6 @@ import numpy as np
 from avssl.config import ConfigDict, run_config
 from avssl.console import say
 from avssl.data.holdout import split_holdout
-from avssl.data.open import open_source
 from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
@@ -35,6 +34,7 @@ from avssl.evaluate.zero_shot import zero_shot
 from avssl.train.build_model import evaluation_model
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.model import Model
+from avssl.train.sources import open_data
 
 HELD_OUT_FRACTION = 0.2
 
@@ -202,9 +202,9 @@ def sources(config: ConfigDict, data: str, test_data: str) -> tuple[Part, Part]:
     default = config.eval.data or config.data.source
     data = data or default
     test_data = test_data or (config.eval.test_data if data == default else "")
-    train = open_source(data)
+    train = open_data(config, data, needs_cache=False)
     if test_data:
-        test = open_source(test_data)
+        test = open_data(config, test_data, needs_cache=False)
         return (train, np.arange(len(train))), (test, np.arange(len(test)))
     fraction = config.data.holdout_fraction or HELD_OUT_FRACTION
     kept, held_out = split_holdout(train, fraction)

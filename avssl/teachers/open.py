@@ -19,6 +19,7 @@ from avssl.teachers.spec import Taught, TeacherSpec, build_specs
 from avssl.teachers.store import TargetStore
 from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher, teacher_of_run
 from avssl.train.mesh import float_type
+from avssl.train.sources import local_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +157,8 @@ def found_teacher(
 def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source) -> TargetStore:
     store = TargetStore(spec.store)
     store.check_data(source)
+    if cache := local_cache(config):
+        store.keep_locally(cache)
     if spec.run:
         found = teacher_of_run(spec.run, spec.encoder)
         if found.hash != store.teacher_hash:

@@ -1,5 +1,6 @@
 """Targets that `avssl teach` wrote: read by record index, and refused where they do not fit."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ import numpy as np
 from etils import epath
 
 from avssl.data.keys import printable
+from avssl.data.local import LocalCache
 from avssl.data.record import Source
-from avssl.data.records import ShardReader, shard_name
+from avssl.data.records import shard_name
 from avssl.data.shard_writer import WORK
-from avssl.data.sources.shards import SplitShards, check_shards
+from avssl.data.split_reader import SplitReader, SplitShards, check_some
 from avssl.data.views import VideoView, View, build_view
 from avssl.errors import UsageError
 from avssl.objectives.base import PLACED_KINDS
@@ -47,17 +49,21 @@ class TargetStore:
         self.encoding = Encoding.from_json(self.meta["encoding"])
         self.view: View = build_view("of the teacher", self.meta["view"])
         self._loaded: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        self._reader: ShardReader | None = None
+        self._local: LocalCache | None = None
+        self._reader: SplitReader | None = None
         names = [
             shard_name(SPLIT, shard, self.meta["num_shards"])
             for shard in range(self.meta["num_shards"])
         ]
         self._shards = SplitShards(
-            str(self.root), SPLIT, tuple(names), tuple(self.meta["shard_lengths"])
+            str(self.root),
+            SPLIT,
+            tuple(names),
+            tuple(self.meta["shard_lengths"]),
+            marks=tuple(map(bytes.fromhex, self.meta["marks"])),
+            content=hashlib.sha256(json.dumps(self.meta).encode()).hexdigest()[:32],
         )
-        check_shards(
-            self._shards, [np.frombuffer(bytes.fromhex(m), np.uint8) for m in self.meta["marks"]]
-        )
+        check_some(self._shards)
         self._first_entries = np.array(self._shards.first_rows)
         if len(self._table[0]) != self.meta["num_records"]:
             raise UsageError(f"{self.root / TABLE} belongs to another store; write this one again")
@@ -91,6 +97,10 @@ class TargetStore:
     def __getstate__(self) -> dict[str, Any]:
         # A worker reads the table from the disk: it may be large, and files cannot travel.
         return {**self.__dict__, "_loaded": None, "_reader": None}
+
+    def keep_locally(self, cache: LocalCache) -> None:
+        """Reads from now on through copies on the local disk."""
+        self._local, self._reader = cache, None
 
     @property
     def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,10 +141,9 @@ class TargetStore:
         entry = int(self._table[2][index]) + window
         shard = int(np.searchsorted(self._first_entries, entry, side="right")) - 1
         if self._reader is None:
-            self._reader = ShardReader()
-        values = self._reader.read(
-            self._shards.path(self._shards.names[shard]), entry - int(self._first_entries[shard])
-        )
+            self._reader = SplitReader(self._local)
+        position = entry - int(self._first_entries[shard])
+        values = self._reader.read(self._shards, shard, position, key)
         return self.encoding.decode(values, key, window, kinds)
 
     def shapes(self, kinds: Sequence[str], view: View | None = None) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from avssl.data.keys import printable
-from avssl.data.open import open_source
+from avssl.data.open import open_checked
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.placement import num_windows_every
 from avssl.data.reader import NONE, reader_of_single
@@ -87,7 +87,7 @@ def teach(
     check_arguments(targets, every_seconds, dtype, precision, host, num_hosts)
     teacher = teacher_of_run(run, encoder)
     teacher.check_targets(targets)
-    source = open_source(data)
+    source = open_checked(data)
     view = only_view(teacher)
     seeing = teacher.seeing(VIEW, view, precision)
     encoding = Encoding(seeing.shapes(targets), dtype, top_k)

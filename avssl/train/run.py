@@ -39,6 +39,7 @@ from avssl.train.profile import StepProfile, Steps, check_steps
 from avssl.train.progress import Progress, parameter_table
 from avssl.train.refresh import Refresher
 from avssl.train.runlog import RunLog, write_config
+from avssl.train.sources import open_data
 from avssl.train.start import continued, fresh_memory, graft, items_of_start
 from avssl.train.state import TrainState, initial_state
 from avssl.train.step import PlacedStep, place_step
@@ -70,7 +71,7 @@ def pretrain(
     is_main = jax.process_index() == 0
     check_steps(profile, config.steps)
     check_batch_divides(config.batch_size, config.optimizer.accumulate, jax.device_count())
-    source = open_source(config.data.source)
+    source = open_data(config, config.data.source)
     config, teachers = open_teachers(with_num_records(config, source), source)
     check_folder(config, workdir, allow_config_change)
     model = build_model(config)

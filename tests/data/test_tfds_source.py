@@ -8,6 +8,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from avssl.data.open import open_source
 from avssl.data.records import StoredRecord
+from avssl.data.split_reader import SplitReader, SplitShards
 from avssl.data.store import StoreWriter
 from avssl.data.table import RecordTable
 from avssl.errors import UsageError
@@ -163,7 +164,6 @@ def damage_extra(store, _):
         (damage_text, r"00001-of-00003' .* is cut or no ArrayRecord"),
         (damage_swapped, r"00001-of-00003' .* is not the one that was built"),
         (damage_foreign, r"00001-of-00003' .* is not the one that was built"),
-        (damage_extra, r"00003-of-00004' .* is not in its metadata"),
     ],
 )
 def test_damaged_stores_are_refused_by_the_shards_name(store, tmp_path, damage, message):
@@ -171,6 +171,16 @@ def test_damaged_stores_are_refused_by_the_shards_name(store, tmp_path, damage, 
     damage(store, tmp_path / "other")
     with pytest.raises(UsageError, match=message):
         open_source(f"tfds:{store}")
+
+
+def test_a_shard_too_many_is_refused_by_who_reads_everything(store, run, tmp_path):
+    damage_extra(store, None)
+    assert len(open_source(f"tfds:{store}")) == NUM_RECORDS
+    for words in (("verify", f"tfds:{store}"), ("build", f"tfds:{store}", tmp_path / "out")):
+        code, _, err = run("data", *words)
+        assert code == 2
+        assert "00003-of-00004' in" in err
+        assert "is not in its metadata" in err
 
 
 def test_table_of_another_set_is_refused(store, tmp_path):
@@ -213,11 +223,18 @@ def found_wrong(source, truth) -> str | None:
     return None
 
 
-def test_a_record_of_another_shard_is_noticed_when_read(store):
+def test_a_shard_that_was_swapped_since_is_noticed_when_read(store):
     source = open_source(f"tfds:{store}")
     shutil.copy(store / SHARDS[2], store / SHARDS[1])
-    with pytest.raises(MediaError, match="is not '0/6' but another record"):
+    with pytest.raises(UsageError, match=r"00001-of-00003' .* is not the one that was built"):
         source[6]
+
+
+def test_a_record_of_another_key_is_noticed_when_read(store):
+    shards, reader = SplitShards(str(store), "train", tuple(SHARDS), (6, 7, 7)), SplitReader()
+    assert reader.read(shards, 1, 0, "0/6")["key"] == b"0/6"
+    with pytest.raises(MediaError, match="is not '0/6' but another record"):
+        reader.read(shards, 2, 0, "0/6")
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,14 @@ def test_another_config_is_refused_and_shown(finished, capsys):
     assert (finished / "config.json").read_bytes() == before
 
 
-def test_more_steps_and_free_keys_go_on(finished, unbroken):
-    flags = ("--config.steps=44", "--config.data.cache=none", "--config.checkpoint.every_steps=3")
+def test_more_steps_and_free_keys_go_on(finished, unbroken, tmp_path):
+    flags = (
+        "--config.steps=44",
+        "--config.data.cache=none",
+        "--config.checkpoint.every_steps=3",
+        f"--config.data.local_cache={tmp_path}",
+        "--config.data.local_cache_gib=0.1",
+    )
     ended = pretrain(finished, *flags)
     assert start_line(ended).startswith(f"start: checkpoint of step {STEPS} ")
     after = metrics(finished)
@@ -180,6 +186,7 @@ def test_more_steps_and_free_keys_go_on(finished, unbroken):
     assert {step: after[step] for step in range(1, STEPS + 1)} == metrics(unbroken)
     assert json.loads((finished / "config.json").read_text())["steps"] == 44
     assert final_state(finished)[0] == 44
+    assert [path for path in tmp_path.rglob("*") if path.name.isdigit() and path.is_file()]
 
 
 def test_start_policy(unbroken, tmp_path):

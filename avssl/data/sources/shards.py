@@ -1,77 +1,22 @@
-"""The shards of a TFDS split: are they what the metadata says, and what do they hold?"""
+"""What the shards of a TFDS split hold: the side table of a store, or one that is made by reading all of it."""
 
-import dataclasses
 import functools
 import hashlib
-import itertools
-import re
-from collections.abc import Sequence
 
-import numpy as np
 from etils import epath
 from tqdm import tqdm
 
 from avssl.data.cache import cache_folder, write_whole
-from avssl.data.keys import printable
-from avssl.data.records import ShardReader, count_records, shard_mark, table_name
+from avssl.data.records import shard_mark
+from avssl.data.split_reader import SplitReader, SplitShards, key_of_values
 from avssl.data.table import RecordTable
 from avssl.errors import UsageError
 from avssl.media.errors import MediaError
 
 
-@dataclasses.dataclass(frozen=True)
-class SplitShards:
-    """A split's shards in order, and how many records each holds by the metadata."""
-
-    root: str
-    split: str
-    names: tuple[str, ...]
-    lengths: tuple[int, ...]
-
-    @property
-    def first_rows(self) -> list[int]:
-        return [0, *itertools.accumulate(self.lengths)][:-1]
-
-    @property
-    def table_path(self) -> epath.Path:
-        return epath.Path(self.root) / table_name(self.split)
-
-    def path(self, name: str) -> str:
-        return f"{self.root}/{name}"
-
-
 def stored_table(shards: SplitShards) -> RecordTable | None:
     """The side table that lies beside the shards of a store of this program."""
     return RecordTable.read(shards.table_path) if shards.table_path.exists() else None
-
-
-def check_shards(shards: SplitShards, marks: Sequence[np.ndarray] | np.ndarray) -> None:
-    """UsageError, naming the shard, where one is missing, cut, another set's, or one too many."""
-    present = {entry.name for entry in epath.Path(shards.root).iterdir()}
-    strangers = present - set(shards.names)
-    if shards.names and (found := re.match(r"(.*?)\d+-of-\d+$", shards.names[0])):
-        pattern = re.compile(re.escape(found.group(1)) + r"\d+-of-\d+$")
-        if extra := sorted(name for name in strangers if pattern.match(name)):
-            raise UsageError(
-                f"shard '{extra[0]}' in '{printable(shards.root)}' is not in its metadata; "
-                "take it out, or build the data set again"
-            )
-    if len(marks) not in (0, len(shards.names)):
-        raise UsageError(
-            f"'{shards.table_path}' is about {len(marks)} shards, not {len(shards.names)}: "
-            "it belongs to another data set"
-        )
-    for place, (name, length) in enumerate(zip(shards.names, shards.lengths, strict=True)):
-        where = f"shard '{name}' in '{printable(shards.root)}'"
-        if name not in present:
-            raise UsageError(f"{where} is missing; copy it there, or build the data set again")
-        path = shards.path(name)
-        found = count_records(path)
-        if found != length:
-            holds = "is cut or no ArrayRecord file" if found is None else f"holds {found} records"
-            raise UsageError(f"{where} {holds} where the metadata say {length}; replace it")
-        if len(marks) and shard_mark(epath.Path(path)) != marks[place].tobytes():
-            raise UsageError(f"{where} is not the one that was built here; replace it")
 
 
 def table_of_split(shards: SplitShards, table: RecordTable | None) -> RecordTable:
@@ -95,12 +40,12 @@ def table_of_split(shards: SplitShards, table: RecordTable | None) -> RecordTabl
 
 
 def _collect(shards: SplitShards) -> RecordTable:
-    reader = ShardReader()
+    reader = SplitReader()
     rows, has_facts = [], True
     progress = tqdm(total=sum(shards.lengths), desc=f"keys of {shards.split}", disable=None)
     with progress:
-        for name, length in zip(shards.names, shards.lengths, strict=True):
-            read = functools.partial(reader.read, shards.path(name))
+        for place, length in enumerate(shards.lengths):
+            read = functools.partial(reader.read, shards, place)
             for position in range(length):
                 try:
                     values = read(position)
@@ -120,12 +65,6 @@ def _collect(shards: SplitShards) -> RecordTable:
                 )
                 progress.update()
     return RecordTable.from_rows(rows, has_facts=has_facts)
-
-
-def key_of_values(values: dict) -> str | None:
-    """The key that a record carries itself, None where it carries none."""
-    key = values.get("key")
-    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) and key else None
 
 
 def _integer(value, missing: int) -> int:

@@ -5,21 +5,18 @@ import dataclasses
 import functools
 import json
 import os
+import tempfile
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from avssl.data.keys import digest_of_records, printable
+from avssl.data.local import LocalCache
 from avssl.data.record import Record
-from avssl.data.records import ShardReader
-from avssl.data.sources.shards import (
-    SplitShards,
-    check_shards,
-    key_of_values,
-    stored_table,
-    table_of_split,
-)
+from avssl.data.records import place_of
+from avssl.data.sources.shards import stored_table, table_of_split
+from avssl.data.split_reader import SplitReader, SplitShards, check_all, check_some
 from avssl.data.table import RecordTable
 from avssl.errors import UsageError, unknown
 from avssl.media.errors import MediaError
@@ -29,8 +26,8 @@ from avssl.media.errors import MediaError
 class _Run:
     """Consecutive records of one shard that belong to the chosen split."""
 
-    path: str
     split: str
+    shard: int  # its place among those of the split
     skip: int  # records of the shard before the first
     row: int  # the first one's row in its split's table
     length: int
@@ -43,8 +40,9 @@ class TfdsSource:
     that has a feature `media` (encoded bytes) can be read too; its keys (feature `key`, or
     SPLIT/POSITION) and labels are collected once and kept in `$AVSSL_CACHE`.
 
-    Every shard is compared with the metadata when the set is opened. A record that turns out
-    damaged when it is read raises MediaError naming its shard and its place there.
+    Opening reads the metadata and the table, lists nothing, and compares a few shards with them; each of
+    the others is compared when its first record is read, all of them by `check_shards`. A record that turns
+    out damaged when it is read raises MediaError naming its shard and its place there.
     """
 
     def __init__(self, path: str, split: str | None = None, *, spec: str | None = None):
@@ -66,13 +64,14 @@ class TfdsSource:
         if not self._runs:
             raise UsageError(f"split '{split}' of '{root}' holds no records")
         self._ends = np.cumsum([run.length for run in self._runs]).tolist()
-        self._shards = {name: shards[name] for name in {run.split for run in self._runs}}
-        stored = {name: stored_table(these) for name, these in self._shards.items()}
-        for name, these in self._shards.items():
-            table = stored[name]
-            check_shards(these, () if table is None else table.shard_marks)
+        self._local: LocalCache | None = None
+        stored = {
+            name: stored_table(shards[name])
+            for name in dict.fromkeys(run.split for run in self._runs)
+        }
+        self._shards = {name: _as_written(shards[name], table) for name, table in stored.items()}
         self._table: RecordTable | None = self._joined(stored)
-        self._reader: ShardReader | None = None
+        self._reader: SplitReader | None = None
         self.label_names = self._names(info.features)
 
     def _names(self, features) -> tuple[str, ...]:
@@ -106,6 +105,15 @@ class TfdsSource:
             [tables[run.split].rows(run.row, run.row + run.length) for run in self._runs]
         )
 
+    def check_shards(self) -> None:
+        """UsageError, naming the shard, where any is missing, cut, another set's, or one too many."""
+        for shards in self._shards.values():
+            check_all(shards)
+
+    def keep_locally(self, cache: LocalCache) -> None:
+        """Reads from now on through copies on the local disk."""
+        self._local, self._reader = cache, None
+
     @functools.cached_property
     def fingerprint(self) -> str:
         table = self.table
@@ -124,16 +132,13 @@ class TfdsSource:
         run = self._runs[place]
         position = run.skip + index - (self._ends[place] - run.length)
         if self._reader is None:
-            self._reader = ShardReader()
-        values = self._reader.read(run.path, position)
-        where = f"record {position} of shard {os.path.basename(run.path)}"
-        key = self.key(index)
+            self._reader = SplitReader(self._local)
+        shards, key = self._shards[run.split], self.key(index)
+        values = self._reader.read(shards, run.shard, position, key)
+        where = place_of(shards.names[run.shard], position)
         media = values.get("media")
         if not isinstance(media, bytes):
             raise MediaError(f"{where} has no media")
-        # Another set's shard under this name: its records are whole, but they are not these.
-        if key_of_values(values) not in (key, None):
-            raise MediaError(f"{where} is not '{printable(key)}' but another record")
         return Record(
             key=key,
             index=index,
@@ -155,6 +160,18 @@ class TfdsSource:
         if not self.table.has_facts:
             return None
         return self.table.has_video, self.table.has_audio
+
+
+def _as_written(shards: SplitShards, table: RecordTable | None) -> SplitShards:
+    """The shards with what their table says of them, some of them checked."""
+    if table is None:
+        # All of them are read below in any case, to see whether they are those of the last time.
+        check_all(shards)
+        return shards
+    marks = tuple(mark.tobytes() for mark in table.shard_marks)
+    shards = dataclasses.replace(shards, marks=marks, content=table.digest())
+    check_some(shards)
+    return shards
 
 
 def _truth(text: bytes | None, where: str) -> dict[str, Any]:
@@ -184,10 +201,8 @@ def _open_builder(path: str, split: str | None):
         inside += sorted(str(entry.parent) for entry in root.glob("*/dataset_info.json"))
         hint = f"; did you mean tfds:{inside[0]}?" if inside else ""
         raise UsageError(f"'{shown}' has no dataset_info.json, so it is no TFDS data set{hint}")
-    import tensorflow_datasets as tfds
-
     try:
-        builder = tfds.builder_from_directory(root)
+        builder = _builder_of_metadata(root)
         file_format = builder.info.file_format
     # TFDS and protobuf raise whatever they met in a damaged file: all of it is bad input.
     except Exception as error:
@@ -203,6 +218,17 @@ def _open_builder(path: str, split: str | None):
         has = ", ".join(names) or "none by name"
         raise UsageError(f"'{shown}' has no feature 'media' (encoded bytes); it has: {has}")
     return str(root) if "://" in str(root) else os.path.abspath(root), split, builder
+
+
+def _builder_of_metadata(root: epath.Path):
+    """Read in a folder of its own, which TFDS lists for each text feature: there may be thousands of shards."""
+    import tensorflow_datasets as tfds
+
+    with tempfile.TemporaryDirectory() as name:
+        for file in ("dataset_info.json", "features.json", "label.labels.txt"):
+            if (root / file).exists():
+                (epath.Path(name) / file).write_bytes((root / file).read_bytes())
+        return tfds.builder_from_directory(name)
 
 
 def _chosen_split(splits, split: str | None, root: str):
@@ -222,16 +248,15 @@ def _chosen_split(splits, split: str | None, root: str):
 
 
 def _runs(instructions, shards: dict[str, SplitShards]) -> list[_Run]:
-    first = {
-        name: (split, row)
-        for split in shards.values()
-        for name, row in zip(split.names, split.first_rows, strict=True)
+    found = {
+        name: (split, place, row)
+        for split, these in shards.items()
+        for place, (name, row) in enumerate(zip(these.names, these.first_rows, strict=True))
     }
     runs = []
     for instruction in instructions:
-        name = os.path.basename(instruction.filename)
-        split, row = first[name]
+        split, place, row = found[os.path.basename(instruction.filename)]
         skip, take = instruction.skip, instruction.take
         if take:
-            runs.append(_Run(split.path(name), split.split, skip, row + skip, take))
+            runs.append(_Run(split, place, skip, row + skip, take))
     return runs
