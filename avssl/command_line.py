@@ -14,6 +14,7 @@ from avssl.verbs import (
     run_bench_data,
     run_bench_step,
     run_data_build,
+    run_data_guide,
     run_data_inspect,
     run_data_verify,
     run_evaluate,
@@ -370,7 +371,9 @@ def add_teach(teach: Parser) -> None:
 
 
 def add_data_verbs(data: Parser) -> None:
-    verbs = data.add_subparsers(dest="data_verb", metavar="build|inspect|verify", required=True)
+    verbs = data.add_subparsers(
+        dest="data_verb", metavar="build|guide|inspect|verify", required=True
+    )
     build = verb(verbs, "build", "re-encode a source into a data set of ArrayRecord shards", run_data_build,
                  "avssl data build folder:videos data/videos --short-side 128 --workers 2")  # fmt: skip
     build.add_argument("spec", help="world:NAME, folder:PATH, images:PATH, manifest:FILE.csv, ...")
@@ -384,6 +387,9 @@ def add_data_verbs(data: Parser) -> None:
     build.add_argument("--require", default="", help="drop clips without: audio,video")
     build.add_argument("--allow-outside", action="store_true",
                        help="let a manifest name files outside its folder")  # fmt: skip
+    guide = verb(verbs, "guide", "how to prepare a published data set, from its official list to the build",
+                 run_data_guide, "avssl data guide ucf101")  # fmt: skip
+    guide.add_argument("name", nargs="?", default="", help="data set (default: list them)")
     inspect = verb(verbs, "inspect", "contact sheet, spectrograms and a table of a source", run_data_inspect,
                    "avssl data inspect world:quickstart@test --out sheets")  # fmt: skip
     inspect.add_argument("spec")

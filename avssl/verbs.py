@@ -213,6 +213,13 @@ def run_data_build(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_data_guide(arguments: argparse.Namespace) -> int:
+    from avssl.data.guide import listing, page
+
+    print(page(arguments.name) if arguments.name else listing())
+    return 0
+
+
 def run_data_inspect(arguments: argparse.Namespace) -> int:
     from avssl.data.inspect import inspect
 

@@ -188,22 +188,27 @@ def test_lists_of_places365_that_are_torn(places, file, content, said):
         opened("places365", places, "val")
 
 
-def test_sun397(tmp_path):
-    root = plant(
+@pytest.fixture
+def sun397(tmp_path):
+    return plant(
         tmp_path,
         {
             "Partitions/ClassName.txt": rows("/a/abbey", "/b/bar/outdoor"),
             "Partitions/Testing_02.txt": rows("/b/bar/outdoor/sun_b.jpg", "/a/abbey/sun_gone.jpg"),
             "Partitions/Training_02.txt": rows("/c/cave/sun_c.jpg"),
+            "Partitions/Training_01.txt": rows("/b/bar/outdoor/sun_b.jpg"),
             "SUN397/b/bar/outdoor/sun_b.jpg": picture(8),
         },
     )
-    source = opened("sun397", root, "Testing_02")
+
+
+def test_sun397(sun397):
+    source = opened("sun397", sun397, "Testing_02")
     assert source.label_names == ("abbey", "bar/outdoor")
     assert classes(source) == ["bar/outdoor"]
     assert source.skipped == (("a/abbey/sun_gone.jpg", "not on disk"),)
     assert shown(source[0].media) == [8] * 3
     with pytest.raises(UsageError, match=r"Training_02\.txt:1: .* is no picture of a class"):
-        opened("sun397", root, "Training_02")
+        opened("sun397", sun397, "Training_02")
     with pytest.raises(UsageError, match="there is no split 'Training_11'"):
-        opened("sun397", root, "Training_11")
+        opened("sun397", sun397, "Training_11")

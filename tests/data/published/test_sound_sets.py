@@ -214,9 +214,10 @@ def test_audioset_needs_a_list(audioset):
         opened("audioset", audioset, "eval_segments")
 
 
-def test_dcase2017(tmp_path):
+@pytest.fixture
+def dcase2017(tmp_path):
     download = "unbalanced_train_segments_training_set_audio_formatted_and_segmented_downloads"
-    plant(
+    return plant(
         tmp_path,
         {
             "groundtruth_weak_label_training_set.csv": rows(
@@ -229,20 +230,24 @@ def test_dcase2017(tmp_path):
             "audio/Y-C1y9SRc3Q4_30.000_40.000.flac": sound(),
         },
     )
-    source = opened("dcase2017", tmp_path, "training_set")
+
+
+def test_dcase2017(dcase2017):
+    source = opened("dcase2017", dcase2017, "training_set")
     assert keys(source) == ["-5QrBL6MzLg_60.000_70.000.wav", "-C1y9SRc3Q4_30.000_40.000.wav"]
     assert sets_of(source) == [{"Train horn", "Train"}, {"Air horn, truck horn"}]
     assert len(source.label_names) == 17
     with pytest.raises(UsageError, match=r"nor .raw/groundtruth_weak_label_testing_set\.csv"):
-        opened("dcase2017", tmp_path, "testing_set")
-    with (tmp_path / "groundtruth_weak_label_training_set.csv").open("a") as file:
+        opened("dcase2017", dcase2017, "testing_set")
+    with (dcase2017 / "groundtruth_weak_label_training_set.csv").open("a") as file:
         file.write("x_0.000_10.000.wav\t0.000\t10.000\tBu")
     with pytest.raises(UsageError, match=r"training_set\.csv:5: 'Bu' is no class"):
-        opened("dcase2017", tmp_path, "training_set")
+        opened("dcase2017", dcase2017, "training_set")
 
 
-def test_dcase2018(tmp_path):
-    plant(
+@pytest.fixture
+def dcase2018(tmp_path):
+    return plant(
         tmp_path,
         {
             "metadata/train/weak.csv": rows("Y-BJNMHMZDcU_50.000_60.000.wav\tAlarm_bell_ringing;Dog"),
@@ -257,21 +262,24 @@ def test_dcase2018(tmp_path):
             "audio/test/Y-vmRy0dU5kQ_0.000_5.000.wav": sound(),
         },
     )  # fmt: skip
+
+
+def test_dcase2018(dcase2018):
     weak, unlabelled, test = (
-        opened("dcase2018", tmp_path, split) for split in ("weak", "unlabel_in_domain", "test")
+        opened("dcase2018", dcase2018, split) for split in ("weak", "unlabel_in_domain", "test")
     )
     assert sets_of(weak) == [{"Alarm_bell_ringing", "Dog"}]
     # Not the same as a clip that is known to hold none of the classes.
     assert "classes" not in unlabelled[0].truth
     with pytest.raises(UsageError, match=r"nobody said of which classes 'Yab_0\.000_10\.000\.wav'"):
         sets_of(unlabelled)
-    plant(tmp_path, {"metadata/train/weak.csv": "Y-BJNMHMZDcU_50.000_60.000.wav\t\n"})
-    assert sets_of(opened("dcase2018", tmp_path, "weak")) == [set()]
+    plant(dcase2018, {"metadata/train/weak.csv": "Y-BJNMHMZDcU_50.000_60.000.wav\t\n"})
+    assert sets_of(opened("dcase2018", dcase2018, "weak")) == [set()]
     assert sets_of(test) == [{"Dog", "Speech"}]
     assert test[0].truth["events"] == [[0.594, 1.755, "Dog"], [1.2570000000000001, 10.0, "Speech"]]
     assert "events" not in weak[0].truth
     assert test.skipped == (("YOTsn73eqbfc_10.000_20.000.wav", "not on disk"),)
     assert len(test.label_names) == 10
-    plant(tmp_path, {"metadata/train/weak.csv": "Y-B.wav\tDog;Wolf\n"})
+    plant(dcase2018, {"metadata/train/weak.csv": "Y-B.wav\tDog;Wolf\n"})
     with pytest.raises(UsageError, match=r"weak\.csv:1: 'Wolf' is no class"):
-        opened("dcase2018", tmp_path, "weak")
+        opened("dcase2018", dcase2018, "weak")
