@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,12 @@ def truth_of(source: Source, index: int) -> Mapping[str, Any]:
     return source[index].truth if read is None else read(index)
 
 
+def classes_of(source: Source, index: int) -> Sequence[str] | None:
+    """All classes of a record that has several, without reading its media where the source can."""
+    find = getattr(source, "classes", None)
+    return truth_of(source, index).get("classes") if find is None else find(index)
+
+
 def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
     """bool [len(indices), num_classes]: all classes of each record, one or several, or known to be none.
 
@@ -92,7 +98,7 @@ def known_class_sets(source: Source, indices: np.ndarray) -> tuple[np.ndarray, n
         if labels[index] >= 0:
             sets[row, labels[index]] = True
         else:
-            names = truth_of(source, index).get("classes")
+            names = classes_of(source, index)
             known[row] = names is not None
             for name in names or ():
                 sets[row, places[name]] = True

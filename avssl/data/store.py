@@ -11,7 +11,7 @@ from avssl.data.keys import printable
 from avssl.data.metadata import LAST, write_metadata
 from avssl.data.records import StoredRecord, encode, table_name
 from avssl.data.shard_writer import OpenShard, ShardedWriter
-from avssl.data.table import RecordTable
+from avssl.data.table import RecordTable, class_numbers
 from avssl.errors import UsageError
 
 REPORT = "build_report.json"
@@ -44,6 +44,7 @@ class StoreWriter(ShardedWriter):
     def __init__(self, out: str, *, label_names: Sequence[str], **arguments: Any):
         super().__init__(out, **arguments)
         self.label_names = tuple(label_names)
+        self._places = {name: place for place, name in enumerate(self.label_names)}
 
     def take(self, shard: OpenShard, outcome: StoredRecord | Dropped) -> None:
         if isinstance(outcome, Dropped):
@@ -61,6 +62,7 @@ class StoreWriter(ShardedWriter):
                 len(outcome.media),
             ),
         )
+        shard.remember("classes", class_numbers(outcome.truth, self._places))
 
     def finished_settings(self) -> Mapping[str, Any]:
         if not (self.out / REPORT).exists():
@@ -93,7 +95,14 @@ class StoreWriter(ShardedWriter):
                 return report
             rows = [row for note in notes for row in note.get("kept", ())]
             marks = [bytes.fromhex(note["mark"]) for note in notes]
-            table = RecordTable.from_rows(rows, shard_marks=marks, label_names=self.label_names)
+            classes = [numbers for note in notes for numbers in note.get("classes", ())]
+            table = RecordTable.from_rows(
+                rows,
+                # A build that an older program began did not note them.
+                classes=classes if len(classes) == len(rows) else (),
+                shard_marks=marks,
+                label_names=self.label_names,
+            )
             write_whole(self.out / table_name(self.split), table.to_bytes())
             write_metadata(
                 self.out,

@@ -296,6 +296,14 @@ def test_full_disk_says_how_much_is_missing_and_leaves_no_half_file(tmp_path):
     assert sorted(left) == ["lock", "settings.json"]
 
 
+def test_a_class_that_the_source_does_not_have_is_refused(tmp_path):
+    with (
+        pytest.raises(UsageError, match="record of class 'cat', which is none of its classes"),
+        writer(tmp_path / "out") as store,
+    ):
+        store.add(0, StoredRecord("k", b"m", truth={"classes": ["cat"]}))
+
+
 def test_number_of_shards():
     assert [default_num_shards(num) for num in (1, 15, 16, 100, 1000, 10**6)] == [
         1, 1, 1, 6, 8, 3907,

@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from avssl.data.open import open_source
+from avssl.data.record import known_class_sets
 from avssl.data.records import StoredRecord
 from avssl.data.split_reader import SplitReader, SplitShards
 from avssl.data.store import StoreWriter
@@ -328,3 +329,44 @@ def test_sets_without_media_are_refused(tmp_path):
     write_others(tmp_path / "set", {"image": BYTES}, [{"image": b"1"}, {"image": b"2"}])
     with pytest.raises(UsageError, match="no feature 'media'"):
         open_source(f"tfds:{tmp_path / 'set'}")
+
+
+@pytest.mark.parametrize("split", ["train", "train[2:]", "train[3:]+train[:3]"])
+def test_all_classes_of_records_are_known_without_reading_them(tmp_path, split):
+    names = ("x", "y", "z")
+    told = [{"classes": ["z", "x"]}, {}, {"classes": []}, {"classes": ["y"]}, {}]
+    store = StoreWriter(
+        str(tmp_path / "set"), split="train", num_records=5, num_shards=2, settings={},
+        label_names=names, source="here",
+    )  # fmt: skip
+    with store:
+        for index, truth in enumerate(told):
+            store.add(index, StoredRecord(f"k{index}", b"m", truth=truth))
+        store.finish()
+    source = open_source(f"tfds:{tmp_path / 'set'}@{split}")
+    truths = [source[index].truth for index in range(len(source))]
+    for shard in (tmp_path / "set").glob("*-of-*"):
+        shard.unlink()
+    source = pickle.loads(pickle.dumps(source))
+    sets, known = known_class_sets(source, np.arange(len(source)))
+    assert known.tolist() == ["classes" in truth for truth in truths]
+    assert sets.tolist() == [
+        [name in truth.get("classes", ()) for name in names] for truth in truths
+    ]
+
+
+def test_a_table_without_classes_leaves_them_to_the_records(tmp_path):
+    store = StoreWriter(
+        str(tmp_path / "set"), split="train", num_records=1, num_shards=1, settings={},
+        label_names=("x", "y"), source="here",
+    )  # fmt: skip
+    with store:
+        store.add(0, StoredRecord("k", b"m", truth={"classes": ["y"]}))
+        store.finish()
+    file = tmp_path / "set" / "records-train.npz"
+    with np.load(file) as columns:
+        older = {name: columns[name] for name in columns if not name.startswith("class_")}
+    np.savez(file, **older)
+    source = open_source(f"tfds:{tmp_path / 'set'}")
+    assert not source.table.has_classes
+    assert known_class_sets(source, np.array([0]))[0].tolist() == [[False, True]]

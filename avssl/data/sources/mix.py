@@ -4,12 +4,12 @@ import bisect
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source, truth_of
+from avssl.data.record import Record, Source, classes_of, truth_of
 
 
 class MixedSource:
@@ -61,6 +61,10 @@ class MixedSource:
     def truth(self, index: int) -> Mapping[str, Any]:
         part, inside = self._place(index)
         return truth_of(self.parts[part][0], inside)
+
+    def classes(self, index: int) -> Sequence[str] | None:
+        part, inside = self._place(index)
+        return classes_of(self.parts[part][0], inside)
 
     def labels(self) -> np.ndarray:
         return np.concatenate(

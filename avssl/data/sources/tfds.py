@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,12 @@ class TfdsSource:
 
     def labels(self) -> np.ndarray:
         return self.table.label
+
+    def classes(self, index: int) -> Sequence[str] | None:
+        """All classes of a record that has several; from the record itself where an older table has none."""
+        if self.table.has_classes:
+            return self.table.classes(index)
+        return self[index].truth.get("classes")
 
     def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
         if not self.table.has_facts:
