@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.data.joined import Join, check_joins, draw_windows, empty_targets, fill_targets
+from avssl.data.local import LocalCache
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.placement import place_in_space
@@ -131,6 +133,20 @@ def test_a_store_says_what_it_holds(store):
     meta = json.loads((store / "targets.json").read_text())
     assert meta["num_windows"] == 32
     assert TargetStore(str(store)).classes == open_source(DATA).label_names
+
+
+def test_targets_that_were_read_once_are_read_without_the_shards(store, tmp_path):
+    far = shutil.copytree(store, tmp_path / "far")
+    read, key = TargetStore(str(far)), open_source(DATA).key(3)
+    read.keep_locally(LocalCache(str(tmp_path / "near"), 1))
+    kinds = tuple(read.encoding.shapes)
+    first = read.read(3, 0, key, kinds)
+    for shard in far.glob("*.array_record-*"):
+        shard.unlink()
+    again = pickle.loads(pickle.dumps(read)).read(3, 0, key, kinds)
+    assert first.keys() == again.keys() == {*kinds}
+    for kind in kinds:
+        np.testing.assert_array_equal(first[kind], again[kind])
 
 
 def test_windows_of_a_grid_and_maps_that_move_with_a_flip(teacher_run, grid):

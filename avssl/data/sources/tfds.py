@@ -5,21 +5,20 @@ import dataclasses
 import functools
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
-from avssl.data.keys import digest_of_records, printable
+from avssl.data.keys import digest_of_records
 from avssl.data.local import LocalCache
 from avssl.data.record import Record
 from avssl.data.records import place_of
 from avssl.data.sources.shards import stored_table, table_of_split
+from avssl.data.sources.tfds_metadata import chosen_split, open_builder
 from avssl.data.split_reader import SplitReader, SplitShards, check_all, check_some
 from avssl.data.table import RecordTable
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError
 from avssl.media.errors import MediaError
 
 
@@ -48,10 +47,10 @@ class TfdsSource:
 
     def __init__(self, path: str, split: str | None = None, *, spec: str | None = None):
         self.spec = spec or f"tfds:{path}" + (f"@{split}" if split else "")
-        root, split, builder = _open_builder(path, split)
+        root, split, builder = open_builder(path, split)
         self.root = root
         info = builder.info
-        chosen = _chosen_split(info.splits, split, root)
+        chosen = chosen_split(info.splits, split, root)
         shards = {
             name: SplitShards(
                 root,
@@ -190,68 +189,6 @@ def _truth(text: bytes | None, where: str) -> dict[str, Any]:
 
 def _flag(value: int | None) -> bool | None:
     return None if value is None else bool(value)
-
-
-def _open_builder(path: str, split: str | None):
-    root = epath.Path(path).expanduser()
-    if split and not root.exists() and epath.Path(f"{path}@{split}").expanduser().is_dir():
-        root, split = epath.Path(f"{path}@{split}").expanduser(), None
-    shown = printable(str(root))
-    if not root.is_dir():
-        raise UsageError(f"data set folder '{shown}' does not exist")
-    if (root / ".build").exists() and not (root / "dataset_info.json").exists():
-        raise UsageError(
-            f"'{shown}' is an unfinished build; run the same 'avssl data build' again to finish it"
-        )
-    if not (root / "dataset_info.json").exists():
-        inside = sorted(str(entry.parent) for entry in root.glob("*/*/dataset_info.json"))
-        inside += sorted(str(entry.parent) for entry in root.glob("*/dataset_info.json"))
-        hint = f"; did you mean tfds:{inside[0]}?" if inside else ""
-        raise UsageError(f"'{shown}' has no dataset_info.json, so it is no TFDS data set{hint}")
-    try:
-        builder = _builder_of_metadata(root)
-        file_format = builder.info.file_format
-    # TFDS and protobuf raise whatever they met in a damaged file: all of it is bad input.
-    except Exception as error:
-        reason = printable(str(error).partition("\n")[0])
-        raise UsageError(f"the metadata of '{shown}' cannot be read ({reason})") from error
-    if file_format is None or file_format.value != "array_record":
-        raise UsageError(
-            f"'{shown}' holds {getattr(file_format, 'value', 'unknown')} files; only array_record "
-            "gives records in any order (tfds: convert_format)"
-        )
-    names = sorted(getattr(builder.info.features, "keys", list)())
-    if "media" not in names:
-        has = ", ".join(names) or "none by name"
-        raise UsageError(f"'{shown}' has no feature 'media' (encoded bytes); it has: {has}")
-    return str(root) if "://" in str(root) else os.path.abspath(root), split, builder
-
-
-def _builder_of_metadata(root: epath.Path):
-    """Read in a folder of its own, which TFDS lists for each text feature: there may be thousands of shards."""
-    import tensorflow_datasets as tfds
-
-    with tempfile.TemporaryDirectory() as name:
-        for file in ("dataset_info.json", "features.json", "label.labels.txt"):
-            if (root / file).exists():
-                (epath.Path(name) / file).write_bytes((root / file).read_bytes())
-        return tfds.builder_from_directory(name)
-
-
-def _chosen_split(splits, split: str | None, root: str):
-    names = sorted(splits)
-    if split is None:
-        if len(names) != 1 and "train" not in names:
-            raise UsageError(f"'{root}' has the splits {', '.join(names)}; choose one with @SPLIT")
-        split = "train" if "train" in names else names[0]
-    bare = split.partition("[")[0].partition("+")[0].strip()
-    if bare not in names and bare != "all":
-        raise unknown(f"split of '{printable(root)}'", bare, names)
-    try:
-        return splits[split]
-    except (ValueError, KeyError, AssertionError) as error:
-        reason = printable(str(error).strip().splitlines()[-1])
-        raise UsageError(f"split '{printable(split)}' cannot be read: {reason}") from error
 
 
 def _runs(instructions, shards: dict[str, SplitShards]) -> list[_Run]:
