@@ -100,7 +100,13 @@ def test_what_is_used_was_built():
     """Built sets in the commands are those that the page's builds write, under the split that they have."""
     for name, text in PAGES.items():
         built = {words[3] for words in commands_of(text) if words[:2] == ["data", "build"]}
-        for path, split in re.findall(r"tfds:([\w/-]+)@(\w+)", text):
+        used = text
+        for words in commands_of(text):
+            if (arguments := parse(words)) and getattr(arguments, "config", None):
+                config = load_config(arguments.config)
+                override(config, arguments.overrides)
+                used += f" {config.data.source} "
+        for path, split in re.findall(r"tfds:([\w/-]+)@(\w+)", used):
             assert path in built, (name, path)
             assert split == "train"
 
