@@ -4,10 +4,13 @@ Their BatchNorm statistics are set from training batches first; with the initial
 random network would be needlessly bad, and the comparison flattering.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 
 from avssl.models.norm import BatchNorm
 from avssl.train.model import Model, purpose_key
@@ -23,19 +26,30 @@ def random_variables(model: Model, seed: int, batches: Iterable[Any]) -> Any:
     key = purpose_key(jax.random.key(seed), "baseline")
 
     @jax.jit
-    def updated(batch: Any, step: int) -> Any:
-        weights = {**variables, "ema": variables["params"]}
+    def updated(statistics: Any, batch: Any, step: int) -> Any:
+        weights = {**variables, "batch_stats": statistics, "ema": variables["params"]}
         return model.encode(weights, batch, jax.random.fold_in(key, step), train=True)[1]
 
-    total, count = None, 0
+    # Each pass over a norm leaves (1 - momentum) * old + momentum * batch, and a head may be passed twice.
+    zeros, ones = (jax.tree.map(fill, initial) for fill in (jnp.zeros_like, jnp.ones_like))
+    total, kept, count = zeros, initial, 0
     for step, batch in zip(range(NUM_BATCHES), batches, strict=False):
-        statistics = updated(batch, step)
-        total = statistics if total is None else jax.tree.map(lambda a, b: a + b, total, statistics)
+        of_batch = updated(zeros, batch, step)
+        if count == 0:
+            kept = jax.tree.map(_share_kept, updated(ones, batch, step), of_batch)
+        total = jax.tree.map(jnp.add, total, of_batch)
         count += 1
-    if total is None:
+    if count == 0:
         raise ValueError("the baseline needs at least one training batch")
-    # One update is (1 - momentum) * initial + momentum * batch: solved for the mean of the batches.
-    statistics = jax.tree.map(
-        lambda summed, first: (summed / count - (1 - MOMENTUM) * first) / MOMENTUM, total, initial
-    )
+
+    def mean_of_batches(summed: Array, share: Array, first: Array) -> Array:
+        return jnp.where(share < 1.0, summed / count / jnp.maximum(1.0 - share, MOMENTUM), first)
+
+    statistics = jax.tree.map(mean_of_batches, total, kept, initial)
     return {**variables, "batch_stats": statistics, "ema": variables["params"]}
+
+
+def _share_kept(of_ones: Array, of_zeros: Array) -> Array:
+    """How much of an old statistic is left; a power of 1 - momentum, to which rounding is undone."""
+    passes = jnp.log(jnp.maximum(of_ones - of_zeros, 1e-6)) / math.log(1.0 - MOMENTUM)
+    return (1.0 - MOMENTUM) ** jnp.round(passes)
