@@ -143,8 +143,8 @@ def at_least(lowest: int) -> Callable[[str], int]:
     return parse_count
 
 
-def seeds_of(text: str) -> tuple[int, ...]:
-    """The type of a flag that lists seeds."""
+def numbers_of(text: str) -> tuple[int, ...]:
+    """The type of a flag that lists numbers."""
     return tuple(at_least(0)(part) for part in text.split(",") if part)
 
 
@@ -272,7 +272,7 @@ def add_ablate(verbs: Any) -> None:
         "--results", type=Path, default=Path("RESULTS.md"), help="Markdown file of the table"
     )
     ablate.add_argument("--rows", default="", help="only these, comma-separated (default: all)")
-    ablate.add_argument("--seeds", type=seeds_of, default=(), help="only these, e.g. 0,1,2")
+    ablate.add_argument("--seeds", type=numbers_of, default=(), help="only these, e.g. 0,1,2")
     ablate.add_argument(
         "--jobs", type=at_least(1), default=1, metavar="N", help="runs at a time on this machine"
     )
@@ -381,7 +381,13 @@ def add_data_verbs(data: Parser) -> None:
     build.add_argument(
         "--short-side", type=at_least(1), default=128, help="pixels of the shorter side"
     )
-    build.add_argument("--gop", type=at_least(1), default=16, help="frames between keyframes")
+    build.add_argument("--video-format", default="h264", metavar="h264|jpeg|raw",
+                       help="H.264, or frames that stand alone: as JPEG, or as their pixels")  # fmt: skip
+    build.add_argument("--fps", type=float, default=None,
+                       help="so many frames a second (default: every frame, at its own time)")  # fmt: skip
+    build.add_argument(
+        "--gop", type=at_least(1), default=16, help="frames between keyframes, of h264"
+    )
     build.add_argument("--audio-rate", type=at_least(1), default=24000, help="samples per second")
     build.add_argument("--workers", type=at_least(0), default=os.cpu_count() or 1, help="processes")
     build.add_argument("--require", default="", help="drop clips without: audio,video")
@@ -414,6 +420,9 @@ def add_bench_verbs(bench: Parser) -> None:
         "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
     )
     data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
+    data.add_argument("--vs", default="", metavar="torch", help="beside a PyTorch DataLoader with PyAV")
+    data.add_argument("--workers", type=numbers_of, default=(), metavar="0,1,2",
+                      help="clips per second by the clock with so many worker processes")  # fmt: skip
     step = verb(verbs, "step", "time, FLOPs and memory of a training step, and where its time goes",
                 run_bench_step, "avssl bench step --config configs/quickstart.py")  # fmt: skip
     add_config(step)

@@ -205,7 +205,8 @@ def run_data_build(arguments: argparse.Namespace) -> int:
 
     report = build(
         arguments.spec, arguments.out, short_side=arguments.short_side, gop=arguments.gop,
-        audio_rate=arguments.audio_rate, workers=arguments.workers,
+        audio_rate=arguments.audio_rate, video_format=arguments.video_format, fps=arguments.fps,
+        workers=arguments.workers,
         require=named(arguments.require),
         allow_outside=arguments.allow_outside,
     )  # fmt: skip
@@ -252,7 +253,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_bench_data(arguments: argparse.Namespace) -> int:
     from avssl.config import base
-    from avssl.data.bench import bench_data
+    from avssl.bench.data import bench_data
     from avssl.data.views import build_view
 
     config = config_of(arguments) if arguments.config else base()
@@ -262,7 +263,10 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
 
         joins = partial(joins_of, config)
     built = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
-    for line in bench_data(arguments.spec, built, num_clips=arguments.clips, joins=joins):
+    for line in bench_data(
+        arguments.spec, built, num_clips=arguments.clips, joins=joins, versus=arguments.vs,
+        workers=arguments.workers,
+    ):  # fmt: skip
         print(line)
     return 0
 

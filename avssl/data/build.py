@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from tqdm import tqdm
@@ -14,14 +15,16 @@ from avssl.data.record import Record, Source
 from avssl.data.records import StoredRecord
 from avssl.data.shard_writer import default_num_shards
 from avssl.data.span import span_in_file
-from avssl.data.store import REPORT, Dropped, StoreWriter
+from avssl.data.store import FIRST_SETTINGS, REPORT, Dropped, StoreWriter
 from avssl.errors import UsageError, unknown
 from avssl.media.encode import AAC_RATES
 from avssl.media.errors import MediaError
+from avssl.media.formats import VIDEO_FORMATS
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.probe import Probe, probe
 from avssl.media.sandbox import ChildPool, Failure
 from avssl.media.transcode import transcode
+from avssl.media.video import MAX_FPS
 
 MODALITIES = ("audio", "video")
 SPLIT = "train"
@@ -42,6 +45,7 @@ class BuildReport:
     without_audio: int
     without_video: int
     num_bytes: int
+    video_format: str
     already_complete: bool
 
     def summary(self, *, max_names: int = 1000) -> str:
@@ -49,7 +53,8 @@ class BuildReport:
         done = "was complete already" if self.already_complete else "is complete"
         lines = [
             f"{printable(self.out)} {done}: {self.kept} records from {printable(self.source)}, "
-            f"{self.num_bytes / 2**20:.1f} MiB; without audio {self.without_audio}, "
+            f"{self.num_bytes / 2**20:.1f} MiB of {self.video_format}, "
+            f"{self.num_bytes // self.kept} bytes a clip; without audio {self.without_audio}, "
             f"without video {self.without_video}; dropped {len(self.dropped)}"
         ]
         lines += [
@@ -67,8 +72,7 @@ class Examiner:
 
     source: Source
     short_side: int
-    gop: int
-    audio_rate: int
+    options: Mapping[str, Any]  # of `transcode`
     require: tuple[str, ...]
     limits: Limits
     transcode: Callable[..., bytes]
@@ -96,8 +100,7 @@ class Examiner:
             start_seconds=record.start_seconds,
             end_seconds=record.end_seconds,
             short_side=short_side,
-            gop=self.gop,
-            audio_rate=self.audio_rate,
+            **self.options,
             limits=dataclasses.replace(self.limits, max_decode_seconds=patience),
         )
         # What counts is what was written: a track can be announced and hold nothing.
@@ -128,6 +131,8 @@ def build(
     short_side: int = 128,
     gop: int = 16,
     audio_rate: int = 24000,
+    video_format: str = "h264",
+    fps: float | None = None,
     workers: int = 0,
     num_shards: int | None = None,
     require: Sequence[str] = (),
@@ -137,6 +142,7 @@ def build(
 ) -> BuildReport:
     """Writes the records of `spec` to the TFDS folder `out`, re-encoded for quick decoding.
 
+    `fps`: what is on display that often, None for every frame at its own time.
     Every file is opened in a child process (one with `workers=0`), which may die or hang without
     harm. What cannot be decoded, and what lacks a modality of `require`, is dropped and named in
     the report. A build that was killed goes on from its last whole shard; one that is finished is
@@ -146,6 +152,10 @@ def build(
     for name in require:
         if name not in MODALITIES:
             raise unknown("modality in --require", name, MODALITIES)
+    if video_format not in VIDEO_FORMATS:
+        raise unknown("--video-format", video_format, VIDEO_FORMATS)
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise UsageError(f"--fps is {fps:g}; it must be above 0 and at most {MAX_FPS}")
     source = open_checked(spec, allow_outside=allow_outside)
     _refuse_inside(source, out)
     settings: Mapping[str, Any] = {
@@ -153,6 +163,8 @@ def build(
         "short_side": short_side,
         "gop": gop,
         "audio_rate": audio_rate,
+        "video_format": video_format,
+        "fps": fps,
         "require": sorted(require),
         "limits": dataclasses.asdict(limits),
     }
@@ -165,7 +177,13 @@ def build(
         label_names=source.label_names,
         source=spec,
     )
-    examiner = Examiner(source, short_side, gop, audio_rate, tuple(require), limits, transcode)
+    options: dict[str, Any] = {
+        "gop": gop,
+        "audio_rate": audio_rate,
+        "video_format": video_format,
+        "fps": None if fps is None else Fraction(fps).limit_denominator(1001),
+    }
+    examiner = Examiner(source, short_side, options, tuple(require), limits, transcode)
     with store:
         if pending := store.pending():
             _examine_all(store, pending, examiner, workers)
@@ -207,6 +225,7 @@ def _told(out: str, report: Mapping[str, Any], already_complete: bool) -> BuildR
         without_audio=report["without_audio"],
         without_video=report["without_video"],
         num_bytes=report["num_bytes"],
+        video_format=report["settings"].get("video_format", FIRST_SETTINGS["video_format"]),
         already_complete=already_complete,
     )
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from etils import epath
@@ -44,6 +45,7 @@ class ShardedWriter:
     purpose = "store"
     record_bytes_guess = 1000
     not_strange: tuple[str, ...] = ("lost+found",)  # files that OUT may hold before
+    unstated: Mapping[str, Any] = MappingProxyType({})  # what settings are where OUT is silent on them
 
     def __init__(
         self,
@@ -178,6 +180,8 @@ class ShardedWriter:
         self.complete = True
 
     def _compare(self, other: Mapping[str, Any], was: str) -> None:
+        unstated = {key: value for key, value in self.unstated.items() if key in self._settings}
+        other = {**unstated, **other}
         differing = [
             key for key in {**self._settings, **other} if self._settings.get(key) != other.get(key)
         ]

@@ -15,6 +15,8 @@ from avssl.data.table import RecordTable, class_numbers
 from avssl.errors import UsageError
 
 REPORT = "build_report.json"
+# What builds are that do not state it.
+FIRST_SETTINGS = {"video_format": "h264", "fps": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class StoreWriter(ShardedWriter):
     purpose = "build"
     record_bytes_guess = 200_000
     not_strange = (REPORT, "lost+found")
+    unstated = FIRST_SETTINGS
 
     def __init__(self, out: str, *, label_names: Sequence[str], **arguments: Any):
         super().__init__(out, **arguments)

@@ -42,7 +42,12 @@ def mix(samples: np.ndarray, layout: av.AudioLayout, channels: int) -> np.ndarra
         raise MediaError(
             f"its sound has {samples.shape[1]} channels, and not {MICROPHONES} microphones"
         )
-    return samples @ _matrix(layout.name, samples.shape[1], channels)
+    matrix = _matrix(layout.name, samples.shape[1], channels)
+    # No product of matrices, whose last bit may depend on how many rows it has.
+    mixed = samples[:, :1] * matrix[0]
+    for channel in range(1, len(matrix)):
+        mixed += samples[:, channel : channel + 1] * matrix[channel]
+    return mixed
 
 
 @functools.lru_cache(maxsize=64)

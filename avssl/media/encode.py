@@ -1,4 +1,4 @@
-"""Arrays as MP4 files: H.264 and AAC, the same bytes from the same arrays on every call."""
+"""Arrays as files, H.264 and AAC in MP4 by default; the same bytes from the same arrays on every call."""
 
 import io
 import os
@@ -8,11 +8,12 @@ from fractions import Fraction
 import av
 import av.codec.context
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import Colorspace
 from jaxtyping import Int16, UInt8
 
 from avssl.errors import UsageError
 from avssl.media.container import MEMORYLESS_SOUND
+from avssl.media.formats import VIDEO_FORMATS
 from avssl.media.video import INTERPOLATION
 
 AAC_RATES = (
@@ -21,16 +22,18 @@ AAC_RATES = (
 LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0"}
 # 48 kbit/s a channel at 24 kHz.
 BITS_PER_SAMPLE = 2
-PRESET = "veryfast"
 
 
-class Mp4Writer:
-    """An MP4 in the making. Tracks are declared first; frames and samples come in order of time."""
+class ClipWriter:
+    """A file in the making. Tracks are declared first; frames and samples come in order of time."""
 
-    def __init__(self) -> None:
+    def __init__(self, video_format: str = "h264") -> None:
+        self._format = VIDEO_FORMATS[video_format]
         self._buffer = io.BytesIO()
         # Neither dates nor library versions in the file.
-        self._container = av.open(self._buffer, "w", format="mp4", options={"fflags": "+bitexact"})
+        self._container = av.open(
+            self._buffer, "w", format=self._format.container, options={"fflags": "+bitexact"}
+        )
         self._videos: dict[str, tuple[av.VideoStream, Fraction]] = {}
         self._audio: av.AudioStream | None = None
         self._num_samples = 0
@@ -46,30 +49,33 @@ class Mp4Writer:
         crf: int,
         name: str = "",
     ) -> None:
-        """The first video track is the default one; others are found by their name."""
+        """The first video track is the default one; others are found by their name.
+
+        `gop` and `crf` are for H.264; other formats have neither.
+        """
         if height % 2 or width % 2:
             raise UsageError(f"frames of {height}x{width}: H.264 needs even sides")
-        options = {
-            "crf": str(crf),
-            "preset": PRESET,
-            # Two threads give other bytes, and other pixels.
-            "threads": "1",
+        # Two threads give other bytes, and other pixels.
+        options = {**self._format.options, "threads": "1"}
+        if self._format.codec == "libx264":
+            options["crf"] = str(crf)
             # A keyframe every `gop` frames and nowhere else, nothing that refers across it, and
             # frames leave the decoder as they enter: B-frames save no bytes at this preset.
             # mbtree reads memory that nobody wrote where rows are short: other bytes on every run.
-            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0"
-            ":mbtree=0",
-        }
-        stream = self._container.add_stream("libx264", rate=fps, options=options)
+            options["x264-params"] = (
+                f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:mbtree=0"
+            )
+        stream = self._container.add_stream(self._format.codec, rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = width, height
+        stream.pix_fmt = self._format.pixel_format
         context = stream.codec_context
         context.time_base = time_base
         context.gop_size = gop
         context.thread_count = 1
         context.flags |= av.codec.context.Flags.bitexact.value
         context.colorspace = Colorspace.ITU601.value
-        context.color_range = ColorRange.MPEG.value
+        context.color_range = self._format.color_range.value
         if name:
             stream.metadata["handler_name"] = name
         self._videos[name] = stream, time_base
@@ -80,11 +86,9 @@ class Mp4Writer:
         if channels not in LAYOUTS:
             raise UsageError(f"audio can be written with 1, 2 or 4 channels, not {channels}")
         self._container.metadata["comment"] = MEMORYLESS_SOUND
-        # Noise substitution and intensity stereo would blur the phases between channels. The fast
-        # coder is four times as fast as the default, and its waveform is nearer to the source.
-        options = {"threads": "1", "aac_coder": "fast", "aac_pns": "0", "aac_is": "0"}
+        options = {**self._format.audio_options, "threads": "1"}
         stream = self._container.add_stream(
-            "aac", rate=rate, layout=LAYOUTS[channels], options=options
+            self._format.audio_codec, rate=rate, layout=LAYOUTS[channels], options=options
         )
         assert isinstance(stream, av.AudioStream)
         context = stream.codec_context
@@ -97,8 +101,8 @@ class Mp4Writer:
         """uint8 [height, width, 3] at `timestamp` * time_base."""
         stream, time_base = self._videos[name]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG,
-            interpolation=INTERPOLATION, threads=1,
+            format=self._format.pixel_format, dst_colorspace=Colorspace.ITU601,
+            dst_color_range=self._format.color_range, interpolation=INTERPOLATION, threads=1,
         )  # fmt: skip
         frame.pts, frame.time_base = timestamp, time_base
         self._container.mux(stream.encode(frame))
@@ -133,10 +137,11 @@ def encode_clip(
     *,
     gop: int = 16,
     crf: int = 23,
+    video_format: str = "h264",
     path: str | os.PathLike | None = None,
     streams: Mapping[str, UInt8[np.ndarray, "n height width 3"]] | None = None,
 ) -> bytes:
-    """An MP4 of frames and sound, or of one of them.
+    """A file of frames and sound, or of one of them, in one of `VIDEO_FORMATS`.
 
     `streams` are further video tracks by name, frame for frame beside `frames`.
 
@@ -152,7 +157,7 @@ def encode_clip(
     tracks = {} if frames is None else {"": frames, **(streams or {})}
     if any(len(track) != len(tracks[""]) for track in tracks.values()):
         raise UsageError(f"video tracks of one clip have {[*map(len, tracks.values())]} frames")
-    writer = Mp4Writer()
+    writer = ClipWriter(video_format)
     try:
         rate = Fraction(fps).limit_denominator(1001)
         for name, track in tracks.items():

@@ -7,10 +7,10 @@ import av
 import av.error
 import numpy as np
 
-from avssl.media.channels import mix
 from avssl.media.container import COUNTED_FORMATS, STREAMED_FORMATS, OpenMedia
 from avssl.media.errors import MediaError
-from avssl.media.resample import Converter, Resampler, source_range
+from avssl.media.resample import Resampler, source_range
+from avssl.media.unpack import Unpacker
 
 # Decoders need some packets before their output is right: MDCT overlap, bit reservoir, Opus's 80
 # ms.
@@ -22,15 +22,6 @@ GAP_SECONDS = 0.01
 # milliseconds. Frames are also passed on in such groups, which is cheaper than one by one.
 GROUP_FRAMES = 8
 SILENCE_BLOCK = 1 << 16
-# `to_ndarray` on planar frames of more channels than this reads past the end of FFmpeg's table.
-MAX_PLANAR_CHANNELS = 7
-# Sample formats that are read without a converter: their type, and the scale to [-1, 1].
-DIRECT = {
-    "flt": (np.float32, 1.0),
-    "fltp": (np.float32, 1.0),
-    "s16": (np.int16, 1 / 32768),
-    "s16p": (np.int16, 1 / 32768),
-}
 
 
 def sample_blocks(
@@ -81,7 +72,7 @@ def _source_blocks(
     assert media.audio is not None
     rate = media.audio.codec_context.sample_rate
     cursor = begin
-    for position, samples in _placed(_frames_from(media, begin / rate, channels), media, end):
+    for position, samples in _placed(media, begin / rate, channels, end):
         if end is not None and position >= end:
             break
         if position > (media.limits.max_duration_seconds + 1) * rate:
@@ -100,7 +91,7 @@ def _source_blocks(
 
 
 def _placed(
-    frames: Iterator[tuple[float | None, np.ndarray]], media: OpenMedia, end: int | None
+    media: OpenMedia, start_seconds: float, channels: int, end: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(sample index, samples): frames that follow each other stay together despite rounding.
 
@@ -110,12 +101,13 @@ def _placed(
     assert media.audio.time_base is not None
     rate = media.audio.codec_context.sample_rate
     tolerance = max(float(media.audio.time_base), 1 / rate) / 2
-    run = _Run(rate, tolerance)
-    for time, samples in frames:
+    unpack = Unpacker(media, channels)
+    run = _Run(rate, tolerance, unpack)
+    for time, frame in _frames_from(media, start_seconds):
         if run.is_broken_by(time):
             yield from run.release()
-            run = _Run(rate, tolerance)
-        run.add(time, samples)
+            run = _Run(rate, tolerance, unpack)
+        run.add(time, frame)
         if run.num_waiting >= GROUP_FRAMES or run.has_settled_and_reaches(end):
             yield from run.release()
     yield from run.release()
@@ -124,12 +116,13 @@ def _placed(
 class _Run:
     """Frames without a gap between them. Each timestamp narrows down where the first one begins."""
 
-    def __init__(self, rate: int, tolerance: float):
+    def __init__(self, rate: int, tolerance: float, unpack: Unpacker):
         self._rate = rate
         self._tolerance = tolerance
+        self._unpack = unpack
         self._low, self._high = -math.inf, math.inf
         self._length = 0
-        self._waiting: list[np.ndarray] = []
+        self._waiting: list[av.AudioFrame] = []
         self._next: int | None = None
 
     @property
@@ -139,7 +132,7 @@ class _Run:
     def has_settled_and_reaches(self, end: int | None) -> bool:
         if self._next is None or end is None:
             return False
-        return self._next + sum(map(len, self._waiting)) >= end
+        return self._next + sum(frame.samples for frame in self._waiting) >= end
 
     @property
     def _start(self) -> float:
@@ -150,29 +143,29 @@ class _Run:
             return False
         return abs(time - self._length / self._rate - self._start) > GAP_SECONDS
 
-    def add(self, time: float | None, samples: np.ndarray) -> None:
+    def add(self, time: float | None, frame: av.AudioFrame) -> None:
         if time is not None and self._next is None:
             start = time - self._length / self._rate
             low = max(self._low, start - self._tolerance)
             high = min(self._high, start + self._tolerance)
             if low <= high:
                 self._low, self._high = low, high
-        self._waiting.append(samples)
-        self._length += len(samples)
+        self._waiting.append(frame)
+        self._length += frame.samples
 
     def release(self) -> Iterator[tuple[int, np.ndarray]]:
         if self._next is None:
             self._next = round(self._start * self._rate)
         if self._waiting:
-            samples = np.concatenate(self._waiting)
+            samples = self._unpack(self._waiting)
             yield self._next, samples
             self._next += len(samples)
         self._waiting = []
 
 
 def _frames_from(
-    media: OpenMedia, start: float, channels: int
-) -> Iterator[tuple[float | None, np.ndarray]]:
+    media: OpenMedia, start: float
+) -> Iterator[tuple[float | None, av.AudioFrame]]:
     """Decoded frames from a little before `start`."""
     assert media.audio is not None
     rate = media.audio.codec_context.sample_rate
@@ -183,7 +176,7 @@ def _frames_from(
         assert media.audio is not None
         if not at_the_start and not media.seek(media.audio, start - margin):
             continue
-        frames = _decoded(media, media.audio, start - PREROLL_SECONDS, channels)
+        frames = _decoded(media, media.audio, start - PREROLL_SECONDS)
         first = next(frames, None)
         if at_the_start:
             if first is not None:
@@ -194,17 +187,16 @@ def _frames_from(
             continue
         # Some decoders take the samples to skip at the start of a track from the first frame after
         # a seek as well, which blurs its time. Nobody misses it, unless it is a very long one.
-        if first[0] is None or first[0] + len(first[1]) / rate > start:
+        if first[0] is None or first[0] + first[1].samples / rate > start:
             yield first
         yield from frames
         return
 
 
 def _decoded(
-    media: OpenMedia, track: av.AudioStream, wanted_from: float, channels: int
-) -> Iterator[tuple[float | None, np.ndarray]]:
+    media: OpenMedia, track: av.AudioStream, wanted_from: float
+) -> Iterator[tuple[float | None, av.AudioFrame]]:
     rate = track.codec_context.sample_rate
-    unpack = _Unpacker(media)
     num_packets = num_damaged = 0
     for packet in media.packets(track):
         if media.format in COUNTED_FORMATS and packet.pts is not None:
@@ -226,43 +218,4 @@ def _decoded(
                     f"its audio changes from {rate} Hz to {frame.sample_rate} Hz on the way"
                 )
             time = None if frame.pts is None else media.seconds(frame.pts, track)
-            yield time, mix(unpack(frame), frame.layout, channels)
-
-
-class _Unpacker:
-    """Frames of any sample format to float32 [n, channels] in [-1, 1], without NaN or infinity."""
-
-    def __init__(self, media: OpenMedia):
-        self._media = media
-        self._converters: dict[tuple[str, str], Converter] = {}
-
-    def __call__(self, frame: av.AudioFrame) -> np.ndarray:
-        name, channels = frame.format.name, frame.layout.nb_channels
-        if name in DIRECT and not (frame.format.is_planar and channels > MAX_PLANAR_CHANNELS):
-            dtype, scale = DIRECT[name]
-            # A third of the time of `to_ndarray`, which counts: sound comes in many small frames.
-            planes = [np.frombuffer(memoryview(plane), dtype) for plane in frame.planes]
-            if frame.format.is_planar:
-                samples = np.empty((frame.samples, channels), np.float32)
-                for channel, plane in enumerate(planes):
-                    samples[:, channel] = plane[: frame.samples]
-            else:
-                packed = planes[0][: frame.samples * channels]
-                samples = packed.astype(np.float32).reshape(-1, channels)
-            if scale != 1:
-                samples *= np.float32(scale)
-        else:
-            samples = self._converted(frame)
-        # One sum tells at a third of the cost that all is finite; it may overflow, hence the second look.
-        if not math.isfinite(samples.sum()) and not (finite := np.isfinite(samples)).all():
-            self._media.num_nonfinite_samples += int(samples.size - finite.sum())
-            samples = np.where(finite, samples, np.float32(0))
-        return samples
-
-    def _converted(self, frame: av.AudioFrame) -> np.ndarray:
-        key = frame.format.name, frame.layout.name
-        if key not in self._converters:
-            rate = frame.sample_rate
-            self._converters[key] = Converter(*key, rate, rate)
-        blocks = self._converters[key].push(frame)
-        return np.concatenate(blocks)
+            yield time, frame

@@ -1,4 +1,4 @@
-"""Any file, or a part of one, as a small MP4 that is quick to seek in."""
+"""Any file, or a part of one, as a small one that is quick to seek in."""
 
 import collections
 import contextlib
@@ -8,11 +8,12 @@ import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
+import av
 import numpy as np
 
 from avssl.media.channels import CHANNELS
 from avssl.media.container import PROMISE_SLACK_SECONDS, OpenMedia, open_media
-from avssl.media.encode import Mp4Writer
+from avssl.media.encode import ClipWriter
 from avssl.media.errors import MediaError
 from avssl.media.limits import DEFAULT_LIMITS, Limits
 from avssl.media.sound import sample_blocks, to_int16
@@ -40,13 +41,15 @@ def transcode(
     gop: int = 16,
     audio_rate: int = 24000,
     crf: int = 20,
+    video_format: str = "h264",
+    fps: Fraction | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """[start, end) of a file (None: to its end) as MP4, with its time zero at `start_seconds`.
+    """[start, end) of a file (None: to its end) in one of `VIDEO_FORMATS`, its time zero at `start_seconds`.
 
-    Every frame keeps its own time, so variable rates stay variable; frames come upright with square
-    pixels, the short side exactly `short_side` (None: as it is), sides rounded to even, a keyframe
-    every `gop`. Further video tracks are kept, each by its name, where they begin with a frame that
+    Every frame keeps its own time, so variable rates stay variable, unless `fps` asks for what is on
+    display that often; frames come upright with square pixels, the short side exactly `short_side`
+    (None: as it is), sides rounded to even, in H.264 a keyframe every `gop`. Further video tracks are kept, each by its name, where they begin with a frame that
     can be decoded. Audio keeps 1, 2 or 4 channels, other counts become stereo; it begins with silence
     where the track starts later. All of the window is decoded, so this is also the test of a file:
     damage and truncation raise `MediaError`.
@@ -54,7 +57,7 @@ def transcode(
     # Opened once per track, so that all are read and written side by side.
     with contextlib.ExitStack() as stack:
         for_video, for_audio = (stack.enter_context(open_media(media, limits)) for _ in range(2))
-        writer = Mp4Writer()
+        writer = ClipWriter(video_format)
         try:
             samples, pictures = iter(()), {}
             for name in ("", *for_video.video_stream_names) if for_video.video else ():
@@ -63,7 +66,7 @@ def transcode(
                     if name:
                         opened = stack.enter_context(open_media(media, limits, stream=name))
                     pictures[name] = _declare_video(
-                        opened, writer, start_seconds, short_side, gop, crf, name
+                        opened, writer, start_seconds, short_side, fps, gop, crf, name
                     )
                 except MediaError:
                     # A further track without a frame takes nothing from the rest of the file.
@@ -91,26 +94,47 @@ def check_whole(media: bytes | str, limits: Limits = DEFAULT_LIMITS) -> None:
 
 def _declare_video(
     opened: OpenMedia,
-    writer: Mp4Writer,
+    writer: ClipWriter,
     start: float,
     short_side: int | None,
+    fps: Fraction | None,
     gop: int,
     crf: int,
     name: str,
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     """(time, time of the next frame, pixels)"""
     assert opened.video is not None
+    own_fps = nominal_fps(opened.video) or DEFAULT_FPS
+    frames = shown_frames(opened, start)
+    if fps is not None:
+        frames = _at_rate(frames, fps, start, float(1 / own_fps))
     scale = Scaler(opened, short_side, even=True)
-    scaled = ((time, until, scale(f)) for time, until, f in shown_frames(opened, start))
+    scaled = ((time, until, scale(f)) for time, until, f in frames)
     first = next(scaled)
-    fps = nominal_fps(opened.video) or DEFAULT_FPS
     height, width = first[2].shape[:2]
-    writer.add_video(height, width, fps, TICK, gop=gop, crf=crf, name=name)
+    writer.add_video(height, width, fps or own_fps, TICK, gop=gop, crf=crf, name=name)
     return itertools.chain([first], scaled)
 
 
+def _at_rate(
+    frames: Iterator[tuple[float, float, av.VideoFrame]],
+    fps: Fraction,
+    start: float,
+    last_seconds: float,
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """What is on display at start + k / fps, the last frame for `last_seconds`."""
+    number = 0
+    for time, until, frame in frames:
+        if until == math.inf:
+            until = time + last_seconds
+        # One at least: a track that starts late shows its first frame from the start on.
+        while number == 0 or start + number / fps < until - DISPLAY_TOLERANCE_SECONDS:
+            yield float(start + number / fps), float(start + (number + 1) / fps), frame
+            number += 1
+
+
 def _declare_audio(
-    opened: OpenMedia, writer: Mp4Writer, start: float, rate: int
+    opened: OpenMedia, writer: ClipWriter, start: float, rate: int
 ) -> Iterator[np.ndarray]:
     """int16 [k, channels] blocks; none, and no track, where the sound ends before `start`."""
     assert opened.audio is not None
@@ -151,7 +175,7 @@ def _without_tail(
 
 
 def _write(
-    writer: Mp4Writer,
+    writer: ClipWriter,
     pictures: Mapping[str, Iterator[tuple[float, float, np.ndarray]]],
     samples: Iterator[np.ndarray],
     start: float,

@@ -87,6 +87,8 @@ def _decoded(
     # The longer the reach the more frames are found to be of no use, and the more packets are read.
     reach = 2 * track.codec_context.reorder_depth + 1
     seconds = functools.partial(media.seconds, track=track)
+    frames_stand_alone = track.codec_context.codec.intra_only
+    skips = None  # an earlier window may have left the decoder either way
     for packet, used in with_use(media.packets(track), seconds, wanted, reach):
         if not clock.is_running and packet.size and not packet.is_keyframe:
             continue
@@ -94,7 +96,11 @@ def _decoded(
         num_packets += 1
         # The first frame says whether the seek went far enough.
         skippable = not used and last > -math.inf and not clock.counts_packets
-        track.codec_context.skip_frame = "NONREF" if skippable else "DEFAULT"
+        if skippable and frames_stand_alone:
+            continue
+        if skippable != skips:
+            skips = skippable
+            track.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
