@@ -420,7 +420,9 @@ def add_bench_verbs(bench: Parser) -> None:
         "--config", default="", metavar="FILE[:VARIANT]", help="whose views to decode"
     )
     data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
-    data.add_argument("--vs", default="", metavar="torch", help="beside a PyTorch DataLoader with PyAV")
+    data.add_argument(
+        "--vs", default="", metavar="torch", help="beside a PyTorch DataLoader with PyAV"
+    )
     data.add_argument("--workers", type=numbers_of, default=(), metavar="0,1,2",
                       help="clips per second by the clock with so many worker processes")  # fmt: skip
     step = verb(verbs, "step", "time, FLOPs and memory of a training step, and where its time goes",

@@ -252,8 +252,8 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_bench_data(arguments: argparse.Namespace) -> int:
-    from avssl.config import base
     from avssl.bench.data import bench_data
+    from avssl.config import base
     from avssl.data.views import build_view
 
     config = config_of(arguments) if arguments.config else base()

@@ -45,7 +45,7 @@ class ShardedWriter:
     purpose = "store"
     record_bytes_guess = 1000
     not_strange: tuple[str, ...] = ("lost+found",)  # files that OUT may hold before
-    unstated: Mapping[str, Any] = MappingProxyType({})  # what settings are where OUT is silent on them
+    unstated: Mapping[str, Any] = MappingProxyType({})  # settings on which OUT may be silent
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ are part of it too: two views that differ in them are two views.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +42,7 @@ class ViewBase:
         ]
         return f"{type(self).__name__}({', '.join(named)})"
 
-    @property
+    @functools.cached_property
     def placed_as(self) -> str:
         """The name of the view's draws in time and space."""
         return repr(self)
@@ -101,7 +102,7 @@ class VideoView(ViewBase):
 
     modality = "video"
 
-    @property
+    @functools.cached_property
     def placed_as(self) -> str:
         return repr(dataclasses.replace(self, stream="")) if self.stream else repr(self)
 

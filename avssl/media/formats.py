@@ -36,12 +36,12 @@ VIDEO_FORMATS = {
         container="mp4", codec="libx264", pixel_format="yuv420p", color_range=ColorRange.MPEG,
         options={"preset": "veryfast"}, **AAC,
     ),
-    # The quantiser of quality 92 or so.
+    # With this quantiser as near to the source as H.264 at its default, in two and a half times the bytes.
     "jpeg": VideoFormat(
         container="mov", codec="mjpeg", pixel_format="yuvj420p", color_range=ColorRange.JPEG,
-        options={"qmin": "3", "qmax": "3"}, **AAC,
+        options={"qmin": "5", "qmax": "5"}, **AAC,
     ),
-    # Planes of full colour would be smaller at 4:2:0, but then a frame is not what it was built from.
+    # Half the bytes at 4:2:0, but then a frame is not what it was built from.
     "raw": VideoFormat(
         container="mov", codec="rawvideo", pixel_format="rgb24", color_range=ColorRange.MPEG,
         audio_codec="pcm_s16le", audio_options={}, options={},

@@ -123,6 +123,7 @@ class _Run:
         self._low, self._high = -math.inf, math.inf
         self._length = 0
         self._waiting: list[av.AudioFrame] = []
+        self._num_samples_waiting = 0
         self._next: int | None = None
 
     @property
@@ -132,7 +133,7 @@ class _Run:
     def has_settled_and_reaches(self, end: int | None) -> bool:
         if self._next is None or end is None:
             return False
-        return self._next + sum(frame.samples for frame in self._waiting) >= end
+        return self._next + self._num_samples_waiting >= end
 
     @property
     def _start(self) -> float:
@@ -152,6 +153,7 @@ class _Run:
                 self._low, self._high = low, high
         self._waiting.append(frame)
         self._length += frame.samples
+        self._num_samples_waiting += frame.samples
 
     def release(self) -> Iterator[tuple[int, np.ndarray]]:
         if self._next is None:
@@ -160,12 +162,10 @@ class _Run:
             samples = self._unpack(self._waiting)
             yield self._next, samples
             self._next += len(samples)
-        self._waiting = []
+        self._waiting, self._num_samples_waiting = [], 0
 
 
-def _frames_from(
-    media: OpenMedia, start: float
-) -> Iterator[tuple[float | None, av.AudioFrame]]:
+def _frames_from(media: OpenMedia, start: float) -> Iterator[tuple[float | None, av.AudioFrame]]:
     """Decoded frames from a little before `start`."""
     assert media.audio is not None
     rate = media.audio.codec_context.sample_rate

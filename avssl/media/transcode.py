@@ -49,10 +49,10 @@ def transcode(
 
     Every frame keeps its own time, so variable rates stay variable, unless `fps` asks for what is on
     display that often; frames come upright with square pixels, the short side exactly `short_side`
-    (None: as it is), sides rounded to even, in H.264 a keyframe every `gop`. Further video tracks are kept, each by its name, where they begin with a frame that
-    can be decoded. Audio keeps 1, 2 or 4 channels, other counts become stereo; it begins with silence
-    where the track starts later. All of the window is decoded, so this is also the test of a file:
-    damage and truncation raise `MediaError`.
+    (None: as it is), sides rounded to even, in H.264 a keyframe every `gop`. Further video tracks are
+    kept, each by its name, where they begin with a frame that can be decoded. Audio keeps 1, 2 or 4
+    channels, other counts become stereo; it begins with silence where the track starts later. All of
+    the window is decoded, so this is also the test of a file: damage and truncation raise `MediaError`.
     """
     # Opened once per track, so that all are read and written side by side.
     with contextlib.ExitStack() as stack:

@@ -32,7 +32,8 @@ class Unpacker:
 
     def __call__(self, frames: Sequence[av.AudioFrame]) -> np.ndarray:
         alike = itertools.groupby(frames, lambda frame: (frame.format.name, frame.layout.name))
-        return np.concatenate([self._mixed(list(group)) for _, group in alike])
+        parts = [self._mixed(list(group)) for _, group in alike]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _mixed(self, frames: list[av.AudioFrame]) -> np.ndarray:
         first = frames[0]
@@ -61,14 +62,13 @@ def _directly(frames: list[av.AudioFrame], num_channels: int) -> np.ndarray:
     dtype, scale = DIRECT[frames[0].format.name]
     num_rows = num_channels if frames[0].format.is_planar else 1
     per_row = num_channels // num_rows
-    rows = [
-        np.concatenate(
-            [np.frombuffer(f.planes[row], dtype, f.samples * per_row) for f in frames],
-            dtype=np.float32,
-        )
-        for row in range(num_rows)
-    ]
-    samples = np.stack(rows).T if num_rows > 1 else rows[0].reshape(-1, per_row)
+    num_samples = sum(frame.samples for frame in frames)
+    samples = np.empty((num_rows, num_samples * per_row), np.float32)
+    for row, out in enumerate(samples):
+        planes = (np.frombuffer(memoryview(frame.planes[row]), dtype) for frame in frames)
+        lengths = (frame.samples * per_row for frame in frames)
+        np.concatenate([p[:n] for p, n in zip(planes, lengths, strict=True)], out=out)
+    samples = samples.T if num_rows > 1 else samples.reshape(-1, per_row)
     if scale != 1:
         samples *= np.float32(scale)
     return samples

@@ -12,6 +12,7 @@ import pytest
 
 from avssl.data.build import build
 from avssl.data.open import open_source
+from avssl.data.verify import verify
 from avssl.errors import UsageError
 from avssl.media.decode import decode_frames
 from avssl.media.encode import encode_clip
@@ -121,6 +122,46 @@ def test_a_second_build_says_that_it_is_done(built, clips):
         build(f"folder:{clips}", str(built), num_shards=3)
 
 
+@pytest.mark.parametrize(("video_format", "codec"), [("jpeg", "mjpeg"), ("raw", "rawvideo")])
+def test_records_of_other_formats(built, clips, video_format, codec, tmp_path):
+    out = str(tmp_path / "out")
+    options = dict(audio_rate=16000, video_format=video_format, fps=8.0)
+    report = build(f"folder:{clips}", out, **options)
+    bytes_per_clip = report.num_bytes // report.kept
+    assert f" MiB of {video_format}, {bytes_per_clip} bytes a clip; " in report.summary()
+    settings = json.loads((tmp_path / "out" / "build_report.json").read_text())["settings"]
+    assert (settings["video_format"], settings["fps"]) == (video_format, 8.0)
+    source, h264 = open_source(f"tfds:{out}"), open_source(f"tfds:{built}")
+    assert [source.key(index) for index in range(len(source))] == KEPT
+    assert [has.tolist() for has in source.modalities()] == [
+        has.tolist() for has in h264.modalities()
+    ]
+    assert source[0].duration_seconds == pytest.approx(SECONDS, abs=0.1)
+    assert (probe(source[0].media).video_codec, probe(source[0].media).fps) == (codec, 8)
+    pixels, own = (
+        decode_frames(source[0].media, start_seconds=0.0, end_seconds=SECONDS).pixels
+        for source in (source, h264)
+    )
+    assert len(pixels) == NUM_FRAMES // 2
+    assert np.abs(pixels.astype(int) - own[::2]).mean() < 6
+    assert verify(f"tfds:{out}") == []
+    with pytest.raises(UsageError, match=rf"\(video_format: {video_format}, now h264\)"):
+        build(f"folder:{clips}", out, **{**options, "video_format": "h264"})
+    with pytest.raises(UsageError, match=r"\(fps: 8.0, now None\)"):
+        build(f"folder:{clips}", out, **{**options, "fps": None})
+
+
+def test_a_build_that_does_not_state_its_format_is_of_h264(clips, built, tmp_path):
+    old = shutil.copytree(built, tmp_path / "old")
+    report = json.loads((old / "build_report.json").read_text())
+    del report["settings"]["video_format"], report["settings"]["fps"]
+    (old / "build_report.json").write_text(json.dumps(report))
+    options = dict(audio_rate=16000, num_shards=3)
+    assert "MiB of h264, " in build(f"folder:{clips}", str(old), **options).summary()
+    with pytest.raises(UsageError, match=r"\(video_format: h264, now jpeg\)"):
+        build(f"folder:{clips}", str(old), video_format="jpeg", **options)
+
+
 def test_required_modalities(clips, tmp_path):
     report = build(f"folder:{clips}", str(tmp_path / "out"), require=("audio", "video"))
     assert (report.kept, report.without_audio, report.without_video) == (10, 0, 0)
@@ -201,14 +242,16 @@ def test_a_decoder_that_dies_hangs_or_devours_costs_one_file(tmp_path, clips, mo
 BUILD = """
 import sys
 from avssl.data.build import build
-build(sys.argv[1], sys.argv[2], audio_rate=16000, num_shards=12, workers=1)
+build(sys.argv[1], sys.argv[2], audio_rate=16000, num_shards=12, workers=1, video_format=sys.argv[3])
 """
 
 
-def test_killed_builds_end_up_the_same(clips, built, tmp_path):
-    whole = build(f"folder:{clips}", str(tmp_path / "whole"), audio_rate=16000, num_shards=12)
+@pytest.mark.parametrize("video_format", ["h264", "raw"])
+def test_killed_builds_end_up_the_same(clips, video_format, tmp_path):
+    options = dict(audio_rate=16000, num_shards=12, video_format=video_format)
+    whole = build(f"folder:{clips}", str(tmp_path / "whole"), **options)
     out = tmp_path / "out"
-    command = [sys.executable, "-c", BUILD, f"folder:{clips}", str(out)]
+    command = [sys.executable, "-c", BUILD, f"folder:{clips}", str(out), video_format]
     for num_shards in (2, 7):
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 60
@@ -217,7 +260,9 @@ def test_killed_builds_end_up_the_same(clips, built, tmp_path):
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not (out / "dataset_info.json").exists()
-    report = build(f"folder:{clips}", str(out), audio_rate=16000, num_shards=12)
+    with pytest.raises(UsageError, match=f"unfinished .*video_format: {video_format}, now jpeg"):
+        build(f"folder:{clips}", str(out), **{**options, "video_format": "jpeg"})
+    report = build(f"folder:{clips}", str(out), **options)
     assert not report.already_complete
     assert (report.kept, report.dropped) == (whole.kept, whole.dropped)
     assert shards(out) == shards(tmp_path / "whole")
@@ -244,6 +289,10 @@ def test_wrong_arguments(clips, tmp_path):
         build(spec, out, short_side=0)
     with pytest.raises(UsageError, match="--audio-rate is 25000; AAC knows 7350, "):
         build(spec, out, audio_rate=25000)
+    with pytest.raises(UsageError, match="unknown --video-format 'jpg'; did you mean 'jpeg'"):
+        build(spec, out, video_format="jpg")
+    with pytest.raises(UsageError, match="--fps is 0; it must be above 0"):
+        build(spec, out, fps=0.0)
     with pytest.raises(UsageError, match="lies in the folder that it is built from"):
         build(spec, str(clips / "dog" / "out"))
     assert not os.path.exists(out)
