@@ -36,12 +36,12 @@ VIDEO_FORMATS = {
         container="mp4", codec="libx264", pixel_format="yuv420p", color_range=ColorRange.MPEG,
         options={"preset": "veryfast"}, **AAC,
     ),
-    # With this quantiser as near to the source as H.264 at its default, in two and a half times the bytes.
+    # With this quantiser as near to the source as H.264 at its default. Colour at half the resolution, too.
     "jpeg": VideoFormat(
         container="mov", codec="mjpeg", pixel_format="yuvj420p", color_range=ColorRange.JPEG,
         options={"qmin": "5", "qmax": "5"}, **AAC,
     ),
-    # Half the bytes at 4:2:0, but then a frame is not what it was built from.
+    # MOV knows no raw 4:2:0, whose half of the bytes would cost the frame being what it was built from.
     "raw": VideoFormat(
         container="mov", codec="rawvideo", pixel_format="rgb24", color_range=ColorRange.MPEG,
         audio_codec="pcm_s16le", audio_options={}, options={},
