@@ -100,6 +100,8 @@ def _torch_loader(*arguments: Any, **options: Any) -> Iterable[Any]:
     try:
         from avssl.bench.torch_data import torch_loader
     except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise UsageError(
             "`avssl bench data --vs torch` needs PyTorch: pip install 'avssl[torch]'"
         ) from error
