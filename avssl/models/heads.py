@@ -27,7 +27,9 @@ class ProjectionMLP(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b c"], *, train: bool) -> Float[Array, "b d"]:
+    def __call__(
+        self, x: Float[Array, "b *moments c"], *, train: bool
+    ) -> Float[Array, "b *moments d"]:
         held = parameter_dtype(self.dtype)
         for layer, width in enumerate(self.widths, start=1):
             dense = nn.Dense(width, dtype=self.dtype, param_dtype=held, name=f"linear{layer}")

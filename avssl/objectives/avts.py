@@ -8,6 +8,7 @@ from jax import Array
 
 from avssl.data.views import View
 from avssl.errors import UsageError
+from avssl.losses.contrastive import unit_rows
 from avssl.losses.margin import margin_loss
 from avssl.models.features import Features
 from avssl.objectives.base import Batch, Outcome, Outputs, Read
@@ -32,7 +33,9 @@ class Avts(ProjectedObjective):
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
     of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
-    scale of the last layer decides whether any negative lies within the margin.
+    scale of the last layer decides whether any negative lies within the margin. `by_moment` shows the head each
+    moment of the encoders' maps (the maximum over space, or frequency) by itself and compares, side by side,
+    what the moments of a clip share and how they differ: the one says what it is, the other when things happen.
     """
 
     shifted_view: str = "audio_shifted"
@@ -42,6 +45,7 @@ class Avts(ProjectedObjective):
     hard_from_step: int = 0
     all_negatives: bool = False
     projection: tuple[int, ...] = (512, 128)
+    by_moment: bool = False
 
     @property
     def is_hard(self) -> bool:
@@ -70,11 +74,22 @@ class Avts(ProjectedObjective):
         return Read(self.shifted_view, self.audio_encoder)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        outputs = super().heads(features, batch, train=train)
+        reads = {"video": self.video_read, "audio": self.audio_read}
+        heads = {"video": self.video_head, "audio": self.audio_head, "shifted": self.audio_head}
         if self.is_hard:
-            shifted = features[self.shifted_read].embedding
-            outputs["shifted"] = self.audio_head(shifted, train=train)
-        return outputs
+            reads["shifted"] = self.shifted_read
+        outputs = {
+            name: heads[name](self.shown(features, read), train=train)
+            for name, read in reads.items()
+        }
+        return compared_by_moment(outputs) if self.by_moment else outputs
+
+    def shown(self, features: Mapping[Read, Features], read: Read) -> Array:
+        """What the head gets of a read: [batch, channels], or [batch, moments, channels]."""
+        if not self.by_moment:
+            return features[read].embedding
+        found = self.map_of(features, read, "objectives.avts.by_moment")
+        return jnp.max(found, axis=tuple(range(2, found.ndim - 1)))
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
@@ -107,3 +122,20 @@ class Avts(ProjectedObjective):
         counted = present & batch["present"][self.shifted_view]
         share = jnp.sum(nearer & counted) / jnp.maximum(jnp.sum(counted), 1)
         return jax.lax.stop_gradient(share.astype(self.dtype))
+
+
+def compared_by_moment(outputs: Outputs) -> Outputs:
+    """[batch, moments, d] to [batch, d + moments * d]: the mean, and what is beyond it, of equal length."""
+    num_video, num_audio = (outputs[name].shape[1] for name in ("video", "audio"))
+    if num_video != num_audio:
+        raise UsageError(
+            f"objectives.avts.by_moment: the map of the video has {num_video} moments, that of the audio "
+            f"{num_audio}: change the views, or the encoders' strides, until they agree"
+        )
+
+    def parted(moments: Array) -> Array:
+        shared = jnp.mean(moments, axis=1)
+        beyond = (moments - shared[:, None]).reshape(len(moments), -1)
+        return jnp.concatenate([unit_rows(shared), unit_rows(beyond)], axis=1)
+
+    return {name: parted(moments) for name, moments in outputs.items()}

@@ -7,6 +7,7 @@ import pytest
 
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
+from avssl.models.features import Features
 from avssl.objectives import build_objective
 
 VIEWS = {
@@ -85,3 +86,38 @@ def test_rows_without_room_for_a_shift_have_no_hard_negative():
     outcome = loss_of(outputs, batch)
     np.testing.assert_allclose(outcome.loss, 0.0, atol=1e-6)
     assert outcome.metrics["num_negatives"] == 4
+
+
+def features_of(video_moments: int, audio_moments: int):
+    """Maps [4, moments, 2, 2, 3] and [4, moments, 5, 3] in which each moment has a brightest place."""
+    generator = np.random.default_rng(0)
+    objective = at_step(0, by_moment=True)
+    video = jnp.asarray(generator.normal(size=(4, video_moments, 2, 2, 3)), jnp.float32)
+    audio = jnp.asarray(generator.normal(size=(4, audio_moments, 5, 3)), jnp.float32)
+    maps = {"video": video, "audio": audio, "audio_shifted": audio[:, ::-1]}
+    return {read: Features(embedding=None, map=maps[read.view]) for read in objective.reads()}
+
+
+def test_by_moment_compares_what_moments_share_and_how_they_differ():
+    objective = at_step(0, by_moment=True, projection=(6,))
+    features, batch = features_of(8, 8), batch_of(4)
+    made = objective.init(jax.random.key(0), features, batch, method="initialise")
+    outputs = objective.apply(made, features, batch, train=True, method="heads")
+
+    weights = made["params"]["audio_head"]["linear1"]
+    brightest = np.asarray(features[objective.audio_read].map).max(axis=2)
+    moments = brightest @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
+    shared = moments.mean(axis=1)
+    beyond = (moments - shared[:, None]).reshape(4, -1)
+    for part, found in ((shared, outputs["audio"][:, :6]), (beyond, outputs["audio"][:, 6:])):
+        unit = part / np.linalg.norm(part, axis=1, keepdims=True)
+        np.testing.assert_allclose(found, unit, atol=1e-5)
+    # Moments in another order share the same, and differ.
+    np.testing.assert_allclose(outputs["shifted"][:, :6], outputs["audio"][:, :6], atol=1e-5)
+    assert np.abs(outputs["shifted"] - outputs["audio"]).max() > 0.1
+
+
+def test_by_moment_needs_as_many_moments_on_both_sides():
+    objective = at_step(0, by_moment=True)
+    with pytest.raises(UsageError, match="video has 8 moments, that of the audio 7"):
+        objective.init(jax.random.key(0), features_of(8, 7), batch_of(4), method="initialise")
