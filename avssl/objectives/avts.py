@@ -1,5 +1,6 @@
 """Audio-visual temporal synchronisation: does this sound belong to this moment?"""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -8,9 +9,9 @@ from jax import Array
 
 from avssl.data.views import View
 from avssl.errors import UsageError
-from avssl.losses.contrastive import unit_rows
 from avssl.losses.margin import margin_loss
 from avssl.models.features import Features
+from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Outcome, Outputs, Read
 from avssl.objectives.pairs import pairs_of_batch
 from avssl.objectives.projected import ProjectedObjective
@@ -47,6 +48,12 @@ class Avts(ProjectedObjective):
     projection: tuple[int, ...] = (512, 128)
     by_moment: bool = False
 
+    def setup(self) -> None:
+        super().setup()
+        if self.by_moment and self.norm_heads:
+            norm = functools.partial(BatchNorm, affine=False, dtype=self.dtype)
+            self.video_norms, self.audio_norms = (norm(), norm()), (norm(), norm())
+
     @property
     def is_hard(self) -> bool:
         return self.hard_fraction > 0 and self.stage != 0
@@ -82,7 +89,7 @@ class Avts(ProjectedObjective):
             name: heads[name](self.shown(features, read), train=train)
             for name, read in reads.items()
         }
-        return compared_by_moment(outputs) if self.by_moment else outputs
+        return self.compared_by_moment(outputs, train) if self.by_moment else outputs
 
     def shown(self, features: Mapping[Read, Features], read: Read) -> Array:
         """What the head gets of a read: [batch, channels], or [batch, moments, channels]."""
@@ -90,6 +97,26 @@ class Avts(ProjectedObjective):
             return features[read].embedding
         found = self.map_of(features, read, "objectives.avts.by_moment")
         return jnp.max(found, axis=tuple(range(2, found.ndim - 1)))
+
+    def compared_by_moment(self, outputs: Outputs, train: bool) -> Outputs:
+        """[batch, moments, d] to [batch, d + moments * d]: the mean, and what is beyond it, as large."""
+        num_video, num_audio = (outputs[name].shape[1] for name in ("video", "audio"))
+        if num_video != num_audio:
+            raise UsageError(
+                f"objectives.avts.by_moment: the map of the video has {num_video} moments, that of the audio "
+                f"{num_audio}: change the views, or the encoders' strides, until they agree"
+            )
+
+        def parted(name: str, moments: Array) -> Array:
+            shared = jnp.mean(moments, axis=1, keepdims=True)
+            beyond = moments - shared
+            if self.norm_heads:
+                shared_norm, beyond_norm = self.video_norms if name == "video" else self.audio_norms
+                shared, beyond = shared_norm(shared, train=train), beyond_norm(beyond, train=train)
+            parts = jnp.concatenate([num_video**0.5 * shared, beyond], axis=1)
+            return parts.reshape(len(parts), -1)
+
+        return {name: parted(name, moments) for name, moments in outputs.items()}
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
@@ -122,20 +149,3 @@ class Avts(ProjectedObjective):
         counted = present & batch["present"][self.shifted_view]
         share = jnp.sum(nearer & counted) / jnp.maximum(jnp.sum(counted), 1)
         return jax.lax.stop_gradient(share.astype(self.dtype))
-
-
-def compared_by_moment(outputs: Outputs) -> Outputs:
-    """[batch, moments, d] to [batch, d + moments * d]: the mean, and what is beyond it, of equal length."""
-    num_video, num_audio = (outputs[name].shape[1] for name in ("video", "audio"))
-    if num_video != num_audio:
-        raise UsageError(
-            f"objectives.avts.by_moment: the map of the video has {num_video} moments, that of the audio "
-            f"{num_audio}: change the views, or the encoders' strides, until they agree"
-        )
-
-    def parted(moments: Array) -> Array:
-        shared = jnp.mean(moments, axis=1)
-        beyond = (moments - shared[:, None]).reshape(len(moments), -1)
-        return jnp.concatenate([unit_rows(shared), unit_rows(beyond)], axis=1)
-
-    return {name: parted(moments) for name, moments in outputs.items()}

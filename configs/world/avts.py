@@ -1,9 +1,9 @@
 """Temporal synchronisation (AVTS) on the embedded world of long clips, with the quickstart's small encoders.
 
-Hard negatives are sounds of the same clip at least half a second away; they begin after 320 of 640 steps. The
-encoders keep time: averaged over a second, nothing would tell when in it something strikes. With the published
-heads and margin, fresh vectors, which nearly coincide, stay where every distance is half the margin. Normalised
-heads keep them apart, and a margin of 2, the largest distance, keeps every negative within reach.
+Hard negatives are sounds of the same clip at least half a second away; they begin after 320 of 640 steps.
+Picture and sound are compared in eight moments of a second. Where all distances are equal the loss is least at
+half the margin: with the published margin, or one of 2, fresh vectors first agree on a common direction, which
+tells nothing, and stay there. With 2 sqrt(2) that distance is the one of vectors that have nothing in common.
 
   avssl pretrain --config configs/world/avts.py --workdir runs/world-avts
 """
@@ -24,11 +24,13 @@ def get_config(variant: str = ""):
     config.views.video.update(frames=8, fps=8.0, align="start")
     config.views.audio.update(seconds=1.0, align="start")
     config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(1.5, 5.0))
-    config.encoders.video.update(keep_time=True, temporal_width=128)
-    config.encoders.audio.update(keep_time=True)
+    config.encoders.video.temporal_width = 128
+    # 127 spectra of a second, which four strides make 8 moments.
+    config.encoders.audio.frontend.update(hop_seconds=1 / 128, last_frame=False)
     config.objectives = dict(
         avts=dict(
-            weight=1.0, hard_from_step=320, projection=(128, 64), norm_heads=True, margin=2.0
+            weight=1.0, hard_from_step=320, by_moment=True, projection=(64, 16), norm_heads=True,
+            margin=2.83,
         )
     )  # fmt: skip
     return variant_of(config, variant)

@@ -98,23 +98,36 @@ def features_of(video_moments: int, audio_moments: int):
     return {read: Features(embedding=None, map=maps[read.view]) for read in objective.reads()}
 
 
-def test_by_moment_compares_what_moments_share_and_how_they_differ():
-    objective = at_step(0, by_moment=True, projection=(6,))
+def heads_by_moment(**keys):
+    """The objective, what it was made of, and its outputs for features of eight moments."""
+    objective = at_step(0, by_moment=True, projection=(6,), **keys)
     features, batch = features_of(8, 8), batch_of(4)
     made = objective.init(jax.random.key(0), features, batch, method="initialise")
-    outputs = objective.apply(made, features, batch, train=True, method="heads")
+    outputs, _ = objective.apply(
+        made, features, batch, train=True, method="heads", mutable=["batch_stats"]
+    )
+    return objective, features, made, outputs
 
+
+def test_by_moment_compares_what_moments_share_and_how_they_differ():
+    objective, features, made, outputs = heads_by_moment()
     weights = made["params"]["audio_head"]["linear1"]
     brightest = np.asarray(features[objective.audio_read].map).max(axis=2)
     moments = brightest @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
     shared = moments.mean(axis=1)
+    np.testing.assert_allclose(outputs["audio"][:, :6], 8**0.5 * shared, atol=1e-5)
     beyond = (moments - shared[:, None]).reshape(4, -1)
-    for part, found in ((shared, outputs["audio"][:, :6]), (beyond, outputs["audio"][:, 6:])):
-        unit = part / np.linalg.norm(part, axis=1, keepdims=True)
-        np.testing.assert_allclose(found, unit, atol=1e-5)
+    np.testing.assert_allclose(outputs["audio"][:, 6:], beyond, atol=1e-5)
     # Moments in another order share the same, and differ.
     np.testing.assert_allclose(outputs["shifted"][:, :6], outputs["audio"][:, :6], atol=1e-5)
     assert np.abs(outputs["shifted"] - outputs["audio"]).max() > 0.1
+
+
+def test_normalised_parts_are_equally_large():
+    *_, outputs = heads_by_moment(norm_heads=True)
+    for output in outputs.values():
+        sizes = np.mean(np.square(output[:, :6])), 8 * np.mean(np.square(output[:, 6:]))
+        np.testing.assert_allclose(sizes, 8.0, rtol=1e-2)  # but for the epsilon of the norms
 
 
 def test_by_moment_needs_as_many_moments_on_both_sides():
