@@ -16,12 +16,12 @@ class Xid(ProjectedObjective):
 
     Departure: the negatives are the other clips of the global batch, not draws from a memory bank.
 
-    `blocks` > 1 compares the clips with all others in so many parts, one after the other: the same loss, with
+    `blocks` compares the clips with all others in so many parts, one after the other: the same loss, with
     batch^2 / blocks similarities at a time on all devices together, under pmap on each.
     """
 
     temperature: float = 0.07
-    blocks: int = 1
+    blocks: int | None = None
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         loss, metrics = symmetric_info_nce(
@@ -30,13 +30,14 @@ class Xid(ProjectedObjective):
             temperature=self.temperature,
             index=batch["index"],
             present=self.both_present(batch),
-            blocks=self.blocks_of(len(batch["index"])) if train else 1,
+            blocks=self.checked_blocks(len(batch["index"])) if train else 1,
         )
         return Outcome(loss, metrics)
 
-    def blocks_of(self, batch_size: int) -> int:
-        if self.blocks < 1 or batch_size % self.blocks:
+    def checked_blocks(self, batch_size: int) -> int:
+        blocks = 1 if self.blocks is None else self.blocks
+        if blocks < 1 or batch_size % blocks:
             raise UsageError(
-                f"objectives.xid.blocks is a divisor of the batch of {batch_size}, not {self.blocks}"
+                f"objectives.xid.blocks is a divisor of the batch of {batch_size}, not {blocks}"
             )
-        return self.blocks
+        return blocks
