@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial, reduce
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,7 +31,9 @@ def max_pool2d(
 
 
 def _max_of_windows(x: Array, *, window: int, stride: int, padding: int) -> Array:
-    return nn.max_pool(x, (window,) * 2, (stride,) * 2, ((padding,) * 2,) * 2)
+    # Flax types `padding` by its default.
+    edges: Any = ((padding,) * 2,) * 2
+    return nn.max_pool(x, (window,) * 2, (stride,) * 2, edges)
 
 
 def _max_of_shifted(x: Array, *, window: int, stride: int, padding: int) -> Array:

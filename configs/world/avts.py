@@ -10,6 +10,7 @@ tells nothing, and stay there. With 2 sqrt(2) that distance is the one of vector
 
 from pathlib import Path
 
+from avssl import config as shared
 from avssl.config import variant_of
 from avssl.config_file import load_config
 
@@ -33,4 +34,11 @@ def get_config(variant: str = ""):
             margin=2.83,
         )
     )  # fmt: skip
-    return variant_of(config, variant)
+    return variant_of(config, variant, quicktest=quicktest)
+
+
+def quicktest(config):
+    shared.quicktest(config)
+    # As many moments as the two frames that are left.
+    for name in ("audio", "audio_shifted"):
+        config.views[name].seconds = 0.25
