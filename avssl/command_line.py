@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from avssl.errors import UsageError, unknown
+from avssl.flag_types import at_least, numbers_of, shard, steps_between
 from avssl.verbs import (
     run_ablate,
     run_bench_data,
@@ -130,40 +131,6 @@ def verb(verbs, name: str, text: str, function: Callable | None, example: str) -
     if function is not None:
         made.set_defaults(function=function)
     return made
-
-
-def at_least(lowest: int) -> Callable[[str], int]:
-    """The type of a flag that counts something."""
-
-    def parse_count(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"must be a number of at least {lowest}, not '{text}'")
-        return int(text)
-
-    return parse_count
-
-
-def numbers_of(text: str) -> tuple[int, ...]:
-    """The type of a flag that lists numbers."""
-    return tuple(at_least(0)(part) for part in text.split(",") if part)
-
-
-def steps_between(text: str) -> tuple[int, int]:
-    """The type of a flag that names steps of a run: `steps=10:15`."""
-    found = re.fullmatch(r"steps=(\d+):(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise argparse.ArgumentTypeError(
-            f"must be steps=FIRST:LAST, from the first step (1 or later) to the last, not '{text}'"
-        )
-    return int(found[1]), int(found[2])
-
-
-def shard(text: str) -> tuple[int, int]:
-    """The type of a flag that names a part of several: `0/4` is the first of four."""
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N - 1, not '{text}'")
-    return int(number), int(count)
 
 
 def add_config(parser: Parser) -> None:
@@ -421,7 +388,7 @@ def add_bench_verbs(bench: Parser) -> None:
     )
     data.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
     data.add_argument(
-        "--vs", default="", metavar="torch", help="beside a PyTorch DataLoader with PyAV"
+        "--vs", choices=("torch",), default="", help="beside a PyTorch DataLoader with PyAV"
     )
     data.add_argument("--workers", type=numbers_of, default=(), metavar="0,1,2",
                       help="clips per second by the clock with so many worker processes")  # fmt: skip

@@ -31,6 +31,7 @@ def test_help_has_an_example(verb, capsys):
         ([*PRETRAIN, "--init", "a", "--config.init_from=b"], "--init is short for"),
         (["data", "buld", "x", "y"], "build"),
         ([*PRETRAIN, "--workdri", "x"], "--workdir"),
+        (["bench", "data", "world:tiny@train", "--vs", "trch"], "torch"),
         ([*PRETRAIN, "--profile", "steps=15:10"], "must be steps=FIRST:LAST"),
         ([*PRETRAIN, "--profile=steps=a"], "must be steps=FIRST:LAST"),
         ([*PRETRAIN, "--profile=steps=0:1"], "must be steps=FIRST:LAST"),

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from avssl.bench.bare import bare_clip
+from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.windows import decode_windows, first_windows
 from avssl.data.joined import Join
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.record import Source
 from avssl.data.views import View
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError
 from avssl.media.probe import probe
 
 # Each is timed so often, in turns, and the best counts: what disturbs a run only makes it slower.
 NUM_ROUNDS = 5
-OTHERS = ("torch",)
 
 Joins = Callable[[Source], Mapping[str, Join]]
 
@@ -48,10 +48,8 @@ def measure(
     """Times the pipeline without workers and cache, its decoding alone, and the bare loop.
 
     `joins` gives the stores of targets for an opened source: the pipeline that joins them is timed, too.
-    `versus`: a name of OTHERS to time beside it. `workers`: numbers of processes, each timed by the clock.
+    `versus`: "torch" times a DataLoader, too. `workers`: numbers of processes, each timed by the clock.
     """
-    if versus and versus not in OTHERS:
-        raise unknown("--vs", versus, OTHERS)
     source = open_source(spec)
     batch_size = min(batch_size, len(source))
     num_batches = max(1, num_clips // batch_size)
@@ -73,7 +71,9 @@ def measure(
         joined = Pipeline(source, views, read_threads=1, joins=asked, **sizes)
         work["joined"] = lambda: _drain(joined, num_batches)
     if versus:
-        loader = _torch_loader(source, views, windows, num_batches=num_batches, **sizes)
+        loader = torch_yardstick("torch_data").torch_loader(
+            source, views, windows, num_batches=num_batches, **sizes
+        )
         work["torch"] = lambda: _exhaust(loader)
     measured = {
         "data": spec,
@@ -88,24 +88,12 @@ def measure(
         with Pipeline(source, views, workers=number, **sizes).batches(stop_step=total) as batches:
             measured[f"workers_{number}_clips_per_second"] = clips / _seconds_after(warm, batches)
         if versus:
-            loader = _torch_loader(
+            loader = torch_yardstick("torch_data").torch_loader(
                 source, views, windows, num_batches=total, workers=number, **sizes
             )
             seconds = _seconds_after(warm, loader)
             measured[f"workers_{number}_torch_clips_per_second"] = clips / seconds
     return measured
-
-
-def _torch_loader(*arguments: Any, **options: Any) -> Iterable[Any]:
-    try:
-        from avssl.bench.torch_data import torch_loader
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise UsageError(
-            "`avssl bench data --vs torch` needs PyTorch: pip install 'avssl[torch]'"
-        ) from error
-    return torch_loader(*arguments, **options)
 
 
 def _described(source: Source, indices: Sequence[int]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from avssl.bench.avid_sizes import avid_sizes
+from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.where import where_lines
 from avssl.config import ConfigDict
 from avssl.data.open import open_source
 from avssl.data.workers import num_cores
-from avssl.errors import UsageError
 from avssl.plan.program import Program
 from avssl.teachers.open import NO_TEACHERS, open_teachers
 from avssl.train.build_model import build_model
@@ -85,13 +85,7 @@ def bench_step(config: ConfigDict, *, num_steps: int = 20, against: str = "") ->
 def yardstick(config: ConfigDict) -> Any:
     """What the config's step is compared with; refused before anything is compiled."""
     sizes = avid_sizes(config, build_model(config))
-    try:
-        from avssl.bench.torch_step import TorchStep
-    except ImportError as error:
-        raise UsageError(
-            f"--vs torch needs PyTorch ({error}): pip install 'avssl[torch]'"
-        ) from error
-    return TorchStep(sizes, num_threads())
+    return torch_yardstick("torch_step").TorchStep(sizes, num_threads())
 
 
 def num_threads() -> int:

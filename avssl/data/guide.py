@@ -2,6 +2,7 @@
 
 from importlib import resources
 
+from avssl.console import aligned
 from avssl.errors import unknown
 
 # Kinds of source that are told of on the page of another.
@@ -24,9 +25,5 @@ def page(name: str) -> str:
 
 def listing() -> str:
     """A line for each page."""
-    found = pages()
-    width = max(map(len, found))
-    return "\n".join(
-        f"{name.ljust(width)}  {text.partition(chr(10))[0].removeprefix('# ')}"
-        for name, text in found.items()
-    )
+    rows = [(name, text.partition("\n")[0].removeprefix("# ")) for name, text in pages().items()]
+    return "\n".join(aligned(rows, left={0, 1}))

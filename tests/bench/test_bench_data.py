@@ -96,10 +96,8 @@ def test_the_loader_of_pytorch_reads_what_the_pipeline_reads(folder):
         measure(f"folder:{folder}", several, num_clips=12, versus="torch")
 
 
-def test_what_cannot_be_timed_beside_it(folder, monkeypatch):
+def test_a_missing_pytorch_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "avssl.bench.torch_data", raising=False)
     with pytest.raises(UsageError, match=r"needs PyTorch: pip install 'avssl\[torch\]'"):
         measure(f"folder:{folder}", VIEWS, num_clips=12, versus="torch")
-    with pytest.raises(UsageError, match="unknown --vs 'trch'; did you mean 'torch'"):
-        measure(f"folder:{folder}", VIEWS, versus="trch")

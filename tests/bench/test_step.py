@@ -1,7 +1,7 @@
 """`avssl bench step`: what it prints, whom it takes turns with, and what it does not compare."""
 
-import importlib.util
 import itertools
+import sys
 
 import jax
 import pytest
@@ -59,8 +59,10 @@ def test_other_work_than_avids_is_not_compared(config, key, value, said):
         avid_sizes(config, build_model(config))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
 def test_a_missing_pytorch_is_said(run, monkeypatch):
+    for module in ("torch_step", "torch_avid"):
+        monkeypatch.delitem(sys.modules, f"avssl.bench.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     code, _, error = run("bench", "step", "--config", AVID, "--vs", "torch")
     assert code == 2
