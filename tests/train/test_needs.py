@@ -22,7 +22,7 @@ from avssl.media.errors import MediaError
         ),
         (
             "configs/world/avts.py", ("views.audio_shifted.shift_seconds=(2.0, 3.0)",),
-            "objective 'avts' needs, for its view 'audio_shifted', clips of at least 2.5 s.*world:long",
+            "objective 'avts' needs, for its view 'audio_shifted', clips of at least 2.25 s.*world:long",
         ),
     ],
 )  # fmt: skip
