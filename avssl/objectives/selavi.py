@@ -215,8 +215,11 @@ class Selavi(Objective):
         return labels.T, size_metrics(sizes, self.dtype)
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
-        """Those of the first head."""
-        return {name: jnp.argmax(self.by_head(outputs[name])[0], axis=1) for name in MODALITIES}
+        """Those of the first head: what each modality names, and what both do together."""
+        video, audio = (self.by_head(outputs[name])[0] for name in MODALITIES)
+        together = log_joint_posterior(video, audio)
+        named = {"video": video, "audio": audio, "joint": together}
+        return {name: jnp.argmax(logits, axis=1) for name, logits in named.items()}
 
     def joint(self, outputs: Outputs) -> tuple[Array, Array]:
         return self.posteriors(outputs["video"]), self.posteriors(outputs["audio"])

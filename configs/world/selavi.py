@@ -1,5 +1,8 @@
 """Self-labelling (SeLaVi) on the embedded world, with small encoders: 10 clusters, 2 heads.
 
+Hue and saturation are drawn anew in every view: of fresh networks it is the colours of the backgrounds that
+clips fall into groups by, and labels that both modalities once name so stay what they are.
+
   avssl pretrain --config configs/world/selavi.py --workdir runs/world-selavi
 
 `:unbalanced` is the world whose first class is ten times as frequent as its last, with gaussian marginals:
@@ -16,6 +19,7 @@ from avssl.config_file import load_config
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
+    config.views.video.update(hue=0.5, saturation=0.5)
     config.objectives = dict(
         selavi=dict(
             weight=1.0,

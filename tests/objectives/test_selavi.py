@@ -130,9 +130,14 @@ def test_dropout_is_another_one_in_each_head_and_none_in_evaluation():
         outputs, _, _ = one_step(one, variables, ROWS, train=train)
         logits = np.asarray(outputs["video"]).reshape(8, HEADS, CLUSTERS)
         assert np.array_equal(logits[:, 0], logits[:, 1]) != train
-    assert {name: x.shape for name, x in one.clusters(outputs).items()} == {
-        "video": (8,), "audio": (8,),
-    }  # fmt: skip
+
+
+def test_labels_of_both_are_those_of_the_product_of_their_posteriors():
+    one = objective()
+    shares = {"video": [0.5, 0.45, 0.05], "audio": [0.05, 0.45, 0.5]}
+    outputs = {name: jnp.log(jnp.array([row * HEADS])) for name, row in shares.items()}
+    named = {name: int(found[0]) for name, found in one.clusters(outputs).items()}
+    assert named == {"video": 0, "audio": 2, "joint": 1}
 
 
 def test_a_stream_needs_no_records_and_fills_its_queue():
