@@ -29,6 +29,7 @@ from avssl.verbs import (
     run_teach,
 )
 
+DEBUG: dict[str, Any] = {"action": "store_true", "help": "show the traceback of an error"}
 CONFIG_FLAG = re.compile(r"--config\.([A-Za-z0-9_.]+)(?:=(.*))?$", re.DOTALL)
 
 
@@ -58,6 +59,7 @@ def build_parser() -> Parser:
     )
     from avssl import __version__
 
+    parser.add_argument("--debug", **DEBUG)
     parser.add_argument("--version", action="version", version=f"avssl {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
 
@@ -127,7 +129,8 @@ def verb(verbs, name: str, text: str, function: Callable | None, example: str) -
         name, help=text, description=text[0].upper() + text[1:] + ".", epilog=f"example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    # No default: it would undo the flag before the verb.
+    made.add_argument("--debug", **DEBUG, default=argparse.SUPPRESS)
     if function is not None:
         made.set_defaults(function=function)
     return made

@@ -74,6 +74,13 @@ def test_wrong_usage_is_one_sentence_and_exit_2(words, nearest, capsys, tmp_path
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_debug_shows_the_traceback_wherever_it_stands(place, capsys):
+    words = ["data", "verify", "folder:/no/such/folder"]
+    assert main([*words[:place], "--debug", *words[place:]]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("what", ["objectives", "encoders", "configs"])
 def test_list(what, capsys):
     assert main(["list", what, "--verbose"]) == 0

@@ -97,7 +97,7 @@ def class_scores(
         own = labels == label
         num_objects = int((true_labels == label).sum())
         results[label] = ClassScores(
-            average_precision=average_precision(right[own], scores[own], num_objects),
+            average_precision=area_under_precision(right[own], scores[own], num_objects),
             precision=float(right[own].mean()) if own.any() else 0.0,
             recall=float(right[own].sum() / num_objects),
         )
@@ -134,7 +134,7 @@ def hits(
     return right
 
 
-def average_precision(
+def area_under_precision(
     right: Bool[np.ndarray, "n"], scores: Float[np.ndarray, "n"], num_objects: int
 ) -> float:
     """Area under precision over recall, at all points: precision as the best at that recall or more."""

@@ -61,7 +61,7 @@ class Precisions:
 def precisions_of(
     pictures: np.ndarray, right: np.ndarray, num_objects: np.ndarray, times: Times
 ) -> Float[np.ndarray, "thresholds r"]:
-    """As `detection.average_precision`."""
+    """As `detection.area_under_precision`."""
     times = times.astype(np.float64)
     counted, total = times[pictures], num_objects @ times
     said = np.maximum(np.cumsum(counted, axis=0), 1)

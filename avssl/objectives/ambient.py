@@ -22,7 +22,7 @@ from avssl.objectives.labels import (
     NO_LABEL,
     cluster_sizes,
     mesh_of,
-    require_records,
+    require_fewer_clusters,
     size_metrics,
     whole,
 )
@@ -90,7 +90,7 @@ class Ambient(Objective):
                 f"{key}: kmeans_iterations must be at least 1, and groups two numbers or more, each at least 1"
             )
         if self.clusters_sounds:
-            require_records(
+            require_fewer_clusters(
                 key, self.num_records, self.num_clusters,
                 f"set {key}.num_clusters to fewer, or take data with more records",
             )  # fmt: skip

@@ -12,7 +12,9 @@ from avssl.errors import UsageError
 NO_LABEL = -1
 
 
-def require_records(config_key: str, num_records: int, num_clusters: int, otherwise: str) -> None:
+def require_fewer_clusters(
+    config_key: str, num_records: int, num_clusters: int, otherwise: str
+) -> None:
     """Refuses more clusters than records, which no clustering could fill."""
     if num_clusters < 2:
         raise UsageError(f"{config_key}.num_clusters must be at least 2, not {num_clusters}")

@@ -29,7 +29,7 @@ from avssl.objectives.labels import (
     NO_LABEL,
     cluster_sizes,
     mesh_of,
-    require_records,
+    require_fewer_clusters,
     size_metrics,
 )
 from avssl.objectives.solving import Solver
@@ -113,7 +113,7 @@ class Selavi(Objective):
             if getattr(self, name) < 1:
                 raise UsageError(f"{key}.{name} must be at least 1")
         if not self.online:
-            require_records(
+            require_fewer_clusters(
                 key, self.num_records, self.num_clusters,
                 f"set {key}.num_clusters to fewer, or {key}.online=true for an endless stream",
             )  # fmt: skip

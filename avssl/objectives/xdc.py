@@ -23,7 +23,7 @@ from avssl.objectives.labels import (
     is_due,
     mesh_of,
     overlap,
-    require_records,
+    require_fewer_clusters,
     size_metrics,
     whole,
 )
@@ -102,7 +102,7 @@ class Xdc(Objective):
             raise unknown(f"{key}.variant", self.variant, TEACHERS)
         if self.classifiers not in CLASSIFIERS:
             raise unknown(f"{key}.classifiers", self.classifiers, CLASSIFIERS)
-        require_records(
+        require_fewer_clusters(
             key, self.num_records, self.num_clusters,
             f"set {key}.num_clusters to fewer, or take data with more records",
         )  # fmt: skip

@@ -9,7 +9,7 @@ from avssl.data.boxes import Detections, Objects, overlaps
 from avssl.errors import UsageError
 from avssl.evaluate.detection import (
     RELEASED_IOU_THRESHOLDS,
-    average_precision,
+    area_under_precision,
     center_distances,
     class_scores,
     detection,
@@ -91,13 +91,13 @@ def test_average_precision_by_hand():
     # Right, wrong, right, of 3: a third at precision 1, a third at 2 / 3.
     right = np.array([True, False, True])
     scores = np.array([0.9, 0.8, 0.7])
-    np.testing.assert_allclose(average_precision(right, scores, 3), (1 + 2 / 3) / 3)
-    np.testing.assert_allclose(average_precision(right[::-1], scores[::-1], 3), (1 + 2 / 3) / 3)
+    np.testing.assert_allclose(area_under_precision(right, scores, 3), (1 + 2 / 3) / 3)
+    np.testing.assert_allclose(area_under_precision(right[::-1], scores[::-1], 3), (1 + 2 / 3) / 3)
     # Precision counts as the best that a greater recall has.
-    found = average_precision(np.array([False, True, True]), scores, 2)
+    found = area_under_precision(np.array([False, True, True]), scores, 2)
     np.testing.assert_allclose(found, 2 / 3)
-    assert average_precision(np.zeros(0, bool), np.zeros(0), 2) == 0
-    assert average_precision(np.zeros(3, bool), scores, 2) == 0
+    assert area_under_precision(np.zeros(0, bool), np.zeros(0), 2) == 0
+    assert area_under_precision(np.zeros(3, bool), scores, 2) == 0
 
 
 def test_an_object_is_found_once_and_by_the_surest():
