@@ -18,7 +18,7 @@ def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parent / "avid.py"))
     config.objectives = dict(
         cma=dict(
-            weight=1.0, num_negatives=256, temperature=0.1, projection=(128, 64),
+            weight=1.0, num_negatives=256, temperature=0.2, projection=(128, 64), norm_heads=True,
             refresh_every_steps=100,
         )
     )  # fmt: skip
