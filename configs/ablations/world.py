@@ -66,6 +66,13 @@ ON_FAULTY = (
     "eval.test_data=world:quickstart@test",
     VERIFICATION,
 )
+# The temperature, heads and colours of configs/world/robust_xid.py: what is compared is the doubt.
+AS_ROBUST = (
+    "objectives.xid.temperature=0.2",
+    "objectives.xid.norm_heads=True",
+    "views.video.hue=0.5",
+    "views.video.saturation=0.5",
+)
 # The data, cells and rate of configs/world/dmc.py: what is compared is the objective.
 AS_DMC = (
     "data.source=world:pairs@train",
@@ -93,7 +100,7 @@ ROWS = (
     world("cma", start_from="avid_cross"),
     # As many steps in all as CMA after AVID.
     world("avid", name="avid_longer", start_from="avid_cross"),
-    world("xid", *ON_FAULTY, name="xid_faulty"),
+    world("xid", *ON_FAULTY, *AS_ROBUST, name="xid_faulty"),
     world("robust_xid", VERIFICATION, name="robust_xid_faulty"),
     world("avsa", SPATIAL),
     world("avsa", SPATIAL, "objectives.avsa.mode=avc", name="avsa_avc"),
