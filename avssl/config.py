@@ -307,11 +307,15 @@ def resolve(config: ConfigDict, *, trains: bool = True) -> ConfigDict:
 
 
 def view_keys(name: str, view: ConfigDict) -> ConfigDict:
-    """The complete keys of `views.NAME`."""
+    """The complete keys of `views.NAME`; whether it may name another view, `check` looks at all of them."""
     from avssl.data.views import build_view
 
-    built = build_view(name, view.to_dict())
-    return ConfigDict({"modality": built.modality, **dataclasses.asdict(built)})
+    own = view.to_dict()
+    named = (
+        {"mirrored_with": own.pop("mirrored_with", "")} if own.get("modality") == "audio" else {}
+    )
+    built = build_view(name, own)
+    return ConfigDict({"modality": built.modality, **dataclasses.asdict(built), **named})
 
 
 def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:

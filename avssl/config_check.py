@@ -50,6 +50,8 @@ COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "drop
 
 def check(config: ConfigDict, *, trains: bool = True) -> None:
     """Raises UsageError for what no run could do."""
+    from avssl.data.views import build_views
+
     values = flatten(config)
     for key, allowed in CHOICES.items():
         if values[key] not in allowed:
@@ -69,6 +71,7 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
             check_rule(key, rule)
     check_patterns("optimizer.frozen", values["optimizer.frozen"])
     check_names(config)
+    build_views(config.views.to_dict())
     if trains:
         check_trains(config)
     check_combinations(config)

@@ -254,7 +254,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_bench_data(arguments: argparse.Namespace) -> int:
     from avssl.bench.data import bench_data
     from avssl.config import base
-    from avssl.data.views import build_view
+    from avssl.data.views import build_views
 
     config = config_of(arguments) if arguments.config else base()
     joins = None
@@ -262,7 +262,7 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
         from avssl.train.stream import joins_of
 
         joins = partial(joins_of, config)
-    built = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    built = build_views(config.views.to_dict())
     for line in bench_data(
         arguments.spec, built, num_clips=arguments.clips, joins=joins, versus=arguments.vs,
         workers=arguments.workers,

@@ -26,6 +26,7 @@ VARIANTS = [
     "configs/distill/distill.py:cmc",
     "configs/distill/distill.py:crd",
     "configs/distill/soundnet.py:soundnet5",
+    "configs/distill/stereo_soundnet.py:stereo",
     "configs/world/ambient.py:binary",
     "configs/world/ambient.py:spectrum",
     "configs/distill/mke.py:teacher",

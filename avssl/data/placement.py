@@ -231,6 +231,12 @@ def drawn_flip(
     return draws, mirrored and getattr(view, "flip", False)
 
 
+def is_mirrored(view: View, seed: int, position: int, number: int = 0) -> bool:
+    """Whether a window of a view is mirrored; of sound, whether the picture is that it goes with."""
+    picture = view.mirrored_with if isinstance(view, AudioView) else view
+    return picture is not None and drawn_flip(picture, seed, position, number)[1]
+
+
 def place_on_sphere(view: VideoView, *, seed: int, position: int) -> list[Viewpoint]:
     """The viewing directions of a clip."""
     return draw_viewpoints(generator(seed, position, f"space {view.placed_as}"), view.windows)

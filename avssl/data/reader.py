@@ -22,6 +22,7 @@ from avssl.data.kept import make_cache
 from avssl.data.keys import printable
 from avssl.data.placement import (
     anchor_windows,
+    is_mirrored,
     place_in_space,
     place_in_time,
     place_on_sphere,
@@ -31,6 +32,7 @@ from avssl.data.truth import objects_at
 from avssl.data.views import VideoView, View
 from avssl.data.workers import Stopped, Watch
 from avssl.errors import AvsslError
+from avssl.media.channels import mirrored
 from avssl.media.errors import MediaError, MissingTrackError
 from avssl.media.limits import Limits
 from avssl.media.sphere import crop_frames as crop_panorama
@@ -334,7 +336,9 @@ class BatchReader:
     ) -> None:
         """What begins at one time: one window, or one for each crop, counted from the `first`."""
         if not isinstance(view, VideoView):
-            out[0] = self.decoder.audio(handle, view, start)
+            samples = self.decoder.audio(handle, view, start)
+            turns = is_mirrored(view, self.seed, position, first)
+            out[0] = mirrored(samples) if turns else samples
             return
         pixels, chosen = self.decoder.frames(handle, view, start)
         height, width = pixels.shape[1:3]

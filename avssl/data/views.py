@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ CROPS = ("random", "center")
 PROJECTIONS = ("flat", "sphere")
 # Mono, stereo, first-order ambisonics and microphones.
 CHANNELS = (1, 2, 4, 8)
+# Of these it is known which are left and right.
+SIDED_CHANNELS = (2, 4)
 COUNTS = ("frames", "size", "rate", "channels", "windows")
 POSITIVE = ("fps", "seconds", "every_seconds")
 FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
@@ -154,6 +157,10 @@ class AudioView(ViewBase):
 
     `time_masks` and `frequency_masks` (how many, the widest as a share) hide stripes of the spectrogram that an
     encoder's front end makes of the view (SpecAugment); empty: none.
+
+    `mirrored_with` is the video view whose flips the sound follows, window by window; in a config its name,
+    empty for none. Where the picture is mirrored, left and right change places, and Y of ambisonics its sign.
+    Views that differ in nothing else hear the same times.
     """
 
     seconds: float = 2.0
@@ -169,8 +176,13 @@ class AudioView(ViewBase):
     volume: float = 0.0
     time_masks: tuple[int | float, ...] = ()
     frequency_masks: tuple[int | float, ...] = ()
+    mirrored_with: VideoView | None = None
 
     modality = "audio"
+
+    @functools.cached_property
+    def placed_as(self) -> str:
+        return repr(dataclasses.replace(self, mirrored_with=None))
 
     @property
     def num_samples(self) -> int:
@@ -197,6 +209,7 @@ class AudioView(ViewBase):
             volume=0.0,
             time_masks=(),
             frequency_masks=(),
+            mirrored_with=None,
         )
 
 
@@ -223,8 +236,20 @@ def spread(view: View, clips: int, crops: int) -> View:
     return SpreadVideoView(**{**fields, "window": SPREAD, "windows": clips * crops, "crops": crops})
 
 
-def build_view(name: str, config: Mapping[str, Any]) -> View:
-    """A view from its config sub-dict, whose key `modality` chooses the class."""
+def build_views(table: Mapping[str, Mapping[str, Any]]) -> dict[str, View]:
+    """All views of a config."""
+    return {name: build_view(name, config, table) for name, config in table.items()}
+
+
+def build_view(
+    name: str,
+    config: Mapping[str, Any],
+    table: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> View:
+    """A view from its config sub-dict, whose key `modality` chooses the class.
+
+    table: the sub-dicts of all views, for one that names another.
+    """
     fields = dict(config)
     modality = fields.pop("modality", None)
     if modality not in VIEWS:
@@ -237,6 +262,7 @@ def build_view(name: str, config: Mapping[str, Any]) -> View:
     for key, value in fields.items():
         if isinstance(value, list):
             fields[key] = tuple(value)
+    mirror = fields.pop("mirrored_with", None)
     view = cls(**fields)
     check_numbers(name, view)
     for key, allowed in (
@@ -245,7 +271,41 @@ def build_view(name: str, config: Mapping[str, Any]) -> View:
         value = getattr(view, key, None)
         if value is not None and value not in allowed:
             raise unknown(f"{key} of view '{name}'", value, allowed)
+    if mirror and isinstance(view, AudioView):
+        return dataclasses.replace(view, mirrored_with=mirror_of(name, view, mirror, table))
     return view
+
+
+def mirror_of(
+    name: str, view: AudioView, mirror: str, table: Mapping[str, Mapping[str, Any]]
+) -> VideoView:
+    """The view that a view's `mirrored_with` names, if the sound can follow its flips."""
+    where = f"mirrored_with of view '{name}'"
+    if not isinstance(mirror, str) or mirror not in table:
+        raise unknown(where, str(mirror), table)
+    if view.channels not in SIDED_CHANNELS:
+        unsided = (
+            "one channel has neither" if view.channels == 1 else "of microphones neither is known"
+        )
+        raise UsageError(
+            f"{where} swaps left and right, and {unsided}: set channels to 2 or 4 (ambisonics), or "
+            "mirrored_with=''"
+        )
+    picture = (
+        build_view(mirror, table[mirror]) if table[mirror].get("modality") != "audio" else None
+    )
+    if not isinstance(picture, VideoView):
+        raise UsageError(f"{where} is '{mirror}', which is heard: name a video view")
+    if not picture.flip:
+        raise UsageError(
+            f"{where} is '{mirror}', which is never mirrored: set views.{mirror}.flip=True, or mirrored_with=''"
+        )
+    if picture.windows != view.windows:
+        raise UsageError(
+            f"{where} is '{mirror}', whose windows are mirrored one by one: it has {picture.windows} of them "
+            f"and '{name}' {view.windows}, give both as many"
+        )
+    return picture
 
 
 def check_numbers(name: str, view: View) -> None:

@@ -50,6 +50,19 @@ def mix(samples: np.ndarray, layout: av.AudioLayout, channels: int) -> np.ndarra
     return mixed
 
 
+def mirrored(samples: np.ndarray) -> np.ndarray:
+    """int16 [n, channels] as it sounds where left and right have changed places."""
+    channels = samples.shape[1]
+    if channels == 2:
+        return samples[:, ::-1]
+    if channels != 4:
+        raise ValueError(f"of {channels} channels it is not known which are left and right")
+    turned = samples.copy()
+    # Y alone points to a side. The lowest number has no opposite.
+    turned[:, 1] = -np.maximum(samples[:, 1], -np.iinfo(samples.dtype).max)
+    return turned
+
+
 @functools.lru_cache(maxsize=64)
 def _matrix(layout: str, num_source: int, channels: int) -> np.ndarray:
     """float32 [num_source, channels]"""

@@ -65,13 +65,14 @@ class Target:
     position of each level of a detector's pyramid, one level after the other.
 
     classes: the columns of `logits`, or the classes of `boxes`, are those of the labels; others are refused.
-    still: the teacher's view must show all clips alike, neither mirrored nor cropped at random.
+    heard: the view of sound by which a student that does not see the teacher's view answers. That must not be
+    cropped at random, and only be mirrored where the sound is mirrored with it.
     """
 
     teacher: str
     kind: str
     classes: bool = False
-    still: bool = False
+    heard: str = ""
 
 
 @struct.dataclass

@@ -19,8 +19,8 @@ class HearingObjective(DetectingObjective):
 
     The boxes of all teachers whose score is above `teacher_score`, together, without those that a surer one
     of whatever class overlaps by more than `teacher_overlap`: at most `num_boxes` a picture. Boxes are in
-    shares of the teachers' view, which the student does not see: it must neither be mirrored nor cropped at
-    random.
+    shares of the teachers' view, which the student does not see: it must not be cropped at random, and only be
+    mirrored where the sound is (`views.AUDIO.mirrored_with`).
     """
 
     teachers: tuple[str, ...] = ("teacher",)
@@ -42,7 +42,7 @@ class HearingObjective(DetectingObjective):
 
     def targets(self) -> tuple[Target, ...]:
         return tuple(
-            Target(name, kind, classes=not self.agnostic, still=True)
+            Target(name, kind, classes=not self.agnostic, heard=self.audio_view)
             for name in self.teachers
             for kind in self.target_kinds
         )

@@ -11,7 +11,7 @@ from jax import Array
 from avssl.config import ConfigDict, from_json
 from avssl.console import say
 from avssl.data.record import Source
-from avssl.data.views import View, build_view
+from avssl.data.views import View, build_views
 from avssl.errors import UsageError, unknown
 from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Target
@@ -110,8 +110,8 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
                 "meant, or state the hash of this one"
             )
         say(f"teacher '{name}': {found}, {hashed}")
-        if any(target.still for target in asked[name]):
-            check_still(config, name, spec)
+        for heard in dict.fromkeys(target.heard for target in asked[name] if target.heard):
+            check_unseen(config, name, spec, heard)
         if any(target.classes for target in asked[name]):
             if "logits" in shapes:
                 check_classes(name, shapes["logits"][-1], classes, source)
@@ -135,7 +135,7 @@ def asked_targets(config: ConfigDict) -> dict[str, list[Target]]:
 def view_of(config: ConfigDict, name: str, spec: TeacherSpec) -> View:
     if spec.view not in config.views:
         raise unknown(f"view in teachers.{name}.view", spec.view, config.views)
-    return build_view(spec.view, config.views[spec.view].to_dict())
+    return build_views(config.views.to_dict())[spec.view]
 
 
 def open_online(config: ConfigDict, name: str, spec: TeacherSpec, source: Source) -> SeeingTeacher:
@@ -177,13 +177,20 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
     return store
 
 
-def check_still(config: ConfigDict, name: str, spec: TeacherSpec) -> None:
-    """Refuses a view of which a student that does not see it would have to know how it was moved."""
+def check_unseen(config: ConfigDict, name: str, spec: TeacherSpec, heard: str) -> None:
+    """Refuses a view of which a student that hears `heard` would have to know how it was moved."""
     view = view_of(config, name, spec)
-    if getattr(view, "crop", "center") != "center" or getattr(view, "flip", False):
+    where = f"teacher '{name}' says where things are in the view '{spec.view}', and the student"
+    if getattr(view, "crop", "center") != "center":
         raise UsageError(
-            f"teacher '{name}' says where things are in the view '{spec.view}', and the student does not see "
-            f"how that is moved: set views.{spec.view}.crop=center and views.{spec.view}.flip=False"
+            f"{where} does not see how that is cropped: set views.{spec.view}.crop=center"
+        )
+    followed = getattr(build_views(config.views.to_dict()).get(heard), "mirrored_with", None)
+    flips = view.placed_as if getattr(view, "flip", False) else None
+    if flips != (followed and followed.placed_as):
+        raise UsageError(
+            f"{where} does not hear how that is mirrored: set views.{heard}.mirrored_with={spec.view} and "
+            f"views.{spec.view}.flip=True, or mirrored_with='' and flip=False"
         )
 
 

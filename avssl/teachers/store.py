@@ -15,7 +15,7 @@ from avssl.data.record import Source
 from avssl.data.records import shard_name
 from avssl.data.shard_writer import WORK
 from avssl.data.split_reader import SplitReader, SplitShards, check_some
-from avssl.data.views import VideoView, View, build_view
+from avssl.data.views import AudioView, VideoView, View, build_view
 from avssl.errors import UsageError
 from avssl.objectives.base import PLACED_KINDS
 from avssl.teachers.encoding import Encoding
@@ -207,6 +207,11 @@ class TargetStore:
                 f"{where} is cropped at random, and {placed(kinds)} of '{printable(self.path)}' are of centre "
                 "crops, which cannot move beyond themselves: set its crop to center, or teach online (flips "
                 "move)"
+            )
+        if placed(kinds) and isinstance(view, AudioView) and view.mirrored_with is not None:
+            raise UsageError(
+                f"{where} is mirrored at random, and {placed(kinds)} of '{printable(self.path)}' are not: set "
+                "its mirrored_with to '', or teach online"
             )
         if "attention" in kinds and isinstance(view, VideoView) and view.flip:
             raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flax.core import FrozenDict
 
 from avssl.config import ConfigDict
-from avssl.data.views import View, build_view
+from avssl.data.views import View, build_views
 from avssl.errors import UsageError, unknown
 from avssl.models.registry import build_encoder
 from avssl.objectives import build_objective
@@ -24,7 +24,7 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
 
     step: the part of a curriculum that is trained from there on; None is the whole of it.
     """
-    table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    table = build_views(config.views.to_dict())
     specs = build_specs(config)
     shapes = FrozenDict({name: dict(spec.shapes) for name, spec in specs.items()})
     objectives = {
@@ -95,7 +95,7 @@ def evaluation_model(config: ConfigDict) -> Model:
     """
     whole = build_model(config)
     model = whole.without_teachers()
-    table = {name: build_view(name, view.to_dict()) for name, view in config.views.items()}
+    table = build_views(config.views.to_dict())
     views = dict(model.views)
     for name, objective in model.objectives.items():
         if place := objective.places_view:

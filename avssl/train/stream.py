@@ -11,7 +11,7 @@ from avssl.data.joined import Join
 from avssl.data.needs import what_is_lacking
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
-from avssl.data.views import build_view
+from avssl.data.views import build_views
 from avssl.errors import UsageError
 from avssl.teachers.open import Teachers, open_teachers
 from avssl.train.build_model import build_model
@@ -73,7 +73,7 @@ def joins(config: ConfigDict, model: Model, teachers: Teachers) -> dict[str, Joi
         if one.stored:
             view = None
             if one.view and teachers.stores[name].needs_view(tuple(one.shapes)):
-                view = build_view(one.view, config.views[one.view].to_dict())
+                view = build_views(config.views.to_dict())[one.view]
             made[name] = Join(teachers.stores[name], dict(one.shapes), view)
     return made
 

@@ -1,9 +1,10 @@
 """StereoSoundNet at the scale of its table in MM-DistillNet: a detector of pictures teaches one that hears.
 
 Gan et al. 2019 (arXiv 1910.11760): their stereo recordings of a street are not public, and their numbers of
-MAVD are MM-DistillNet's, with its schedule (`mm_distillnet.py`) and eight microphones. For stereo sound
-`--config.views.audio.channels=2`. The teacher is a run of `configs/world/detect.py` on boxes of cars (theirs is
-a YOLOv2).
+MAVD are MM-DistillNet's, with its schedule (`mm_distillnet.py`) and eight microphones, whose places are not
+known. `configs/distill/stereo_soundnet.py:stereo` is for data in stereo: two channels, and half of the clips
+mirrored, picture and sound. The teacher is a run of `configs/world/detect.py` on boxes of cars (theirs is a
+YOLOv2).
 
   avssl pretrain --config configs/world/detect.py --workdir runs/mavd-rgb --config.data.source=DATA
   avssl pretrain --config configs/distill/stereo_soundnet.py --workdir runs/mavd-stereo
@@ -29,8 +30,16 @@ def stereo_soundnet(config):
     config.objectives = dict(stereo_soundnet=dict(weight=1.0, agnostic=True, teachers=("rgb",)))
 
 
+def stereo(config):
+    config.views.audio.update(channels=2, mirrored_with="video")
+    config.views.video.flip = True
+
+
 def get_config(variant: str = ""):
     # Views, encoders and schedule, and how they shrink, are those of the other.
-    config = load_config(f"{MM_DISTILLNET}:{variant}" if variant == "quicktest" else MM_DISTILLNET)
+    variants = [name for name in variant.split("+") if name]
+    shrunk = "quicktest" in variants
+    config = load_config(f"{MM_DISTILLNET}:quicktest" if shrunk else MM_DISTILLNET)
     stereo_soundnet(config)
-    return config if variant == "quicktest" else variant_of(config, variant)
+    others = [name for name in variants if name != "quicktest"]
+    return variant_of(config, "+".join(others), stereo=stereo)

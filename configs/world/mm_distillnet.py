@@ -34,6 +34,8 @@ def get_config(variant: str = ""):
     # What is heard and how it is trained.
     config = load_config(str(Path(__file__).parent / "stereo_soundnet.py"))
     del config.teachers.teacher
+    # The paper mirrors nothing.
+    config.views.audio.mirrored_with, config.views.video.flip = "", False
     for name, stream in EYES.items():
         view = "video" if name == "rgb" else name
         config.views[view] = dict(config.views.video.to_dict(), stream=stream)

@@ -6,8 +6,9 @@ sound; parked ones are boxes of the teacher too.
   avssl pretrain --config configs/world/detect.py --workdir runs/world-detect
   avssl pretrain --config configs/world/stereo_soundnet.py --workdir runs/world-stereo
 
-`configs/world/stereo_soundnet.py:mono` hears one microphone, which has no directions. The table has the scores
-by night as well. From a store:
+Half of the clips are mirrored, picture and sound. `configs/world/stereo_soundnet.py:mono` hears one microphone,
+which has no directions, and is told of pictures as they are. The table has the scores by night as well. From a
+store:
 
   avssl teach --teacher runs/world-detect --data world:vehicles@train --out runs/vehicle-boxes \
       --targets boxes,embedding --every-seconds 0.25
@@ -27,7 +28,8 @@ SIZE = 80  # of the teacher's picture
 
 
 def mono(config):
-    config.views.audio.channels = 1
+    config.views.audio.update(channels=1, mirrored_with="")
+    config.views.video.flip = False
 
 
 def quicktest(config):
@@ -40,10 +42,12 @@ def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parent / "detect.py"))
     # The frame in the middle of what is heard.
     config.views.video = dict(
-        modality="video", frames=1, fps=8.0, size=SIZE, align="center", crop="center", flip=False,
+        modality="video", frames=1, fps=8.0, size=SIZE, align="center", crop="center",
         heard_objects=True,
     )  # fmt: skip
-    config.views.audio = dict(modality="audio", seconds=1.0, rate=16000, channels=2, volume=0.5)
+    config.views.audio = dict(
+        modality="audio", seconds=1.0, rate=16000, channels=2, volume=0.5, mirrored_with="video"
+    )
     config.encoders.audio = dict(
         name="small_detector_audio", modality="audio", num_classes=1, levels=(2, 3, 4),
         height=SIZE, width=SIZE,

@@ -299,6 +299,13 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
     )  # fmt: skip
     with pytest.raises(UsageError, match="directions that are drawn anew"):
         panoramas.check_view("teacher", "video", panoramas.view, ("embedding",))
+    sounds = TargetStore(str(store))
+    heard = dataclasses.replace(
+        sounds.view, window="center", align="center", mirrored_with=VideoView()
+    )  # fmt: skip
+    sounds.check_view("teacher", "audio", heard, ("embedding",))
+    with pytest.raises(UsageError, match="mirrored at random, and boxes of .* are not"):
+        sounds.check_view("teacher", "audio", heard, ("boxes",))
     # Without labels the teacher's classes are its own.
     config = student(**online)
     config.objectives.distill.label_weight = 0.0
