@@ -65,6 +65,7 @@ def base() -> ConfigDict:
                 "with_replacement": False,  # samples are drawn one by one, not in epochs
                 "mixup": None,  # alpha of the Beta that clips are mixed in pairs by (train/mixup.py)
                 "mixup_share": None,  # of the clips, how many are mixed; None: all
+                "mixup_weight": None,  # of each in its mixture, in place of draws by `mixup`: 0.5 is the mean
                 "num_records": 0,  # of the source; stated only to plan a run without opening it
             },
             "views": {

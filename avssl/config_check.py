@@ -40,6 +40,7 @@ OPTIONAL_BOUNDS = {
     "data.local_cache_gib": (1e-3, math.inf),
     "data.mixup": (0.01, math.inf),
     "data.mixup_share": (0, 1),
+    "data.mixup_weight": (0, 1),
     "eval.clips": (1, math.inf),
     "eval.crops": (1, math.inf),
     "eval.every_steps": (1, math.inf),
@@ -149,23 +150,32 @@ def check_local_cache(config: ConfigDict) -> None:
 def check_mixup(config: ConfigDict) -> None:
     from avssl.objectives import OBJECTIVES, objective_class
 
-    if config.data.mixup is None:
+    alpha, weight = config.data.mixup, config.data.mixup_weight
+    if alpha is None and weight is None:
         if config.data.mixup_share is not None:
             raise UsageError(
                 "data.mixup_share says how many clips are mixed: set data.mixup too, such as 1.0"
             )
         return
+    if alpha is not None and weight is not None:
+        raise UsageError(
+            "data.mixup draws the weights that data.mixup_weight states: set one of the two alone"
+        )
     for name, keys in config.objectives.items():
-        if keys.weight and not objective_class(name).takes_mixtures:
+        objective = objective_class(name)
+        if keys.weight and not objective.takes_mixtures:
             able = ", ".join(name for name, one in OBJECTIVES.items() if one.takes_mixtures)
             raise UsageError(
-                f"data.mixup makes clips that are two at once, of which objective '{name}' learns nothing "
-                f"({able} does): set data.mixup=None, or objectives.{name}.weight=0"
+                f"mixup makes clips that are two at once, of which objective '{name}' learns nothing (but "
+                f"{able} do): set data.mixup and mixup_weight to None, or objectives.{name}.weight=0"
+            )
+        if keys.weight and objective.takes_means_alone and weight != 0.5:
+            raise UsageError(
+                f"objective '{name}' learns the boxes of both clips of a mixture alike: set "
+                "data.mixup_weight=0.5 and data.mixup=None"
             )
     if config.batch_size % 2:
-        raise UsageError(
-            f"data.mixup takes pairs: batch_size must be even, not {config.batch_size}"
-        )
+        raise UsageError(f"mixup takes pairs: batch_size must be even, not {config.batch_size}")
 
 
 def check_teachers(config: ConfigDict) -> None:

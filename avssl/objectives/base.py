@@ -199,8 +199,10 @@ class Objective(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
-    # Whether it can learn from rows that are mixtures of two: `batch["mixture"]` of `train/mixup.py`.
+    # Whether it can learn from rows that are mixtures of two: `batch["mixture"]` of `train/mixup.py`; and
+    # whether of such alone that have half of each.
     takes_mixtures = False
+    takes_means_alone = False
 
     def answered(self, batch: Batch) -> Array:
         """bool [batch]: the rows of which it is known what is to be said of them; others are never mixed."""

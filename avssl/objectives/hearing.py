@@ -21,11 +21,16 @@ class HearingObjective(DetectingObjective):
     of whatever class overlaps by more than `teacher_overlap`: at most `num_boxes` a picture. Boxes are in
     shares of the teachers' view, which the student does not see: it must not be cropped at random, and only be
     mirrored where the sound is (`views.AUDIO.mirrored_with`).
+
+    Of the mean of two sounds (`data.mixup_weight=0.5`) the boxes of both clips are one such list.
     """
 
     teachers: tuple[str, ...] = ("teacher",)
     teacher_score: float = 0.3
     teacher_overlap: float = 0.5
+
+    takes_mixtures = True
+    takes_means_alone = True
 
     @property
     def detector_read(self) -> Read:
@@ -56,11 +61,21 @@ class HearingObjective(DetectingObjective):
         seen = jnp.stack([batch["taught"][name] for name in self.teachers])
         return self.both_present(batch) & jnp.any(seen, axis=0)
 
+    def answered(self, batch: Batch) -> Array:
+        return self.taught(batch)
+
+    def unmixed(self, batch: Batch) -> Array:
+        """bool [batch]: the rows that are of one clip."""
+        taught = self.taught(batch)
+        return taught & (batch["mixture"]["share"] == 1) if "mixture" in batch else taught
+
     def told(self, batch: Batch) -> Array:
         """The boxes of all teachers as one list a picture, [batch, num_boxes, 6]."""
-        listed = jnp.concatenate(
-            [batch["targets"][name]["boxes"] for name in self.teachers], axis=1
-        )
+        boxes = [batch["targets"][name]["boxes"] for name in self.teachers]
+        if mixture := batch.get("mixture"):
+            mixed = (mixture["share"] < 1)[:, None, None]
+            boxes += [jnp.where(mixed, mixture["boxes"][name], 0) for name in self.teachers]
+        listed = jnp.concatenate(boxes, axis=1)
         return surest_boxes(
             listed[..., :4],
             listed[..., 4],

@@ -25,7 +25,8 @@ class MmDistillnet(HearingObjective):
     its clamp.
 
     Teachers and student must have pyramids of equally large maps. A clip that one of the teachers does not see
-    leaves the alignment, and takes the boxes of the others.
+    leaves the alignment, and takes the boxes of the others; so does a mixture of two clips, which in a variant
+    of the released code has the boxes of both, and of which no teacher sees one picture.
 
     Departures: small detectors for EfficientDet-D2; teachers of runs of `detect` for pretrained ones; boxes
     stay shares of a picture where the code rounds them to pixels; no pretext task before it.
@@ -40,9 +41,9 @@ class MmDistillnet(HearingObjective):
         return ("boxes", "attention") if self.alignment_weight else ("boxes",)
 
     def all_see(self, batch: Batch) -> Array:
-        """bool [batch]: the rows that are heard and that every teacher sees."""
+        """bool [batch]: the rows of one clip that are heard and that every teacher sees."""
         seen = jnp.stack([batch["taught"][name] for name in self.teachers])
-        return self.both_present(batch) & jnp.all(seen, axis=0)
+        return self.unmixed(batch) & jnp.all(seen, axis=0)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         outputs = super().heads(features, batch, train=train)

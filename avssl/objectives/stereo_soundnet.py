@@ -19,7 +19,8 @@ class StereoSoundnet(HearingObjective):
 
     Departures: the loss of boxes is EfficientDet's (`losses/detection.py`) for YOLOv2's, the student
     `small_detector_audio` or another detector on anchors; embeddings by a linear layer of the student are
-    ranked where the paper ranks maps; the camera's height, pitch and street are not told; one teacher.
+    ranked where the paper ranks maps; the camera's height, pitch and street are not told; one teacher. Mixtures
+    of two clips take no part in the ranking.
     """
 
     ranking_weight: float = 1.0
@@ -53,7 +54,7 @@ class StereoSoundnet(HearingObjective):
             batch["targets"][self.teachers[0]]["embedding"],
             margin=self.ranking_margin,
             index=batch["index"],
-            present=self.taught(batch),
+            present=self.unmixed(batch),
         )
         metrics = {**outcome.metrics, **metrics, "ranking_loss": ranking}
         return Outcome(outcome.loss + self.ranking_weight * ranking, metrics)

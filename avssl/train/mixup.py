@@ -9,6 +9,7 @@ reads twice as many clips and keeps one mixture of each pair. AST (Gong et al. 2
 Waveforms and pixels are mixed, before all that an encoder or its front end does, as in AST and PSLA; PANNs
 mixes log-mel spectrograms. A weight is a multiple of 1/4096, so that the mean is one of integers: the mixed
 batch is the same to the bit in any mode, on any number of devices and in micro-batches, which split it later.
+Teachers have answered by then, of each clip by itself.
 """
 
 import dataclasses
@@ -29,30 +30,37 @@ WHOLE = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Mixup:
-    """alpha: of the Beta distribution. share: of the rows, of which each draws whether it is mixed at all."""
+    """alpha: of the Beta distribution; None is the same `weight` for all rows that are mixed.
 
-    alpha: float
+    share: of the rows, of which each draws whether it is mixed at all.
+    """
+
+    alpha: float | None = None
     share: float = 1.0
+    weight: float = 0.5
 
 
 def mixup_of(config: ConfigDict, num_devices: int) -> Mixup | None:
     """That of a config; UsageError where the devices would tear its pairs apart."""
     alpha, share = config.data.get("mixup"), config.data.get("mixup_share")
-    if alpha is None:
+    weight = config.data.get("mixup_weight")
+    if alpha is None and weight is None:
         return None
     # On a mesh rows are of one global array.
     if config.parallel.mode == "pmap" and config.batch_size % (2 * num_devices):
         raise UsageError(
-            f"data.mixup pairs the rows that a device holds with parallel.mode=pmap: batch_size must be a "
+            f"mixup pairs the rows that a device holds with parallel.mode=pmap: batch_size must be a "
             f"multiple of {2 * num_devices} on {num_devices} devices, not {config.batch_size}"
         )
-    return Mixup(alpha, 1.0 if share is None else share)
+    return Mixup(alpha, 1.0 if share is None else share, 0.5 if weight is None else weight)
 
 
 def mixed(
     model: Model, variables: Variables, batch: Any, key: Key[Array, ""], mixup: Mixup
 ) -> dict[str, Any]:
-    """The batch with mixed views and a `mixture`: each row's own `share`, its partner's `label` and `index`.
+    """The batch with mixed views and a `mixture`.
+
+    That has each row's own `share`, and of its partner `label`, `index` and the `boxes` that each teacher says.
 
     A row stays as it is, with a share of 1, if nobody said what is to be said of it or of its partner, or one
     of the two lacks a modality that the other has.
@@ -69,6 +77,11 @@ def mixed(
             "share": weight.astype(float_type(model.precision)) / WHOLE,
             "label": swapped(batch["label"]),
             "index": swapped(batch["index"]),
+            "boxes": {
+                name: swapped(kinds["boxes"])
+                for name, kinds in batch.get("targets", {}).items()
+                if "boxes" in kinds
+            },
         },
     }
 
@@ -83,7 +96,9 @@ def drawn_weights(mixup: Mixup, keys: Key[Array, "b"]) -> Int[Array, "b"]:
 
     def of_row(key: Array) -> Array:
         of_weight, of_choice = jax.random.split(key)
-        weight = jax.random.beta(of_weight, mixup.alpha, mixup.alpha, dtype=jnp.float32)
+        weight = jnp.float32(mixup.weight)
+        if mixup.alpha is not None:
+            weight = jax.random.beta(of_weight, mixup.alpha, mixup.alpha, dtype=jnp.float32)
         chosen = jax.random.uniform(of_choice, dtype=jnp.float32) < mixup.share
         return jnp.where(chosen, jnp.round(weight * WHOLE), WHOLE).astype(jnp.int32)
 

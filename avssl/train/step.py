@@ -127,10 +127,10 @@ def make_step(
 
     def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, Logs]:
         key = jax.random.fold_in(purpose_key(jax.random.key(seed), "step"), state.step)
-        if mixup is not None:
-            batch = mixed(model, state.variables(), batch, purpose_key(key, "mixup"), mixup)
         if teach is not None:
             batch = taught(teach, frozen, batch, key, accumulate)
+        if mixup is not None:
+            batch = mixed(model, state.variables(), batch, purpose_key(key, "mixup"), mixup)
         loss, metrics, gradients, statistics, memory = loss_and_gradients(
             model, state, batch, key, seam, accumulate
         )

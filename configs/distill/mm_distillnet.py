@@ -6,6 +6,9 @@ is from memory. Departures: `small_detector` as wide as EfficientDet-D2's pyrami
 falls along a cosine where it is divided by ten on a plateau. The teachers are runs of `configs/world/detect.py`
 on boxes of cars for each eye (theirs are EfficientDets on other data).
 
+`configs/distill/mm_distillnet.py:mixed` is a variant of the released code: the mean of two sounds, with the
+boxes of both clips. Half of the clips are mixed (theirs is not known): the alignment takes the others alone.
+
   avssl pretrain --config configs/world/detect.py --workdir runs/mavd-rgb --config.data.source=DATA
   avssl pretrain --config configs/distill/mm_distillnet.py --workdir runs/mavd-mm
 
@@ -24,6 +27,10 @@ DETECTOR = dict(
     num_classes=1, widths=(64, 128, 256, 512), blocks=(2, 2, 2, 2), pyramid_width=112,
     num_fusions=5, head_depth=3, levels=LEVELS,
 )  # fmt: skip
+
+
+def mixed(config):
+    config.data.mixup_weight, config.data.mixup_share = 0.5, 0.5
 
 
 def quicktest(config):
@@ -72,4 +79,4 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 5e-4
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(config, variant, quicktest=quicktest)
+    return variant_of(config, variant, mixed=mixed, quicktest=quicktest)

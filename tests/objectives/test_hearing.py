@@ -152,6 +152,43 @@ def test_the_alignment_is_that_of_whole_maps(released):
     assert float(outcome.loss) == pytest.approx(float(boxes + 0.005 * expected), rel=1e-5)
 
 
+def halves(batch, *, mixed):
+    """Rows in pairs, of which those of `mixed` are one sound; the partner of each sees a third box."""
+    other = np.tile(told((0.0, 0.5, 0.4, 1.0, 0.7, 0)), (ROWS, 1, 1))
+    mixture = {
+        "share": jnp.where(jnp.isin(jnp.arange(ROWS), jnp.array(mixed)), 0.5, 1.0),
+        "boxes": dict.fromkeys(batch["targets"], jnp.asarray(other)),
+    }
+    return {**batch, "mixture": mixture}
+
+
+def test_a_mixture_of_two_sounds_has_the_boxes_of_both_clips():
+    objective, plain = made("mm_distillnet", *EYES), batch_of(*EYES)
+    batch = halves(plain, mixed=[4, 5])
+    listed, alone = (objective.apply({}, each, method="told") for each in (batch, plain))
+    np.testing.assert_array_equal(listed[:4], alone[:4])
+    # Both teachers say the third, which is listed once.
+    np.testing.assert_allclose(listed[4, :3, 4], [0.9, 0.7, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(listed[4, 1, :4], [0.0, 0.5, 0.4, 1.0])
+    assert not listed[4, 3:].any()
+    outcome, _, gradient = ran(objective, heard(), batch)
+    assert float(outcome.metrics["taught"]) == ROWS - 1
+    # Row 2 alone is of one clip, heard, and seen by both.
+    assert float(outcome.metrics["aligned"]) == 1
+    assert np.abs(gradient.taps["classes3"][4]).sum() > 0
+
+
+def test_mixtures_are_not_ranked():
+    objective, plain = made("stereo_soundnet", "light"), batch_of("light")
+    batch = halves(plain, mixed=[2, 3])
+    outcome, outputs, _ = ran(objective, heard(), batch)
+    ranking, _ = ranking_loss(
+        outputs["answer"], batch["targets"]["light"]["embedding"], index=batch["index"],
+        present=jnp.arange(ROWS) > 3,
+    )  # fmt: skip
+    assert float(outcome.metrics["ranking_loss"]) == pytest.approx(float(ranking), rel=1e-5)
+
+
 def test_in_evaluation_boxes_are_found_without_any_teacher():
     objective, batch = made("mm_distillnet", *EYES), batch_of(*EYES)
     silent = {

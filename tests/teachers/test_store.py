@@ -304,7 +304,7 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
         sounds.view, window="center", align="center", mirrored_with=VideoView()
     )  # fmt: skip
     sounds.check_view("teacher", "audio", heard, ("embedding",))
-    with pytest.raises(UsageError, match="mirrored at random, and boxes of .* are not"):
+    with pytest.raises(UsageError, match=r"mirrored at random, and boxes of .* are not"):
         sounds.check_view("teacher", "audio", heard, ("boxes",))
     # Without labels the teacher's classes are its own.
     config = student(**online)

@@ -1,14 +1,19 @@
 """Mixup: what is mixed with what and by how much, and the same batch in every mode."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import beta, kstest
 
-from avssl.config import ConfigDict, resolve
+from avssl.config import ConfigDict, base, resolve
+from avssl.config_check import check_mixup
 from avssl.errors import UsageError
 from avssl.objectives.classify import Classify
+from avssl.teachers import open as opening
+from avssl.teachers.teacher import random_teacher
 from avssl.train.build_model import build_model
 from avssl.train.mixup import WHOLE, Mixup, blended, drawn_weights, mixed, mixup_of, swapped
 from avssl.train.model import row_keys
@@ -35,6 +40,9 @@ def test_weights_are_of_the_beta_and_some_rows_are_left_alone():
     half = np.asarray(drawn_weights(Mixup(1.0, 0.5), keys))
     assert 0.47 < np.mean(half == WHOLE) < 0.53
     assert np.all(np.asarray(drawn_weights(Mixup(1.0, 0.0), keys)) == WHOLE)
+    stated = np.asarray(drawn_weights(Mixup(weight=0.5, share=0.5), keys))
+    assert set(stated.tolist()) == {WHOLE // 2, WHOLE}
+    assert 0.47 < np.mean(stated == WHOLE) < 0.53
 
 
 def test_a_weight_is_of_its_row_alone():
@@ -148,10 +156,13 @@ def test_the_same_on_any_devices(float64):
     }
     config.objectives.classify__tags = ConfigDict(tagging)
     config = resolve(config)
-    data = data_of(config, 3)
+    assert_same_everywhere(config, data_of(config, 3))
+
+
+def assert_same_everywhere(config, data, places=PLACES):
     start = start_on_host(config)
     found = []
-    for num_devices, settings in PLACES.values():
+    for num_devices, settings in places.values():
         placed = config.copy_and_resolve_references()
         placed.update_from_flattened_dict(settings)
         found.append(train(placed, data, num_devices, start))
@@ -161,17 +172,76 @@ def test_the_same_on_any_devices(float64):
     assert furthest(state.params, other_state.params) < 1e-9
 
 
+def hearing_config(precision, **keys):
+    config = small_config("mm_distillnet", precision=precision)
+    # Without a score to reach, one that knows nothing sees something in every picture.
+    config.objectives.mm_distillnet.teacher_score = 0.0
+    config.data.update(mixup_weight=0.5, **keys)
+    return resolve(config)
+
+
+@pytest.mark.slow
+def test_sounds_with_the_boxes_of_both_are_the_same_on_any_devices(float64, monkeypatch):
+    """In micro-batches both times: a detector has BatchNorm."""
+
+    def seer(*described):
+        teacher = random_teacher(*described)
+        return dataclasses.replace(teacher, detector=teacher.detector.clone(least_score=0.0))
+
+    monkeypatch.setattr(opening, "random_teacher", seer)
+    config = hearing_config("float64", mixup_share=0.5)
+    config.optimizer.learning_rate = 1e-4
+    halves = {"mesh of 8": (8, {"optimizer.accumulate": 2}), **dict([*PLACES.items()][1:])}
+    assert_same_everywhere(config, batches(config, 2), halves)
+
+
+@pytest.mark.parametrize("mixed_by", [{"mixup": 1.0}, {"mixup_weight": 0.4}])
+def test_boxes_of_both_are_of_the_mean_alone(mixed_by):
+    config = base()
+    config.objectives.mm_distillnet = dict(weight=1.0)
+    config.data.update(mixed_by)
+    with pytest.raises(UsageError, match=r"boxes of both .* set data\.mixup_weight=0\.5 and data"):
+        check_mixup(config)
+    config.data.update(mixup=None, mixup_weight=0.5)
+    check_mixup(config)
+
+
+def test_a_row_is_told_the_boxes_of_its_partner(float64):
+    """Unless one of the two is not taught: then neither changes."""
+    config = hearing_config("float32")
+    model, batch = build_model(config), batches(config, 1)[0]
+    batch["present"]["audio"] = np.arange(16) != 4
+    boxes = np.random.default_rng(0).random((16, 16, 6)).astype(np.float32)
+    batch["targets"], batch["taught"] = {"seer": {"boxes": boxes}}, {"seer": np.arange(16) != 7}
+    variables = {"params": {"objectives": {"mm_distillnet": {}}}, "memory": {"mm_distillnet": {}}}
+    found = mixed(model, variables, batch, jax.random.key(1), Mixup(weight=0.5))
+    apart = [4, 5, 6, 7]
+    share = np.asarray(found["mixture"]["share"])
+    assert share.tolist() == [1.0 if row in apart else 0.5 for row in range(16)]
+    np.testing.assert_array_equal(found["mixture"]["boxes"]["seer"], swapped(boxes))
+    np.testing.assert_array_equal(found["targets"]["seer"]["boxes"], boxes)
+    sounds = batch["views"]["audio"].astype(np.int32)
+    mean = (sounds[0] + sounds[1] + 1) // 2
+    np.testing.assert_array_equal(found["views"]["audio"][0], mean)
+    np.testing.assert_array_equal(found["views"]["audio"][1], mean)
+
+
 def test_what_cannot_be_is_refused():
     config = small_config("classify", "xid")
     config.data.mixup = 1.0
-    with pytest.raises(UsageError, match=r"objective 'xid' learns nothing \(classify does\)"):
+    with pytest.raises(
+        UsageError, match=r"'xid' learns nothing \(but classify, mm_distillnet, stere"
+    ):
         resolve(config)
     config.objectives.xid.weight = 0.0
     assert resolve(config).data.mixup == 1.0
     config.batch_size = 7
     with pytest.raises(UsageError, match="batch_size must be even, not 7"):
         resolve(config)
-    config.data.update(mixup=None, mixup_share=0.5)
+    config.data.mixup_weight = 0.5
+    with pytest.raises(UsageError, match="set one of the two alone"):
+        resolve(config)
+    config.data.update(mixup=None, mixup_weight=None, mixup_share=0.5)
     with pytest.raises(UsageError, match=r"set data\.mixup too"):
         resolve(config)
     assert mixup_of(config, 8) is None
