@@ -174,6 +174,11 @@ def add_evaluate(verbs: Any) -> None:
         "of the audio-visual one",
     )  # fmt: skip
     evaluate.add_argument(
+        "--object-encoder", default="", metavar="RUN[@ENCODER]",
+        help="localization: the run whose picture encoder gives that map (default: the config's "
+        "eval.object_encoder, else the run's own)",
+    )  # fmt: skip
+    evaluate.add_argument(
         "--released", default="", metavar="NAME",
         help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
     )  # fmt: skip

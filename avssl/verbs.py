@@ -14,8 +14,8 @@ from avssl.failures import report
 
 # Flags of `evaluate` that say how something is measured.
 MEASURING = (
-    "data", "test_data", "protocols", "alpha", "released", "save_visualizations", "clips", "crops",
-    "class_vectors", "layers")  # fmt: skip
+    "data", "test_data", "protocols", "alpha", "object_encoder", "released", "save_visualizations",
+    "clips", "crops", "class_vectors", "layers")  # fmt: skip
 
 # What each config of `avssl plan --walk` has at least.
 WALKED_BATCH = 256
@@ -92,6 +92,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         test_data=arguments.test_data,
         protocols=named(arguments.protocols),
         maps=None if maps == PLAIN else maps,
+        object_encoder=arguments.object_encoder,
         clips=arguments.clips,
         crops=arguments.crops,
         class_vectors=arguments.class_vectors,

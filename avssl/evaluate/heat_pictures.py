@@ -49,7 +49,7 @@ def save_pictures(model: Model, sides: Sides, folder: Path, options: MapOptions)
         view = model.views[view_name]
         boxes = true_boxes(truths, sides.test.geometry[view_name], view.seconds)
         rows = evenly_spread(np.flatnonzero(scorable(boxes)), NUM_PICTURES)
-        maps = maps_by_kind(sides.test.outputs[name], options)
+        maps = maps_by_kind(model, sides, name, options)
         frames = middle_frames(sides.scored[0], view, sides.test.index[rows], sides.workers)
         for row in rows.tolist():
             index = int(sides.test.index[row])

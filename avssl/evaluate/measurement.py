@@ -20,6 +20,7 @@ from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
 from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.places import PLAIN, MapOptions
 from avssl.evaluate.rows import Row
 from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
@@ -41,6 +42,7 @@ class Measurement:
     train, test: the records that probes train on and are scored on; where they lack a modality, `model` is the
     part of the `whole` one that they can be shown to. several: the windows that `classification` and `tagging`
     average. asked_for: whether a protocol that the data do not allow is an error. layers: see `layers.py`.
+    maps: how `localization` is scored.
     """
 
     config: ConfigDict
@@ -51,6 +53,7 @@ class Measurement:
     asked_for: bool = False
     several: Windows | None = None
     layers: Sequence[str] = ()
+    maps: MapOptions = PLAIN
     random: dict[str, list[Score]] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -21,6 +21,7 @@ from avssl.evaluate.localization import (
     pointing,
     scorable,
 )
+from avssl.evaluate.objects import ObjectNetwork
 from avssl.evaluate.separation import told_apart, two_objects
 from avssl.evaluate.sides import Score, Sides
 from avssl.train.model import Model
@@ -32,11 +33,12 @@ class MapOptions:
 
     share: of the audio-visual map in one that is fused with a map of objects (see `fused`); both are then
     scored beside it. None is the audio-visual map alone. released: a name in `RELEASED`, whose threshold and
-    resizing to take; empty is ours.
+    resizing to take; empty is ours. objects: the network whose map of objects it is; None is the run's own.
     """
 
     share: float | None = None
     released: str = ""
+    objects: ObjectNetwork | None = None
 
     def __post_init__(self):
         if self.share is not None and not 0 <= self.share <= 1:
@@ -74,7 +76,8 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
     scored = functools.partial(localization_by_clip, consensus=consensus, **options.rules)
     scores = []
     for name in mapping:
-        outputs, view = sides.test.outputs[name], model.objectives[name].video_view
+        view = model.objectives[name].video_view
+        outputs = sides.test.outputs[name]
         boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
         guess = scored([centre_box(boxes)] * len(boxes), boxes)
         shown = [boxes[clip] for clip in np.flatnonzero(scorable(boxes))]
@@ -82,7 +85,7 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
             [pointing(centre_point(), own, consensus=consensus) for own in shown]
         )
         prefix = f"{name}/" if scores else ""
-        for kind, maps in maps_by_kind(outputs, options).items():
+        for kind, maps in maps_by_kind(model, sides, name, options).items():
             found = scored(maps, boxes)
             scores += [
                 Score.of_clips(kind, f"{prefix}{metric}", of_clips, float(guess[metric].mean()))
@@ -113,17 +116,23 @@ def truths_of(sides: Sides) -> list[Mapping[str, Any]]:
 
 
 def maps_by_kind(
-    outputs: Mapping[str, np.ndarray], options: MapOptions
+    model: Model, sides: Sides, name: str, options: MapOptions
 ) -> dict[str, Sequence[np.ndarray]]:
     """The heat maps of all clips: `video`, of picture and sound, and what the options ask for beside it.
 
-    `objects` is where the picture encoder of the run sees anything: the mean over channels of the magnitudes
-    of its map, and over frames. EZ-VSL takes another network for it, trained on ImageNet; here it is the
-    student, so it has what the run has learnt from sound as well. `fused` joins the two.
+    `objects` is where a picture encoder sees anything: the mean over channels of the magnitudes of its map,
+    and over frames. EZ-VSL takes another network for it, trained on ImageNet, which the options name; without
+    one it is the run's own, which has learnt from sound as well. `fused` joins the two.
     """
+    outputs = sides.test.outputs[name]
     maps: dict[str, Sequence[np.ndarray]] = {"video": list(outputs["video_map"])}
     if options.share is not None:
-        maps["objects"] = list(outputs["object_map"])
+        view = model.objectives[name].video_view
+        maps["objects"] = list(
+            outputs["object_map"]
+            if options.objects is None
+            else options.objects.maps(view, model.views[view], sides)
+        )
         maps["fused"] = FusedMaps(maps["video"], maps["objects"], options)
     return maps
 

@@ -22,6 +22,7 @@ from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.layers import checked_layers
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
 from avssl.evaluate.missing import tell_missing
+from avssl.evaluate.objects import object_network
 from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import PROBES, PROTOCOLS
@@ -44,15 +45,17 @@ class Asked:
     """What is to be measured, beside what the config says; empty and None: as there.
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which lists those
-    of every run; asked for by name in `protocols` it is an error. maps: how `localization` is scored. clips,
-    crops: how many windows of each clip `classification` and `tagging` average. class_vectors: what `zero_shot`
-    compares clips with. layers: of the encoders, probed beside the embeddings.
+    of every run; asked for by name in `protocols` it is an error. maps: how `localization` is scored, but for
+    object_encoder: the run whose network gives its map of objects. clips, crops: how many windows of each clip
+    `classification` and `tagging` average. class_vectors: what `zero_shot` compares clips with. layers: of the
+    encoders, probed beside the embeddings.
     """
 
     data: str = ""
     test_data: str = ""
     protocols: Sequence[str] = ()
     maps: MapOptions | None = None
+    object_encoder: str = ""
     clips: int | None = None
     crops: int | None = None
     class_vectors: Path | None = None
@@ -87,7 +90,7 @@ def evaluate_folder(
     step, variables = trained_variables(workdir, measurement.whole)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:
-        save_pictures(measurement.model, trained, folder=pictures, options=asked.maps or PLAIN)
+        save_pictures(measurement.model, trained, folder=pictures, options=measurement.maps)
     if not rows:
         return rows
     print_table(rows, command())
@@ -117,6 +120,11 @@ def planned(
             "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
             "--protocols"
         )
+    maps = asked.maps or PLAIN
+    if asked.object_encoder and maps.share is None:
+        raise UsageError(
+            "--object-encoder gives the map that --alpha fuses with the audio-visual one: add --alpha 0.4"
+        )
     if asked.class_vectors is not None and "zero_shot" not in chosen:
         raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")
     train, test = sources(config, asked.data, asked.test_data)
@@ -124,9 +132,14 @@ def planned(
     if not chosen:
         return None
     options = config.eval
+    model = evaluation_model(config)
+    if maps.share is not None and (spec := asked.object_encoder or options.get("object_encoder")):
+        network = object_network(spec, config.precision)
+        network.check(model)
+        maps = dataclasses.replace(maps, objects=network)
     known = {
         **PROTOCOLS,
-        "localization": partial(places, options=asked.maps or PLAIN),
+        "localization": partial(places, options=maps),
         "synchronization": partial(timing, reach=options.get("offset_frames") or REACH),
         "zero_shot": partial(zero_shot, vectors=asked.class_vectors),
     }
@@ -135,13 +148,14 @@ def planned(
     )
     return Measurement(
         config,
-        evaluation_model(config),
+        model,
         train,
         test,
         {name: known[name] for name in chosen},
         asked_for=bool(asked.protocols),
         several=windows if windows.several and SAYING & set(chosen) else None,
         layers=checked_layers(asked.layers or options.get("layers") or ()),
+        maps=maps,
     )
 
 
