@@ -144,5 +144,7 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
     "verification": trust,
     "zero_shot": zero_shot,
 }
+# What is trained on the training part.
+FITTED = ("few_shot", "knn", "linear", "linear_tags")
 # What needs classes.
 PROBES = ("classification", "clustering", "few_shot", "knn", "linear", "neighbours")

@@ -25,7 +25,7 @@ from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.objects import object_network
 from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
-from avssl.evaluate.protocols import PROBES, PROTOCOLS
+from avssl.evaluate.protocols import FITTED, PROBES, PROTOCOLS
 from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part
@@ -82,11 +82,9 @@ def evaluate_folder(
     json_file = json_file or workdir / "eval.json"
     sides = measurement.train[0], measurement.test[0]
     missing = tell_missing(sides, json_file.with_suffix(".missing.txt"))
-    for fitted, purpose in (
-        (measurement.train, "that probes are trained on"),
-        (measurement.trained_on, "that the run was trained on"),
-    ):
-        warn_of_shared(measurement.test, fitted, purpose)
+    if set(FITTED) & measurement.protocols.keys():
+        warn_of_shared(measurement.test, measurement.train, "that probes are trained on")
+    warn_of_shared(measurement.test, measurement.trained_on, "that the run was trained on")
     step, variables = trained_variables(workdir, measurement.whole)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:

@@ -8,10 +8,12 @@ that keeps a map, for instance a ResNet-50 on ImageNet, takes its place.
 
   avssl pretrain --config configs/distill/avl.py --workdir runs/avl \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
-  avssl evaluate --workdir runs/avl --data tfds:data/vggss@test --test-data tfds:data/vggss@test \
-      --protocols localization --alpha 0.4 --released ez_vsl --save-visualizations
+  avssl evaluate --workdir runs/avl --data tfds:data/vggss@train --test-data tfds:data/vggss@train \
+      --protocols localization --alpha 0.4 --object-encoder runs/imagenet-resnet18 --released ez_vsl \
+      --save-visualizations
 
-The teachers are `teachers.sound.run` (runs/audioset-cnn14) and `teachers.objects.run` (runs/imagenet-resnet50).
+Data and `runs/imagenet-resnet18` are those of `configs/distill/ez_vsl.py`. The teachers are
+`teachers.sound.run` (runs/audioset-cnn14) and `teachers.objects.run` (runs/imagenet-resnet50).
 `--config.objectives.avl.object_teacher=''` is without objects, `sound_teacher=''` without sounds. The released
 code scores VGG-SS with the first box of each picture alone: not comparable with EZ-VSL, nor with this.
 

@@ -9,11 +9,13 @@ best on the test set; here the last one counts.
 
   avssl pretrain --config configs/distill/ez_vsl.py --workdir runs/ez-vsl \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
-  avssl evaluate --workdir runs/ez-vsl --data tfds:data/vggss@test --test-data tfds:data/vggss@test \
-      --protocols localization --alpha 0.4 --released ez_vsl --save-visualizations
+  avssl evaluate --workdir runs/ez-vsl --data tfds:data/vggss@train --test-data tfds:data/vggss@train \
+      --protocols localization --alpha 0.4 --object-encoder runs/imagenet-resnet18 --released ez_vsl \
+      --save-visualizations
 
-`init_from` is a run with an encoder `video` of this kind, trained on ImageNet; without it the picture's network
-begins anew. The map of objects in the second command is that of the run's own network.
+`avssl data guide vggsound` and `vggss` build both sets, whose one split is `train`. `runs/imagenet-resnet18` is
+a run with an encoder `video` of this kind, trained on ImageNet at this size; without `init_from` the picture's
+network begins anew, without `--object-encoder` the map of objects is that of the run's own.
 
 Expected (published, fused with objects, cIoU / AUC): VGG-SS 38.85 / 39.54, Flickr 83.94 / 63.60 %.
 Measured: not run at this scale.

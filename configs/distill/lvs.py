@@ -7,10 +7,11 @@ known, and 20 of EZ-VSL are taken. Departures of data: those of `configs/distill
 
   avssl pretrain --config configs/distill/lvs.py --workdir runs/lvs \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
-  avssl evaluate --workdir runs/lvs --data tfds:data/vggss@test --test-data tfds:data/vggss@test \
+  avssl evaluate --workdir runs/lvs --data tfds:data/vggss@train --test-data tfds:data/vggss@train \
       --protocols localization --released lvs --save-visualizations
 
-`init_from` is a run with an encoder `video` of this kind, trained on ImageNet.
+`avssl data guide vggsound` and `vggss` build both sets, whose one split is `train`. `init_from` is a run with
+an encoder `video` of this kind, trained on ImageNet; without it the picture's network begins anew.
 
 Expected (as recalled, not verified; cIoU / AUC): VGG-SS 34.4 / 38.2, Flickr 71.9 / 58.2 %.
 Measured: not run at this scale.

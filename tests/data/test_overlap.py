@@ -105,6 +105,7 @@ def test_an_evaluation_says_it_of_probes_and_of_the_run(config, capsys, monkeypa
     kept = len(split_holdout(open_source(config.data.source), 0.5)[0])
     assert f"{kept} of the 32 clips" in trained
     assert "that the run was trained on (world:tiny@train)" in trained
+    assert said_with(protocols=("localization",)) == [trained]
     assert said_with(test_data="world:tiny@test") == []
     # Without test data a part is held out, of training too.
     config.eval.test_data = ""

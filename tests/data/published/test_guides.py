@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,12 @@ def test_what_is_used_was_built():
         for path, split in re.findall(r"tfds:([\w/-]+)@(\w+)", used):
             assert path in built, (name, path)
             assert split == "train"
+
+
+def test_configs_read_the_split_that_a_build_writes():
+    for path in Path("configs").rglob("*.py"):
+        splits = re.findall(r"tfds:[\w/-]+@(\w+)", path.read_text(encoding="utf-8"))
+        assert {*splits} <= {"train"}, path
 
 
 def marks_of(words: list[str]) -> list:
