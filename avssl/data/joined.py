@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from avssl.data.placement import drawn_flip, share_of_room
+from avssl.data.placement import is_mirrored, share_of_room
 from avssl.data.record import Source
 from avssl.data.views import View
 from avssl.errors import UsageError
@@ -123,7 +123,7 @@ def draw_windows(
     mirrored = frozenset(
         name
         for name, join in joins.items()
-        if MIRRORED.keys() & join.shapes and join.view and drawn_flip(join.view, seed, position)[1]
+        if MIRRORED.keys() & join.shapes and join.view and is_mirrored(join.view, seed, position)
     )
     return Windows(numbers, starts, mirrored)
 
