@@ -41,6 +41,7 @@ OPTIONAL_BOUNDS = {
     "data.mixup": (0.01, math.inf),
     "data.mixup_share": (0, 1),
     "data.mixup_weight": (0, 1),
+    "eval.alpha": (0, 1),
     "eval.clips": (1, math.inf),
     "eval.crops": (1, math.inf),
     "eval.every_steps": (1, math.inf),

@@ -169,7 +169,7 @@ def add_evaluate(verbs: Any) -> None:
     evaluate.add_argument(
         "--alpha", type=float, default=None, metavar="A",
         help="localization: also score the picture encoder's map of objects, and both fused with a share of A "
-        "of the audio-visual one",
+        "of the audio-visual one (default: the config's eval.alpha)",
     )  # fmt: skip
     evaluate.add_argument(
         "--object-encoder", default="", metavar="RUN[@ENCODER]",

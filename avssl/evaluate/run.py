@@ -113,15 +113,19 @@ def planned(
     draws: whether heat maps are wanted, which only `localization` has.
     """
     chosen = known_protocols(asked.protocols or config.eval.protocols)
-    if (asked.maps or draws) and "localization" not in chosen:
+    if (asked.maps or asked.object_encoder or draws) and "localization" not in chosen:
         raise UsageError(
-            "--alpha, --released and --save-visualizations are for the protocol localization: add it to "
-            "--protocols"
+            "--alpha, --object-encoder, --released and --save-visualizations are for the protocol localization: "
+            "add it to --protocols"
         )
+    options = config.eval
     maps = asked.maps or PLAIN
+    if maps.share is None:
+        maps = dataclasses.replace(maps, share=options.get("alpha"))
     if asked.object_encoder and maps.share is None:
         raise UsageError(
-            "--object-encoder gives the map that --alpha fuses with the audio-visual one: add --alpha 0.4"
+            "--object-encoder gives the map that --alpha fuses with the audio-visual one: add --alpha 0.4, or set "
+            "the config's eval.alpha"
         )
     if asked.class_vectors is not None and "zero_shot" not in chosen:
         raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")
@@ -129,9 +133,9 @@ def planned(
     chosen = allowed(chosen, train, test, bool(asked.protocols))
     if not chosen:
         return None
-    options = config.eval
     model = evaluation_model(config)
-    if maps.share is not None and (spec := asked.object_encoder or options.get("object_encoder")):
+    scores_objects = "localization" in chosen and maps.share is not None
+    if scores_objects and (spec := asked.object_encoder or options.get("object_encoder")):
         network = object_network(spec, config.precision)
         network.check(model)
         maps = dataclasses.replace(maps, objects=network)

@@ -72,6 +72,8 @@ ROWS = (
 
 COLUMNS = (
     Column(*CIOU, label="cIoU"),
+    Column("localization", "objects", "mean_ciou", label="of objects alone"),
+    Column("localization", "fused", "mean_ciou", label="of both fused"),
     Column(*BOXES, label="AP 50"),
     Column(*BOXES_AT_NIGHT, label="AP 50 at night"),
     Column("detection", "boxes", "center_distance_x", label="off across"),

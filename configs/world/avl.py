@@ -6,7 +6,7 @@ scaled to length 1.
 
   avssl pretrain --config configs/world/supervised.py:crowd --workdir runs/world-crowd-supervised
   avssl pretrain --config configs/world/avl.py --workdir runs/world-avl
-  avssl evaluate --workdir runs/world-avl --protocols localization --alpha 0.4 --save-visualizations
+  avssl evaluate --workdir runs/world-avl --protocols localization --save-visualizations
 
 `--config.objectives.avl.sound_teacher=''` or `object_teacher=''` leaves one out; random networks as teachers
 (`--config.teachers.sound.run='' --config.teachers.objects.run=''`) are the baseline. Measured: not yet.

@@ -86,6 +86,7 @@ def test_options_without_the_protocol_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"eval": {"protocols": ["knn"]}}')
     for asked, pictures in (
         (Asked(maps=MapOptions(share=0.4)), None),
+        (Asked(object_encoder="somewhere"), None),
         (Asked(), Path("somewhere")),
     ):
         with pytest.raises(UsageError, match="are for the protocol localization"):

@@ -119,7 +119,15 @@ def test_the_config_names_it_and_a_flag_another(localizing, seeing):
         assert measurement.maps.objects.teacher.where == f"step 1 of {folder}"
         assert measurement.maps.share == 0.4
     # Without a map to fuse nothing is opened.
-    assert planned(config, Asked(protocols=("localization",))).maps.objects is None
+    plain = Asked(protocols=("localization",))
+    assert planned(config, plain).maps.objects is None
+    config.eval.alpha = 0.3
+    assert planned(config, plain).maps.share == 0.3
+    assert planned(config, plain).maps.objects.teacher.where == f"step 1 of {localizing}"
+    assert planned(config, asked).maps.share == 0.4
+    # Nor where nothing is localised.
+    config.eval.object_encoder = "nowhere"
+    assert planned(config, Asked(protocols=("retrieval",))) is not None
 
 
 def test_maps_are_of_the_clips_as_the_run_sees_them(localizing, seeing):
