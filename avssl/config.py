@@ -103,7 +103,7 @@ def base() -> ConfigDict:
                 "clips": None,  # windows of each clip that classification and tagging average; None: 1
                 "crops": None,  # of each of them so many crops along the longer side; None: 1
                 "layers": None,  # of the encoders, probed beside their embeddings: ("video.layer2",)
-                "alpha": None,  # share of the audio-visual map in one fused with objects (`localization`); None: none
+                "alpha": None,  # share of the audio-visual map in one that is fused with objects; None: none
                 "object_encoder": None,  # the run whose map of objects that is fused with; None: this one
                 "every_steps": None,  # during training too, every so many steps; None: at its end alone
                 "offset_frames": None,  # to either side, where synchronization searches for the sound; None: 15

@@ -36,7 +36,7 @@ def load_config(argument: str) -> ConfigDict:
     return config
 
 
-def function_in(file: Path, name: str) -> Callable[[str], Any] | None:
+def function_in(file: Path, name: str) -> Callable[..., Any] | None:
     """The function of that name in a file of Python, whatever the file's extension."""
     loader = importlib.machinery.SourceFileLoader(f"avssl_config_{file.stem}", str(file))
     spec = importlib.util.spec_from_loader(loader.name, loader)

@@ -319,7 +319,10 @@ def add_plan(verbs: Any) -> None:
 
 
 def add_teach(teach: Parser) -> None:
-    teach.add_argument("--teacher", required=True, metavar="RUN", help="run folder of the teacher")
+    teach.add_argument(
+        "--teacher", required=True, metavar="RUN",
+        help="run folder of the teacher, or a file of Python with get_teacher()",
+    )  # fmt: skip
     teach.add_argument("--encoder", default="", help="its encoder (default: the only one)")
     teach.add_argument(
         "--data", required=True, metavar="SPEC", help="source of the students' clips"

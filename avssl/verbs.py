@@ -113,12 +113,13 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def run_teach(arguments: argparse.Namespace) -> int:
     from avssl.config import run_config
+    from avssl.teachers.spec import is_function
     from avssl.teachers.teach import teach
 
-    set_up_jax(run_config(Path(arguments.teacher)).precision)
+    run = arguments.teacher
+    set_up_jax("float32" if is_function(run) else run_config(Path(run)).precision)
     report = teach(
-        arguments.teacher, arguments.data, arguments.out, encoder=arguments.encoder,
-        targets=named(arguments.targets),
+        run, arguments.data, arguments.out, encoder=arguments.encoder, targets=named(arguments.targets),
         every_seconds=arguments.every_seconds, dtype=arguments.dtype, top_k=arguments.top_k,
         precision=arguments.precision, batch_size=arguments.batch_size, workers=arguments.workers,
         host=arguments.host, num_hosts=arguments.num_hosts,

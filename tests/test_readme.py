@@ -13,11 +13,12 @@ from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.data.open import open_source
 from avssl.objectives.base import Objective
+from avssl.teachers.function import teacher_of
 from tests.teachers.conftest import make_run
 from tests.train.small_runs import batches, small_config, train
 
 README = Path("README.md").read_text(encoding="utf-8")
-EMBEDDING, OBJECTIVE, CONFIG = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FUNCTION, EMBEDDING, OBJECTIVE, CONFIG = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture
@@ -49,6 +50,18 @@ def test_its_config_resolves(margin):
 
 def test_it_is_about_forty_lines():
     assert len(OBJECTIVE.splitlines()) <= 50
+
+
+def test_a_function_teaches(tmp_path):
+    file = tmp_path / "loudness.py"
+    file.write_text(FUNCTION)
+    teacher = teacher_of(str(file))
+    sound = np.zeros((2, 36000, 1), np.float32)
+    sound[1, 1200:2400] = 0.1
+    said = np.asarray(teacher.says(sound)["embedding"])
+    assert said.shape == (2, 30)
+    np.testing.assert_allclose(said[1, :3], [-80, -20, -80], atol=1e-3)
+    assert teacher.views[0].seconds == 1.5
 
 
 def test_trained_encoders_from_python(monkeypatch, tmp_path):

@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from etils import epath
+
 from avssl.ablate.record import Facts, Result, Run
+from avssl.data.lock import folder_lock
 from avssl.errors import Preempted
 from avssl.evaluate.results import commit, training
 from avssl.evaluate.rows import read_json
@@ -44,7 +47,9 @@ def write_stores(run: Run, call: Call) -> str:
             "--data", run.config.data.source, "--out", str(store),
             "--targets", ",".join(keys.targets), "--every-seconds", str(run.row.every_seconds),
         ]  # fmt: skip
-        status, stopped = call(words, log)
+        # Of several runs at once that need it, one has it written.
+        with folder_lock(epath.Path(f"{store}.lock"), what=str(store), wait=True):
+            status, stopped = call(words, log)
         if stopped or status == Preempted.exit_code:
             raise Preempted(f"stopped while {teacher.name} taught; the same command goes on")
         if status:

@@ -115,8 +115,8 @@ def planned(
     chosen = known_protocols(asked.protocols or config.eval.protocols)
     if (asked.maps or asked.object_encoder or draws) and "localization" not in chosen:
         raise UsageError(
-            "--alpha, --object-encoder, --released and --save-visualizations are for the protocol localization: "
-            "add it to --protocols"
+            "--alpha, --object-encoder, --released and --save-visualizations are for the protocol "
+            "localization: add it to --protocols"
         )
     options = config.eval
     maps = asked.maps or PLAIN
@@ -124,8 +124,8 @@ def planned(
         maps = dataclasses.replace(maps, share=options.get("alpha"))
     if asked.object_encoder and maps.share is None:
         raise UsageError(
-            "--object-encoder gives the map that --alpha fuses with the audio-visual one: add --alpha 0.4, or set "
-            "the config's eval.alpha"
+            "--object-encoder gives the map that --alpha fuses with the audio-visual one: add --alpha 0.4, or "
+            "set the config's eval.alpha"
         )
     if asked.class_vectors is not None and "zero_shot" not in chosen:
         raise UsageError("--class-vectors is for the protocol zero_shot: add it to --protocols")

@@ -6,6 +6,7 @@ from pathlib import Path
 from avssl.config import ConfigDict, from_json
 from avssl.console import say
 from avssl.teachers.open import NO_TEACHERS, Teachers, open_teachers
+from avssl.teachers.spec import is_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,8 @@ def planned_teachers(config: ConfigDict) -> tuple[ConfigDict, Teachers]:
         return config, NO_TEACHERS
     config = from_json(config.to_dict())
     for name, teacher in config.teachers.items():
-        here = teacher.run and (Path(teacher.run) / "config.json").exists()
+        run = Path(teacher.run)
+        here = teacher.run and (is_function(teacher.run) or (run / "config.json").exists())
         if teacher.store or (teacher.run and not here):
             missing = (
                 f"the store {teacher.store}" if teacher.store else f"{teacher.run} is not here"

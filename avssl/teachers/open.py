@@ -15,9 +15,10 @@ from avssl.data.views import View, build_views
 from avssl.errors import UsageError, unknown
 from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Target
+from avssl.teachers.function import teacher_of
 from avssl.teachers.spec import Taught, TeacherSpec, build_specs
 from avssl.teachers.store import TargetStore
-from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher, teacher_of_run
+from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher
 from avssl.train.mesh import float_type
 from avssl.train.sources import local_cache
 
@@ -103,7 +104,7 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
             online[name] = seeing = open_online(config, name, spec, source)
             shapes, classes = seeing.shapes(spec.targets), seeing.teacher.classes
             hashed = seeing.teacher.hash
-            found = f"{spec.encoder} of {seeing.teacher.where}"
+            found = seeing.teacher.called
         if spec.hash and spec.hash != hashed:
             raise UsageError(
                 f"teachers.{name}.hash is {spec.hash}, and {found} is {hashed}: give the teacher that is "
@@ -150,7 +151,7 @@ def found_teacher(
     config: ConfigDict, name: str, spec: TeacherSpec, view: View, classes: tuple[str, ...]
 ) -> Teacher:
     if spec.run:
-        return teacher_of_run(spec.run, spec.encoder)
+        return teacher_of(spec.run, spec.encoder)
     return random_teacher(config, name, spec.encoder, view, classes)
 
 
@@ -160,7 +161,7 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
     if cache := local_cache(config):
         store.keep_locally(cache)
     if spec.run:
-        found = teacher_of_run(spec.run, spec.encoder)
+        found = teacher_of(spec.run, spec.encoder)
         if found.hash != store.teacher_hash:
             raise UsageError(
                 f"teachers.{name}: {spec.store} was written by {store.teacher}, which is not {found.where} "

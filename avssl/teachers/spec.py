@@ -21,7 +21,8 @@ SEEN = {
 class TeacherSpec:
     """`teachers.NAME` of a config; the fields are exactly its keys.
 
-    run: a run folder, whose `encoder` is frozen; empty is a random network of the student's config's
+    run: a run folder, whose `encoder` is frozen, or a file of Python with `get_teacher()`, which has none
+    (teachers/function.py); empty is a random network of the student's config's
     `encoder`, the baseline of every teacher. view: the student's view that it sees, augmented as the student
     sees it. targets: what it is asked for, of `TARGET_KINDS`. precision: of its arithmetic.
     store: what `avssl teach` wrote; then nothing is computed.
@@ -43,6 +44,11 @@ class TeacherSpec:
     @property
     def is_stored(self) -> bool:
         return bool(self.store)
+
+
+def is_function(run: str) -> bool:
+    """Whether a teacher's `run` is a file of Python."""
+    return run.endswith(".py")
 
 
 def teacher_defaults() -> dict[str, Any]:
@@ -69,8 +75,9 @@ def build_spec(name: str, keys: Mapping[str, Any]) -> TeacherSpec:
     spec = TeacherSpec(**values)
     if not spec.targets:
         raise UsageError(f"{where}.targets is empty: ask for {', '.join(TARGET_KINDS)}")
-    if not spec.is_stored and not (spec.encoder and spec.view):
-        lacking = "encoder" if not spec.encoder else "view"
+    named = spec.encoder or is_function(spec.run)
+    if not spec.is_stored and not (named and spec.view):
+        lacking = "view" if named else "encoder"
         raise UsageError(
             f"{where} needs `{lacking}`: the name of the encoder in its run, and of the student's view "
             "that it sees; or `store`, what `avssl teach` wrote"

@@ -21,9 +21,10 @@ from avssl.errors import UsageError, unknown
 from avssl.media.errors import MediaError
 from avssl.objectives.base import TARGET_KINDS
 from avssl.teachers.encoding import DTYPES, Encoding
+from avssl.teachers.function import teacher_of
 from avssl.teachers.spec import same_sight, told
 from avssl.teachers.store import LACKING, UNREADABLE
-from avssl.teachers.teacher import SeeingTeacher, Teacher, teacher_of_run
+from avssl.teachers.teacher import SeeingTeacher, Teacher
 from avssl.teachers.writer import Answers, TargetWriter
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 
@@ -85,7 +86,7 @@ def teach(
     centre crops.
     """
     check_arguments(targets, every_seconds, dtype, precision, host, num_hosts)
-    teacher = teacher_of_run(run, encoder)
+    teacher = teacher_of(run, encoder)
     teacher.check_targets(targets)
     source = open_checked(data)
     view = only_view(teacher)
@@ -96,7 +97,7 @@ def teach(
         out,
         encoding=encoding,
         meta={
-            "teacher": f"{teacher.encoder} of {teacher.where}",
+            "teacher": teacher.called,
             "teacher_hash": teacher.hash,
             "classes": list(teacher.classes) if teacher.classes and named(targets) else None,
             "data": data,

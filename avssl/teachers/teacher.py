@@ -64,6 +64,11 @@ class Teacher:
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
 
+    @property
+    def called(self) -> str:
+        """For a person."""
+        return f"{self.encoder} of {self.where}"
+
     def check_view(self, name: str, view_name: str, view: View) -> None:
         """Refuses a student's view that shows other than what the teacher was trained on."""
         if not any(same_sight(view, own) for own in self.views):
@@ -154,9 +159,10 @@ class SeeingTeacher:
 
     def shapes(self, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Of one clip's targets."""
+        # Of three, which fewer other axes are than two: a function may confuse them.
         made = jax.eval_shape(
             lambda: self.targets(
-                jax.tree.map(jnp.asarray, self.variables), self.model.example_batch(2),
+                jax.tree.map(jnp.asarray, self.variables), self.model.example_batch(3),
                 jax.random.key(0), kinds,
             )
         )  # fmt: skip

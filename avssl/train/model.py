@@ -400,7 +400,7 @@ def window_rows(rows: Array, num_windows: int) -> Array:
     return (rows[:, None] * num_windows + jnp.arange(num_windows)[None, :]).reshape(-1)
 
 
-def by_window(features: Features, num_windows: int) -> Features:
+def by_window(features: Any, num_windows: int) -> Any:
     """The inverse of `merged_windows`, of all that an encoder gives."""
     if num_windows == 1:
         return features

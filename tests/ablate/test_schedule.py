@@ -125,3 +125,27 @@ def test_an_array_job(write_ablation, ablate, pretended, tmp_path, monkeypatch):
     assert subprocess.run(["bash", "-n", job]).returncode == 0
     if shutil.which("shellcheck"):
         assert subprocess.run(["shellcheck", job]).returncode == 0
+
+
+def test_a_store_that_several_need_at_once_is_written_once_at_a_time(
+    write_ablation, ablate, pretended, monkeypatch
+):
+    writing, most = [], []
+
+    def call(self, words, log):
+        if words[0] == "teach":
+            writing.append(words)
+            most.append(len(writing))
+            time.sleep(0.2)
+            writing.pop()
+        return pretended(words, log)
+
+    monkeypatch.setattr(Processes, "call", call)
+    rows = (
+        f'AblationRow("{name}", "configs/world/distill.py", ("steps=40",), '
+        'teachers={"teacher": "one"}, every_seconds=0.25)'
+        for name in ("left", "right")
+    )
+    code, *_ = ablate(write_ablation(ONE, *rows), "--seeds", "0", "--jobs", "2")
+    assert code == 0
+    assert most == [1, 1]
