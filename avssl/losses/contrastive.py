@@ -11,6 +11,8 @@ from avssl.losses.precision import widen
 from avssl.losses.rows import blank_absent, mean_present
 
 Scalar = Float[Array, ""]
+# Arrays by name, with as many rows each.
+Rows = dict[str, Array]
 
 
 def unit_rows(embedding: Float[Array, "*rows d"]) -> Float[Array, "*rows d"]:
@@ -67,39 +69,79 @@ def symmetric_info_nce(
     With s_ij = cos(video_i, audio_j) / temperature,
     loss = mean_i of (CE(s_i., i) + CE(s_.i, i)) / 2. Rows may have any length.
 
-    blocks: the rows are compared with all others in so many parts, one after the other, which
-    changes nothing but the memory: b * b / blocks numbers in place of b * b. It divides b.
-
-    Masks, metrics and departures: see `contrast_pairs`.
+    blocks: see `contrast_in_blocks`. Masks, metrics and departures: see `contrast_pairs`.
     """
     # Absent rows may hold anything, NaN too: they must not reach the product, nor its gradient.
     video, audio = blank_absent(video, present), blank_absent(audio, present)
 
-    def scaled(similarity: Array) -> Array:
+    def logits(video: Array, audio: Array) -> Array:
+        similarity = cosines(video, audio)
         return similarity / jnp.asarray(temperature).astype(similarity.dtype)
 
-    if blocks == 1:
-        return contrast_pairs(scaled(cosines(video, audio)), index=index, present=present)
+    return contrast_in_blocks(video, audio, logits, index=index, present=present, blocks=blocks)
 
-    def search_in(keys: Array) -> Callable[[dict[str, Array]], tuple[Array, Array]]:
-        def search(rows: dict[str, Array]) -> tuple[Array, Array]:
-            own = rows["place"][:, None] == jnp.arange(len(index))[None, :]
-            different = rows["index"][:, None] != index[None, :]
-            negatives = different & rows["present"][:, None] & present[None, :]
-            return find_partner(scaled(cosines(rows["query"], keys)), own, negatives)
+
+def contrast_in_blocks(
+    video: Float[Array, "b *v"],
+    audio: Float[Array, "b *a"],
+    logits: Callable[[Array, Array], Array],
+    *,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+    margin: float = 0.0,
+    blocks: int = 1,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """`contrast_pairs` of logits(video, audio), which takes any rows of each.
+
+    blocks: the rows are compared with all others in so many parts, one after the other, which
+    changes nothing but the memory: b * b / blocks numbers in place of b * b. It divides b. With more
+    than one, all logits are computed twice, once by videos and once by audios.
+    """
+    if blocks == 1:
+        return contrast_pairs(logits(video, audio), index=index, present=present, margin=margin)
+
+    def search_in(compare: Callable[[Array], Array]) -> Callable[[Rows], tuple[Array, Array]]:
+        def search(rows: Rows) -> tuple[Array, Array]:
+            return find_partner(
+                compare(rows["query"]), *own_and_negatives(rows, index, present), margin=margin
+            )
 
         return search
 
-    rows = {"place": jnp.arange(len(index)), "index": index, "present": present}
-    to_audio = by_blocks(search_in(audio), {**rows, "query": video}, blocks=blocks)
-    to_video = by_blocks(search_in(video), {**rows, "query": audio}, blocks=blocks)
+    rows = numbered(index, present)
+    to_audio = by_blocks(
+        search_in(lambda some: logits(some, audio)), {**rows, "query": video}, blocks=blocks
+    )
+    to_video = by_blocks(
+        search_in(lambda some: logits(video, some).T), {**rows, "query": audio}, blocks=blocks
+    )
     return mean_of_both(to_audio, to_video, present)
 
 
+def numbered(index: Int[Array, "b"], present: Bool[Array, "b"]) -> Rows:
+    """What `own_and_negatives` asks of rows, for a batch as a whole."""
+    return {"place": jnp.arange(len(index)), "index": index, "present": present}
+
+
+def own_and_negatives(
+    rows: Rows, index: Int[Array, "n"], present: Bool[Array, "n"]
+) -> tuple[Bool[Array, "r n"], Bool[Array, "r n"]]:
+    """Of some rows among n columns, the first of which are the batch: the own column, and negatives."""
+    own = rows["place"][:, None] == jnp.arange(len(index))[None, :]
+    different = rows["index"][:, None] != index[None, :]
+    return own, different & rows["present"][:, None] & present[None, :]
+
+
 def contrast_pairs(
-    logits: Float[Array, "b b"], *, index: Int[Array, "b"], present: Bool[Array, "b"]
+    logits: Float[Array, "b b"],
+    *,
+    index: Int[Array, "b"],
+    present: Bool[Array, "b"],
+    margin: float = 0.0,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """mean_i of (CE(logits_i., i) + CE(logits_.i, i)) / 2: row i is a video, column j an audio.
+
+    margin: taken from the own logit in the cross-entropies, not in the metrics.
 
     Departures, which change nothing in a batch of distinct, complete clips: rows with `present`
     False (one of their modalities is missing; their logits must be finite) leave as row and as
@@ -110,19 +152,26 @@ def contrast_pairs(
     """
     negatives, own = negative_mask(index, present), jnp.eye(len(index), dtype=bool)
     return mean_of_both(
-        find_partner(logits, own, negatives), find_partner(logits.T, own, negatives), present
+        find_partner(logits, own, negatives, margin=margin),
+        find_partner(logits.T, own, negatives, margin=margin),
+        present,
     )
 
 
 def find_partner(
-    logits: Float[Array, "b n"], own: Bool[Array, "b n"], negatives: Bool[Array, "b n"]
+    logits: Float[Array, "b n"],
+    own: Bool[Array, "b n"],
+    negatives: Bool[Array, "b n"],
+    *,
+    margin: float = 0.0,
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
     """Of each row: the cross-entropy of its `own` column among the negatives, and 1 if it is first.
 
     The own column always counts, so that an absent row has a finite (and unused) loss.
     """
     right = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
-    loss = jax.nn.logsumexp(logits, axis=1, where=negatives | own) - right
+    harder = jnp.where(own, logits - margin, logits) if margin else logits
+    loss = jax.nn.logsumexp(harder, axis=1, where=negatives | own) - (right - margin)
     rival = jnp.max(jnp.where(negatives, logits, -jnp.inf), axis=1)
     return loss, (right > rival).astype(logits.dtype)
 

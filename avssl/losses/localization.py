@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, contrast_pairs, unit_rows
+from avssl.losses.contrastive import Scalar, contrast_in_blocks, unit_rows
 from avssl.losses.rows import blank_absent
 
 
@@ -18,21 +18,28 @@ def multiple_instance_loss(
     temperature: float | Scalar = 0.03,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """EZ-VSL's loss (Mo & Morgado 2022, arXiv 2203.09324; code: stoneMo/EZ-VSL, `max_xmil_loss`).
 
     With s_ij = max over positions n of cos(video_in, audio_j) / temperature,
     loss = mean_i of (CE(s_i., i) + CE(s_.i, i)): the sum of both directions, not half of it as in
-    `symmetric_info_nce`. temperature 0.03.
+    `symmetric_info_nce`. temperature 0.03. blocks: see `contrast_in_blocks`; it divides the cosines
+    of all positions, too.
 
     Departures, which change nothing in a batch of distinct, complete clips on one device (the
     released code contrasts within each device): see `contrast_pairs`. Positions that are equally
     near share the gradient; torch gives it to one of them.
     """
     video, audio = (blank_absent(x, present) for x in (video, audio))
-    nearest = jnp.max(position_cosines(video, audio), axis=2)
-    logits = nearest / jnp.asarray(temperature).astype(nearest.dtype)
-    half, metrics = contrast_pairs(logits, index=index, present=present)
+
+    def logits(video: Array, audio: Array) -> Array:
+        nearest = jnp.max(position_cosines(video, audio), axis=2)
+        return nearest / jnp.asarray(temperature).astype(nearest.dtype)
+
+    half, metrics = contrast_in_blocks(
+        video, audio, logits, index=index, present=present, blocks=blocks
+    )
     return 2.0 * half, metrics
 
 

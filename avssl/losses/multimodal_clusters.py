@@ -12,44 +12,42 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
+from avssl.losses.contrastive import Scalar, contrast_in_blocks, unit_rows
 from avssl.losses.precision import dot, widen
 from avssl.losses.rows import blank_absent, mean_present
 
 
 def masked_margin_softmax(
-    similarity: Float[Array, "b b"],
+    first: Float[Array, "b d"],
+    second: Float[Array, "b d"],
     *,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
     margin: float = 0.001,
     same_record_negatives: bool = False,
+    blocks: int = 1,
 ) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-    """Cross-entropy of each row plus that of each column, the diagonal being right, less `margin`.
+    """Cross-entropy of each row of the products plus that of each column, the own less `margin`.
 
     The masked margin softmax (Ilharco et al. 2019) as MCN has it: means over rows and over columns
-    are added, not averaged. Also returned: how often the diagonal alone is the largest of its row,
-    and of its column (the margin left aside).
+    are added, not averaged. Also returned: how often the own product alone is the largest of its
+    row, and of its column (the margin left aside). blocks: see `contrast_in_blocks`.
 
     Departure: other clips of the same video (equal `index`) are no negatives, unless
     `same_record_negatives`, as released: there the 31 other clips of a video are its hardest ones.
     """
-    similarity = widen(similarity)
-    both = present[:, None] & present[None, :]
-    similarity = jnp.where(both, similarity, 0.0)
-    diagonal = jnp.eye(len(index), dtype=bool)
-    negatives = both & ~diagonal if same_record_negatives else negative_mask(index, present)
-    logits = jnp.where(diagonal, similarity - margin, similarity)
-    rivals = jnp.where(negatives, similarity, -jnp.inf)
-    right, own = jnp.diagonal(logits), jnp.diagonal(similarity)
-    loss = jnp.zeros((), similarity.dtype)
-    top1 = []
-    for axis in (1, 0):
-        # The diagonal always counts, so that an absent row has a finite (and unused) loss.
-        total = jax.nn.logsumexp(logits, axis=axis, where=negatives | diagonal)
-        loss += mean_present(total - right, present)
-        top1.append(mean_present((own > jnp.max(rivals, axis=axis)).astype(loss.dtype), present))
-    return loss, (top1[0], top1[1])
+    first, second = blank_absent(first, present), blank_absent(second, present)
+    half, metrics = contrast_in_blocks(
+        first,
+        second,
+        lambda some, others: dot(some, others.T),
+        # A record for each row makes all of them negatives.
+        index=jnp.arange(len(index)) if same_record_negatives else index,
+        present=present,
+        margin=margin,
+        blocks=blocks,
+    )
+    return 2.0 * half, (metrics["video_to_audio_top1"], metrics["audio_to_video_top1"])
 
 
 def pairwise_contrastive(
@@ -59,6 +57,7 @@ def pairwise_contrastive(
     index: Int[Array, "b"],
     margin: float = 0.001,
     same_record_negatives: bool = False,
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """The masked margin softmax of the dot products, summed over all pairs of modalities."""
     embeddings = _present_rows(embeddings, present)
@@ -67,11 +66,13 @@ def pairwise_contrastive(
     for first, second in ((a, b) for a in names for b in names if a < b):
         both = present[first] & present[second]
         one, (to_second, to_first) = masked_margin_softmax(
-            dot(embeddings[first], embeddings[second].T),
+            embeddings[first],
+            embeddings[second],
             index=index,
             present=both,
             margin=margin,
             same_record_negatives=same_record_negatives,
+            blocks=blocks,
         )
         loss += one
         metrics[f"{first}_to_{second}_top1"] = to_second

@@ -11,11 +11,22 @@ The candidates of a row are the batch and, after it, an optional queue of earlie
 rows of its record never do, nor rows with `present` False, which may hold anything, NaN too.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, cosines, masked_log_softmax, unit_rows
+from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import (
+    Rows,
+    Scalar,
+    cosines,
+    masked_log_softmax,
+    numbered,
+    own_and_negatives,
+    unit_rows,
+)
 from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 # Agreements of a collapsed model differ by rounding alone; below this spread they count as equal.
@@ -25,6 +36,8 @@ FLOORS = ("clip", "affine")
 
 Queue = dict[str, Array]
 Statistics = dict[str, Scalar]
+# Of some rows: how like each candidate is, S_v and S_a.
+Soft = Callable[[Rows, Rows], tuple[Array, Array]]
 
 
 def agreement(
@@ -109,47 +122,43 @@ def agreement_weights(
     return jax.lax.stop_gradient(weights)
 
 
-def candidates(
+def rows_and_candidates(
     video_target: Float[Array, "b d"],
     audio_target: Float[Array, "b d"],
     *,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
     queue: Queue | None = None,
-) -> tuple[Float[Array, "n d"], Float[Array, "n d"], Bool[Array, "b n"]]:
-    """Video and audio targets of batch and queue, and where column j may be a negative of row i."""
-    video, audio = (blank_absent(x, present) for x in (video_target, audio_target))
-    all_index, all_present = index, present
+) -> tuple[Rows, Rows]:
+    """The targets, numbers and masks of the batch, and of all candidates: of batch and queue."""
+    video, audio = (
+        jax.lax.stop_gradient(blank_absent(x, present)) for x in (video_target, audio_target)
+    )
+    rows = {**numbered(index, present), "video_target": video, "audio_target": audio}
+    found = {"video": video, "audio": audio, "index": index, "present": present}
     if queue is not None:
-        video, audio = (
-            jnp.concatenate([rows, blank_absent(more, queue["present"]).astype(rows.dtype)])
-            for rows, more in ((video, queue["video"]), (audio, queue["audio"]))
-        )
-        all_index = jnp.concatenate([index, queue["index"].astype(index.dtype)])
-        all_present = jnp.concatenate([present, queue["present"]])
-    different = index[:, None] != all_index[None, :]
-    negatives = different & present[:, None] & all_present[None, :]
-    return jax.lax.stop_gradient(video), jax.lax.stop_gradient(audio), negatives
-
-
-def own_column(negatives: Bool[Array, "b n"]) -> Bool[Array, "b n"]:
-    """True where column j is row i's own partner."""
-    return jnp.eye(*negatives.shape, dtype=bool)
+        more = {
+            **queue,
+            **{x: blank_absent(queue[x], queue["present"]) for x in ("video", "audio")},
+        }
+        found = {
+            name: jnp.concatenate([own, jax.lax.stop_gradient(more[name]).astype(own.dtype)])
+            for name, own in found.items()
+        }
+    return rows, found
 
 
 def soft_targets(
-    video_target: Float[Array, "b d"],
-    audio_target: Float[Array, "b d"],
+    rows: Rows,
+    candidates: Rows,
     *,
     estimator: str = "cycle",
     temperature: float | Scalar = 0.02,
     own_temperature: float | Scalar = 0.07,
-    index: Int[Array, "b"],
-    present: Bool[Array, "b"],
-    queue: Queue | None = None,
-) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
+) -> tuple[Float[Array, "r n"], Float[Array, "r n"]]:
     """How like row i each candidate is: S_v over audio for each video, S_a over video for audio.
 
+    rows, candidates: of `rows_and_candidates`, of the rows all or some.
     S_v(j|i) = softmax over the candidates j of, with v, a the targets (S_a with the roles swapped):
     "bootstrapped" v_i a_j / temperature; "swapped" a_i v_j / temperature; "neighbour" v_i v_j /
     temperature; "cycle" v_i a_i / own_temperature + a_i v_j / temperature + v_j a_j /
@@ -159,12 +168,7 @@ def soft_targets(
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator is one of {', '.join(ESTIMATORS)}, not '{estimator}'")
-    video, audio, negatives = candidates(
-        video_target, audio_target, index=index, present=present, queue=queue
-    )
-    counted = negatives | own_column(negatives)
-    queries = {"video": video[: len(index)], "audio": audio[: len(index)]}
-    columns = {"video": video, "audio": audio}
+    own, negatives = own_and_negatives(rows, candidates["index"], candidates["present"])
     # From which targets the similarity of row i and column j comes, for S_v; S_a is its mirror.
     row, column = {
         "bootstrapped": ("video", "audio"),
@@ -174,14 +178,15 @@ def soft_targets(
     }[estimator]
     mirror = {"video": "audio", "audio": "video"}
 
-    def distribution(row: str, column: str) -> Float[Array, "b n"]:
-        logits = cosines(queries[row], columns[column])
+    def distribution(row: str, column: str) -> Float[Array, "r n"]:
+        logits = cosines(rows[f"{row}_target"], candidates[column])
         logits = logits / jnp.asarray(temperature).astype(logits.dtype)
         if estimator == "cycle":
             # v_i a_i is the same for all columns: the softmax does not see it.
-            own = jnp.sum(unit_rows(video) * unit_rows(audio), axis=1)
-            logits = logits + (own / jnp.asarray(own_temperature).astype(own.dtype))[None, :]
-        return jax.lax.stop_gradient(jax.nn.softmax(logits, axis=1, where=counted))
+            video, audio = unit_rows(candidates["video"]), unit_rows(candidates["audio"])
+            pairs = jnp.sum(video * audio, axis=1)
+            logits = logits + (pairs / jnp.asarray(own_temperature).astype(pairs.dtype))[None, :]
+        return jax.lax.stop_gradient(jax.nn.softmax(logits, axis=1, where=negatives | own))
 
     return distribution(row, column), distribution(mirror[row], mirror[column])
 
@@ -194,11 +199,12 @@ def robust_cross_modal_loss(
     *,
     temperature: float | Scalar = 0.07,
     weights: Float[Array, "b"] | None = None,
-    soft: tuple[Float[Array, "b n"], Float[Array, "b n"]] | None = None,
+    soft: Soft | None = None,
     softness: float | Scalar = 0.5,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
     queue: Queue | None = None,
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Weighted soft cross-modal instance discrimination; without `weights` and `soft`, plain xID.
 
@@ -207,48 +213,52 @@ def robust_cross_modal_loss(
     - sum_j T_v(j|i) log P(j|v_i) - sum_j T_a(j|i) log P(j|a_i): the sum of both directions, not
     half of it as in `symmetric_info_nce`. The loss is sum_i w_i loss_i / sum_i w_i.
 
-    `soft` is what `soft_targets` gives for the same index, present and queue: P and S must range
-    over the same candidates. temperature 0.07 and softness (lambda) 0.5 are not verified.
+    `soft` is `soft_targets`, with a choice of its options. temperature 0.07 and softness (lambda)
+    0.5 are not verified. blocks: the rows are compared with all candidates in so many parts, one
+    after the other, targets included, which changes nothing but the memory. It divides b.
     Departures, which change nothing in a batch of distinct, complete clips: see the masks at the
     head of this file; without any present row, or with all weights 0, the loss is 0.
     Metrics: how often the own partner is strictly nearer than every negative, each way; the mean
     weight of the pairs; how much of the targets lies on the own partner; the number of pairs.
     """
-    video_candidates, audio_candidates, negatives = candidates(
+    rows, candidates = rows_and_candidates(
         video_target, audio_target, index=index, present=present, queue=queue
     )
-    own = own_column(negatives)
-    # A row's own partner always counts, so that an absent row has a finite (and unused) loss.
-    counted = negatives | own
+    rows |= {"video": blank_absent(video, present), "audio": blank_absent(audio, present)}
 
-    def direction(
-        query: Float[Array, "b d"], keys: Float[Array, "n d"], soft: Float[Array, "b n"] | None
-    ) -> tuple[Float[Array, "b"], Float[Array, "b"], Float[Array, "b"]]:
-        similarity = cosines(blank_absent(query, present), keys)
-        logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
-        rival = jnp.max(jnp.where(negatives, logits, -jnp.inf), axis=1)
-        first = (jnp.diagonal(logits) > rival).astype(logits.dtype)
-        # Relative to the own partner: a loss near 0 would else be the difference of large numbers.
-        logits = logits - jnp.diagonal(logits)[:, None]
-        log_probability = masked_log_softmax(logits, counted)
-        target = own.astype(logits.dtype)
-        if soft is not None:
-            share = jnp.asarray(softness).astype(logits.dtype)
-            soft = jax.lax.stop_gradient(soft.astype(logits.dtype))
-            target = (1.0 - share) * target + share * soft
-        return -jnp.sum(target * log_probability, axis=1), first, jnp.diagonal(target)
+    def both_directions(rows: Rows) -> tuple[Array, Array, Array, Array]:
+        own, negatives = own_and_negatives(rows, candidates["index"], candidates["present"])
 
-    soft_video, soft_audio = (None, None) if soft is None else soft
-    to_audio, audio_first, audio_own = direction(video, audio_candidates, soft_video)
-    to_video, video_first, video_own = direction(audio, video_candidates, soft_audio)
+        def direction(query: Array, keys: Array, soft: Array | None) -> tuple[Array, Array, Array]:
+            similarity = cosines(query, keys)
+            logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
+            right = jnp.sum(jnp.where(own, logits, 0.0), axis=1)
+            rival = jnp.max(jnp.where(negatives, logits, -jnp.inf), axis=1)
+            first = (right > rival).astype(logits.dtype)
+            # Relative to the own partner: a loss near 0 would else be the difference of large numbers.
+            # Its own column always counts, so that an absent row has a finite (and unused) loss.
+            log_probability = masked_log_softmax(logits - right[:, None], negatives | own)
+            target = own.astype(logits.dtype)
+            if soft is not None:
+                share = jnp.asarray(softness).astype(logits.dtype)
+                soft = jax.lax.stop_gradient(soft.astype(logits.dtype))
+                target = (1.0 - share) * target + share * soft
+            own_target = jnp.sum(jnp.where(own, target, 0.0), axis=1)
+            return -jnp.sum(target * log_probability, axis=1), first, own_target
 
-    counts = present.astype(to_audio.dtype)
+        soft_video, soft_audio = (None, None) if soft is None else soft(rows, candidates)
+        to_audio, audio_first, audio_own = direction(rows["video"], candidates["audio"], soft_video)
+        to_video, video_first, video_own = direction(rows["audio"], candidates["video"], soft_audio)
+        return to_audio + to_video, audio_first, video_first, 0.5 * (audio_own + video_own)
+
+    loss, audio_first, video_first, own_target = by_blocks(both_directions, rows, blocks=blocks)
+    counts = present.astype(loss.dtype)
     weights = counts if weights is None else weights.astype(counts.dtype)
     metrics = {
         "video_to_audio_top1": mean_present(audio_first, present),
         "audio_to_video_top1": mean_present(video_first, present),
         "weight": mean_present(jax.lax.stop_gradient(weights), present),
-        "own_target": mean_present(0.5 * (audio_own + video_own), present),
+        "own_target": mean_present(own_target, present),
         "num_pairs": jnp.sum(counts),
     }
-    return weighted_mean(to_audio + to_video, weights, present), metrics
+    return weighted_mean(loss, weights, present), metrics

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, negative_mask, unit_rows
+from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import Rows, Scalar, numbered, own_and_negatives, unit_rows
 from avssl.losses.rows import blank_absent, mean_present
 
 MODES = ("avc", "hard", "easy_hard")
@@ -28,6 +29,7 @@ def viewpoint_info_nce(
     temperature: float | Scalar,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Finds the target of each predicted viewpoint among others, by cross-entropy of cosines.
 
@@ -38,6 +40,8 @@ def viewpoint_info_nce(
 
     Clips with `present` False leave as row and as negative; clips of the same record (equal
     `index`) are never each other's negatives; without any present clip the loss is 0.
+    blocks: the clips are compared with all others in so many parts, one after the other, which
+    changes nothing but the memory. It divides b.
     Metrics: how often the own target is strictly nearer than the other clips' (`clip_top1`) and than
     the clip's other viewpoints (`viewpoint_top1`, by chance 1 / V), of those the mode contrasts.
     """
@@ -49,42 +53,43 @@ def viewpoint_info_nce(
     prediction, target = (unit_rows(blank_absent(x, present)) for x in (prediction, target))
     temperature = jnp.asarray(temperature).astype(prediction.dtype)
 
-    def products(pairs: str) -> Float[Array, "b v n"]:
-        return (
-            jnp.einsum(
+    def of_clips(rows: Rows) -> dict[str, Float[Array, "r"]]:
+        def products(pairs: str, target: Array) -> Float[Array, "r v n"]:
+            found = jnp.einsum(
                 pairs,
-                prediction,
+                rows["prediction"],
                 target,
                 precision=jax.lax.Precision.HIGHEST,
-                preferred_element_type=prediction.dtype,
+                preferred_element_type=target.dtype,
             )
-            / temperature
+            return found / temperature
+
+        def first(logits: Float[Array, "r v n"], rivals: Bool[Array, "r v n"]) -> Array:
+            nearest = jnp.max(jnp.where(rivals, logits, -jnp.inf), axis=-1)
+            return jnp.mean((own > nearest).astype(logits.dtype), axis=1)
+
+        within = products("ivd,iwd->ivw", rows["target"])
+        own = jnp.diagonal(within, axis1=1, axis2=2)
+        logits, counted, found = [within], [jnp.ones_like(within, bool)], {}
+        if mode != "avc":
+            others = jnp.broadcast_to(~jnp.eye(num_viewpoints, dtype=bool)[None], within.shape)
+            found["viewpoint_top1"] = first(within, others)
+        if mode != "hard":
+            across = products("ivd,kvd->ivk", target)
+            _, negatives = own_and_negatives(rows, index, present)
+            negatives = jnp.broadcast_to(negatives[:, None], across.shape)
+            logits.append(across)
+            counted.append(negatives)
+            found["clip_top1"] = first(across, negatives)
+        pool = jax.nn.logsumexp(
+            jnp.concatenate(logits, axis=-1), axis=-1, where=jnp.concatenate(counted, axis=-1)
         )
+        return {"loss": jnp.mean(pool - own, axis=1), **found}
 
-    def mean(values: Float[Array, "b v"]) -> Scalar:
-        return mean_present(jnp.mean(values, axis=1), present)
-
-    def top1(logits: Float[Array, "b v n"], rivals: Bool[Array, "b v n"]) -> Scalar:
-        nearest = jnp.max(jnp.where(rivals, logits, -jnp.inf), axis=-1)
-        return mean((own > nearest).astype(logits.dtype))
-
-    within = products("ivd,iwd->ivw")
-    own = jnp.diagonal(within, axis1=1, axis2=2)
-    logits, counted, metrics = [within], [jnp.ones_like(within, bool)], {}
-    if mode != "avc":
-        others = jnp.broadcast_to(~jnp.eye(num_viewpoints, dtype=bool)[None], within.shape)
-        metrics["viewpoint_top1"] = top1(within, others)
-    if mode != "hard":
-        across = products("ivd,kvd->ivk")
-        negatives = jnp.broadcast_to(negative_mask(index, present)[:, None], across.shape)
-        logits.append(across)
-        counted.append(negatives)
-        metrics["clip_top1"] = top1(across, negatives)
-
-    pool = jax.nn.logsumexp(
-        jnp.concatenate(logits, axis=-1), axis=-1, where=jnp.concatenate(counted, axis=-1)
-    )
-    return mean(pool - own), metrics
+    rows = {**numbered(index, present), "prediction": prediction, "target": target}
+    found = by_blocks(of_clips, rows, blocks=blocks)
+    metrics = {name: mean_present(values, present) for name, values in found.items()}
+    return metrics.pop("loss"), metrics
 
 
 def spatial_alignment_loss(
@@ -97,6 +102,7 @@ def spatial_alignment_loss(
     temperature: float | Scalar,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Mean of the two directions of AVSA (Morgado, Li, Vasconcelos, NeurIPS 2020, arXiv 2011.01819
     as recalled; `criterions/video2audio_seq.py`), each a `viewpoint_info_nce`.
@@ -112,8 +118,9 @@ def spatial_alignment_loss(
     losses, metrics = [], {}
     for direction, (prediction, target) in directions.items():
         loss, found = viewpoint_info_nce(
-            prediction, target, mode=mode, temperature=temperature, index=index, present=present
-        )
+            prediction, target, mode=mode, temperature=temperature, index=index, present=present,
+            blocks=blocks,
+        )  # fmt: skip
         losses.append(loss)
         metrics |= {f"{direction}_{name}": value for name, value in found.items()}
     metrics["num_pairs"] = jnp.sum(present.astype(losses[0].dtype))

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, negative_mask
-from avssl.losses.localization import position_cosines
+from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import Rows, Scalar, numbered, own_and_negatives
+from avssl.losses.localization import position_cosines, sounding_map
 from avssl.losses.rows import blank_absent, mean_present
 
 # What the released code multiplies a row's own column by, 1 - 100, to take it from the negatives.
@@ -24,6 +25,7 @@ def tri_map_loss(
     released_diagonal: bool = False,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """LVS's loss (H. Chen et al. 2021, arXiv 2104.02691; code: Localizing-Visual-Sounds-the-Hard-Way).
 
@@ -38,58 +40,71 @@ def tri_map_loss(
     of a mask. Where r_ii is negative that is a huge logit (a loss of 1400 times |r_ii|), so the
     default is the mask; where it is positive the two agree to rounding.
 
+    blocks: the pictures are compared with all sounds in so many parts, one after the other, which
+    changes nothing but the memory: the cosines of b * b * n / blocks positions. It divides b.
+
     Departures, which change nothing in a batch of distinct, complete clips: rows with `present`
     False leave as row and as negative, whatever they hold; rows of the same record (equal `index`)
     are never each other's negatives; without any present row the loss is 0.
     Metrics: how often the own sound is strictly nearer than every other, and than the background;
     the number of pairs.
     """
-    regions, quiet = region_cosines(
-        blank_absent(video, present),
-        blank_absent(audio, present),
-        sounding_from=sounding_from,
-        background_below=background_below,
-        softness=softness,
-    )
-    negatives = negative_mask(index, present)
-    own = jnp.diagonal(regions)
-    columns, counted = [regions], [negatives | jnp.eye(len(index), dtype=bool)]
-    if background:
-        columns.append(quiet[:, None])
-    if released_diagonal:
-        columns.append(RELEASED_DIAGONAL * own[:, None])
-    counted += [jnp.ones((len(index), 1), bool)] * (len(columns) - 1)
-    # Relative to the own sound: a loss near 0 would else be the difference of large numbers.
-    logits = jnp.concatenate(columns, axis=1) - own[:, None]
-    logits = logits / jnp.asarray(temperature).astype(logits.dtype)
-    losses = jax.nn.logsumexp(logits, axis=1, where=jnp.concatenate(counted, axis=1))
+    video, audio = blank_absent(video, present), blank_absent(audio, present)
 
-    rival = jnp.max(jnp.where(negatives, regions, -jnp.inf), axis=1)
-    nearest, above = ((own > other).astype(regions.dtype) for other in (rival, quiet))
+    def of_pictures(rows: Rows) -> tuple[Array, Array, Array]:
+        """The loss of each, and 1 if its own sound is above all others, and above its background."""
+        regions, quiet = region_cosines(
+            rows["video"],
+            audio,
+            rows["audio"],
+            sounding_from=sounding_from,
+            background_below=background_below,
+            softness=softness,
+        )
+        diagonal, negatives = own_and_negatives(rows, index, present)
+        own = jnp.sum(jnp.where(diagonal, regions, 0.0), axis=1)
+        columns, counted = [regions], [negatives | diagonal]
+        if background:
+            columns.append(quiet[:, None])
+        if released_diagonal:
+            columns.append(RELEASED_DIAGONAL * own[:, None])
+        counted += [jnp.ones((len(own), 1), bool)] * (len(columns) - 1)
+        # Relative to the own sound: a loss near 0 would else be the difference of large numbers.
+        logits = jnp.concatenate(columns, axis=1) - own[:, None]
+        logits = logits / jnp.asarray(temperature).astype(logits.dtype)
+        loss = jax.nn.logsumexp(logits, axis=1, where=jnp.concatenate(counted, axis=1))
+        rival = jnp.max(jnp.where(negatives, regions, -jnp.inf), axis=1)
+        nearest, above = ((own > other).astype(regions.dtype) for other in (rival, quiet))
+        return loss, nearest, above
+
+    rows = {**numbered(index, present), "video": video, "audio": audio}
+    losses, nearest, above = by_blocks(of_pictures, rows, blocks=blocks)
     return mean_present(losses, present), {
         "video_to_audio_top1": mean_present(nearest, present),
         "above_background": mean_present(above, present),
-        "num_pairs": jnp.sum(present.astype(regions.dtype)),
+        "num_pairs": jnp.sum(present.astype(losses.dtype)),
     }
 
 
 def region_cosines(
-    video: Float[Array, "b n d"],
+    video: Float[Array, "r n d"],
     audio: Float[Array, "b d"],
+    own_audio: Float[Array, "r d"] | None = None,
     *,
     sounding_from: float | Scalar = 0.65,
     background_below: float | Scalar = 0.4,
     softness: float | Scalar = 0.03,
-) -> tuple[Float[Array, "b b"], Float[Array, "b"]]:
+) -> tuple[Float[Array, "r b"], Float[Array, "r"]]:
     """Mean cosine over the region that sounds, of every picture with every sound; and over the rest.
 
     With c_ijn = cos(video_in, audio_j) and m = sigmoid, the first is r_ij, the mean over positions
-    n of c_ijn under the weights m((c_ijn - sounding_from) / softness); the second b_i, that of
-    c_iin under 1 - m((c_iin - background_below) / softness). softness 0.03. Gradients pass through
-    the weights too, as released.
+    n of c_ijn under the weights m((c_ijn - sounding_from) / softness); the second b_i, that of the
+    cosines o_in with the picture's own sound under 1 - m((o_in - background_below) / softness).
+    softness 0.03. Gradients pass through the weights too, as released. own_audio: of pictures that
+    are a part of the batch; else `audio`.
     """
     cosine = position_cosines(video, audio)
-    own = jnp.diagonal(cosine).T
+    own = sounding_map(video, audio if own_audio is None else own_audio)
     regions = mean_of_sounding(cosine, sounding_from=sounding_from, softness=softness)
     return regions, _mean_under_sigmoid(own, (background_below - own) / softness)
 

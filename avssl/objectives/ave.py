@@ -1,9 +1,12 @@
 """AVE-Net: correspondence from the distance of aligned embeddings alone."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from avssl.losses.blocks import by_blocks
 from avssl.losses.correspondence import correspondence_loss, distance_logits
 from avssl.objectives.base import Batch, Outcome, Outputs
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.pairs import pairs_of_batch
 from avssl.objectives.projected import ProjectedObjective
 
@@ -19,14 +22,15 @@ class Ave(ProjectedObjective):
     corresponding. The common space serves retrieval.
 
     Departures: the mismatched sound is another clip's of the batch (see `pairs.py`), with `all_negatives`
-    each other clip's, which encodes nothing more; weight starts at
-    (slope, -slope) and bias so that both logits are 0 at a distance of sqrt(2), because the paper does not
-    give its initialisation and a slope of the wrong sign stays at chance.
+    each other clip's, which encodes nothing more (`blocks` then takes the batch^2 pairs in so many parts, one
+    after the other); weight starts at (slope, -slope) and bias so that both logits are 0 at a distance of
+    sqrt(2), because the paper does not give its initialisation and a slope of the wrong sign stays at chance.
     """
 
     projection: tuple[int, ...] = (128, 128)
     initial_slope: float = 3.0
     all_negatives: bool = False
+    blocks: int | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -46,11 +50,18 @@ class Ave(ProjectedObjective):
             self.both_present(batch),
             all_negatives=self.all_negatives,
         )
-        logits, distance = distance_logits(
-            outputs["video"][pairs.video],
-            outputs["audio"][pairs.audio],
-            weight=self.distance_weight,
-            bias=self.distance_bias,
+        weight, bias = self.distance_weight, self.distance_bias
+
+        def of_pairs(rows: tuple[Array, Array]) -> tuple[Array, Array]:
+            video, audio = rows
+            return distance_logits(
+                outputs["video"][video], outputs["audio"][audio], weight=weight, bias=bias
+            )
+
+        logits, distance = by_blocks(
+            of_pairs,
+            (pairs.video, pairs.audio),
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )
         loss, metrics = correspondence_loss(
             logits, pairs.corresponds, present=pairs.usable, weights=pairs.weight

@@ -80,7 +80,7 @@ class Avl(EzVsl):
         return {"object_losses": losses, "object_hinted": hinted}
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        loss, metrics = self.contrast(outputs, batch)
+        loss, metrics = self.contrast(outputs, batch, train=train)
         metrics["localization_loss"] = loss
         if self.sound_teacher:
             hint, number = sound_hint_loss(

@@ -13,6 +13,7 @@ from avssl.losses.spatial import contrasted_viewpoints, spatial_alignment_loss
 from avssl.models.features import Features
 from avssl.models.set_transformer import SetTransformer
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.blocks import num_blocks
 
 
 class Avsa(Objective):
@@ -28,8 +29,8 @@ class Avsa(Objective):
     mode: `easy_hard` (the paper's), `hard` (viewpoints of the clip alone) or `avc` (the strongest viewpoint of
     each clip, which ignores space). `transformers=False` predicts from the features themselves.
     Curriculum: until `alignment_from_step` plain instance discrimination with one viewpoint (`video_view`);
-    the official second stage starts from epoch 50 of the first. temperature 0.07, one linear layer to 128 per
-    role, depth 2, one attention head.
+    the official second stage starts from epoch 50 of the first. `blocks`: as of xid, in both.
+    temperature 0.07, one linear layer to 128 per role, depth 2, one attention head.
 
     Departures: sounds are turned so that the viewpoint lies exactly in front; `official_rotation` gives the
     released order of the rotations, which misses it off the horizon. The negatives of the first stage are the
@@ -46,6 +47,7 @@ class Avsa(Objective):
     dropout: float = 0.1
     official_rotation: bool = False
     alignment_from_step: int = 0
+    blocks: int | None = None
 
     def setup(self) -> None:
         def linear() -> nn.Dense:
@@ -147,16 +149,18 @@ class Avsa(Objective):
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
         loss, metrics = jnp.zeros((), self.dtype), {}
+        blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
         if self.contrasts:
             loss, metrics = symmetric_info_nce(
                 outputs["video"], outputs["audio"], temperature=self.temperature,
-                index=batch["index"], present=present,
+                index=batch["index"], present=present, blocks=blocks,
             )  # fmt: skip
         if self.aligns:
             loss, metrics = spatial_alignment_loss(
                 outputs["video_views"], outputs["audio_views"],
                 video_prediction=outputs["video_guess"], audio_prediction=outputs["audio_guess"],
                 mode=self.mode, temperature=self.temperature, index=batch["index"], present=present,
+                blocks=blocks,
             )  # fmt: skip
         return Outcome(loss, metrics)
 

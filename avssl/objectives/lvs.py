@@ -8,6 +8,7 @@ from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.tri_map import mean_of_sounding, tri_map_loss
 from avssl.objectives.base import Batch, Outcome, Outputs
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.localizing import LocalizingObjective, positions
 
 
@@ -21,7 +22,8 @@ class Lvs(LocalizingObjective):
     sounding_from, background_below: cosines above which a position sounds (0.65) and below which it is
     background (0.4), both softened by `softness` (0.03); between them nothing is said. temperature: 0.07.
     background: whether it is a negative. released_diagonal: the released way to leave a row's own column out
-    of the negatives, whose loss explodes where a pair's cosine is negative.
+    of the negatives, whose loss explodes where a pair's cosine is negative. blocks: as of xid, of all
+    positions.
 
     Departures: `channels` other than 0 puts projections where the paper has none; the positions of several
     frames are one picture's. Retrieval goes by the mean cosine over the region that sounds, as the loss does.
@@ -34,6 +36,7 @@ class Lvs(LocalizingObjective):
     temperature: float = 0.07
     background: bool = True
     released_diagonal: bool = False
+    blocks: int | None = None
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         if not self.softness > 0:
@@ -61,5 +64,6 @@ class Lvs(LocalizingObjective):
             released_diagonal=self.released_diagonal,
             index=batch["index"],
             present=self.both_present(batch),
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )
         return Outcome(loss, metrics)

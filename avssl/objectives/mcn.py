@@ -20,6 +20,7 @@ from avssl.models.features import Features
 from avssl.models.gated import GatedEmbedding, GatedProjection
 from avssl.models.reconstruction import Reconstruction
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.blocks import num_blocks
 
 MODALITIES = ("video", "audio")
 
@@ -46,7 +47,8 @@ class Mcn(Objective):
     `same_record_negatives` give the released behaviour.
 
     `normalise` scales embeddings to the length 1 / sqrt(temperature), so that dot products are cosines
-    divided by it; the paper's have no fixed length, which wants its small learning rate.
+    divided by it; the paper's have no fixed length, which wants its small learning rate. `blocks`: as of xid,
+    of the contrast.
 
     Departures. Each row is a clip of its own record, where the paper has 32 clips of each video and
     queues 16 of them. The paper reconstructs fixed video features of unit length, and the output of
@@ -64,6 +66,7 @@ class Mcn(Objective):
     temperature: float = 0.1
     margin: float = 0.001
     same_record_negatives: bool = False
+    blocks: int | None = None
     cluster_weight: float = 1.0
     cluster_from_step: int = 0
     num_clusters: int = 64
@@ -121,6 +124,7 @@ class Mcn(Objective):
         contrast, metrics = pairwise_contrastive(
             embeddings, present, index=batch["index"], margin=self.margin,
             same_record_negatives=self.same_record_negatives,
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )  # fmt: skip
         labels, centroids = self.clustered(*fuse(embeddings, present), batch["step"], train=train)
         clustering = clustering_loss(

@@ -1,5 +1,6 @@
 """Cross-modal instance discrimination that doubts both its pairs and its negatives."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -16,6 +17,7 @@ from avssl.losses.robust import (
 )
 from avssl.models.features import Features
 from avssl.objectives.base import Batch, Outcome, Outputs, Read
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.projected import ProjectedObjective
 
 
@@ -30,7 +32,7 @@ class RobustXid(ProjectedObjective):
 
     `weighted` and `soft` switch the two parts off. Until `warmup_steps` the loss is plain xID: agreements mean
     nothing before embeddings have separated (a third party's advice; the paper's schedule is not verified).
-    `queue_rows` > 0 keeps so many targets of past batches as further candidates.
+    `queue_rows` > 0 keeps so many targets of past batches as further candidates. `blocks`: as of xid.
     """
 
     temperature: float = 0.07
@@ -47,6 +49,7 @@ class RobustXid(ProjectedObjective):
     own_temperature: float = 0.07
     warmup_steps: int = 0
     queue_rows: int = 0
+    blocks: int | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -86,8 +89,6 @@ class RobustXid(ProjectedObjective):
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
         targets = outputs["video_target"], outputs["audio_target"]
-        queue = self.queue.value if self.queue_rows else None
-        where = {"index": batch["index"], "present": present, "queue": queue}
 
         score = agreement(*targets, present=present)
         statistics = update_statistics(
@@ -103,14 +104,16 @@ class RobustXid(ProjectedObjective):
             weights = jnp.where(trusts, trusted, weights)
         soft, softness = None, 0.0
         if self.soft:
-            soft = soft_targets(
-                *targets, estimator=self.estimator, temperature=self.target_temperature,
-                own_temperature=self.own_temperature, **where,
+            soft = functools.partial(
+                soft_targets, estimator=self.estimator, temperature=self.target_temperature,
+                own_temperature=self.own_temperature,
             )  # fmt: skip
             softness = jnp.where(trusts, self.softness, 0.0).astype(score.dtype)
         loss, metrics = robust_cross_modal_loss(
             outputs["video"], outputs["audio"], *targets, temperature=self.temperature,
-            weights=weights, soft=soft, softness=softness, **where,
+            weights=weights, soft=soft, softness=softness, index=batch["index"], present=present,
+            queue=self.queue.value if self.queue_rows else None,
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )  # fmt: skip
         if train:
             self.statistics.value = {

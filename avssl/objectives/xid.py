@@ -1,8 +1,8 @@
 """Cross-modal instance discrimination over the global batch."""
 
-from avssl.errors import UsageError
 from avssl.losses.contrastive import symmetric_info_nce
 from avssl.objectives.base import Batch, Outcome, Outputs
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.projected import ProjectedObjective
 
 
@@ -30,14 +30,6 @@ class Xid(ProjectedObjective):
             temperature=self.temperature,
             index=batch["index"],
             present=self.both_present(batch),
-            blocks=self.checked_blocks(len(batch["index"])) if train else 1,
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )
         return Outcome(loss, metrics)
-
-    def checked_blocks(self, batch_size: int) -> int:
-        blocks = 1 if self.blocks is None else self.blocks
-        if blocks < 1 or batch_size % blocks:
-            raise UsageError(
-                f"objectives.xid.blocks is a divisor of the batch of {batch_size}, not {blocks}"
-            )
-        return blocks

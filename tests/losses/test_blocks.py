@@ -11,9 +11,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from avssl.losses.blocks import by_blocks, join_rows, split_rows
 from avssl.losses.contrastive import symmetric_info_nce
+from avssl.losses.localization import multiple_instance_loss
 from avssl.losses.monitors import cosine_monitors
 from avssl.losses.multimodal_clusters import pairwise_contrastive
 from avssl.losses.robust import robust_cross_modal_loss, soft_targets
+from avssl.losses.spatial import viewpoint_info_nce
+from avssl.losses.tri_map import tri_map_loss
 
 BATCH, WIDTH = 1024, 8
 
@@ -23,16 +26,34 @@ def info_nce(video, audio, index, present, blocks=1):
     return symmetric_info_nce(video, audio, **options)[0]
 
 
-def robust(video, audio, index, present):
+def robust(video, audio, index, present, blocks=1):
     targets = jax.lax.stop_gradient((2.0 * video, audio + 1.0))
-    options = {"index": index, "present": present}
-    soft = soft_targets(*targets, **options)
-    return robust_cross_modal_loss(video, audio, *targets, soft=soft, **options)[0]
+    options = {"index": index, "present": present, "blocks": blocks}
+    return robust_cross_modal_loss(video, audio, *targets, soft=soft_targets, **options)[0]
 
 
-def margin_softmax(video, audio, index, present):
+def margin_softmax(video, audio, index, present, blocks=1):
     rows, there = {"video": video, "audio": audio}, {"video": present, "audio": present}
-    return pairwise_contrastive(rows, there, index=index)[0]
+    return pairwise_contrastive(rows, there, index=index, blocks=blocks)[0]
+
+
+def viewpoints(video, audio, index, present, blocks=1):
+    rows = (x.reshape(BATCH, 2, -1) for x in (video, audio))
+    options = {"mode": "easy_hard", "temperature": 0.1, "index": index, "present": present}
+    return viewpoint_info_nce(*rows, **options, blocks=blocks)[0]
+
+
+def best_positions(video, audio, index, present, blocks=1):
+    rows = video.reshape(BATCH, 2, -1), audio[:, : WIDTH // 2]
+    return multiple_instance_loss(*rows, index=index, present=present, blocks=blocks)[0]
+
+
+def regions(video, audio, index, present, blocks=1):
+    rows = video.reshape(BATCH, 2, -1), audio[:, : WIDTH // 2]
+    return tri_map_loss(*rows, index=index, present=present, blocks=blocks)[0]
+
+
+IN_BLOCKS = (info_nce, robust, margin_softmax, viewpoints, best_positions, regions)
 
 
 def monitored(video, audio, index, present):
@@ -56,13 +77,30 @@ def test_parts_are_interleaved_and_joined_again():
     np.testing.assert_array_equal(doubled, rows["a"] + rows["b"][:, None])
 
 
-def test_blocks_hold_a_part_of_the_similarities():
+@pytest.mark.parametrize("loss", IN_BLOCKS)
+def test_blocks_hold_a_part_of_the_similarities(loss):
     whole, parts = (
-        compiled(functools.partial(info_nce, blocks=blocks)).memory_analysis().temp_size_in_bytes
+        compiled(functools.partial(loss, blocks=blocks)).memory_analysis().temp_size_in_bytes
         for blocks in (1, 16)
     )
     assert whole > 4 * BATCH**2
     assert parts < whole / 8
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("loss", IN_BLOCKS)
+def test_in_blocks_it_is_the_same(loss):
+    random = np.random.default_rng(0)
+    video, audio = (jnp.asarray(random.standard_normal((BATCH, WIDTH))) for _ in range(2))
+    index = jnp.asarray(random.integers(0, BATCH // 2, BATCH))
+    present = jnp.asarray(random.random(BATCH) > 0.1)
+    whole, parts = (
+        jax.jit(jax.value_and_grad(functools.partial(loss, blocks=number), argnums=(0, 1)))(
+            video, audio, index, present
+        )
+        for number in (1, 8)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-13), parts, whole)
 
 
 @pytest.mark.parametrize("loss", [info_nce, robust, margin_softmax, monitored])

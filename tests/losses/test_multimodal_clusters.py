@@ -72,11 +72,27 @@ def test_contrastive_equals_loops(names, same_record_negatives):
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("same_record_negatives", [False, True])
+def test_in_blocks_it_is_the_same(same_record_negatives):
+    def contrast(rows, blocks):
+        return pairwise_contrastive(
+            rows, arrays(PRESENT), index=jnp.asarray(INDEX), margin=0.3,
+            same_record_negatives=same_record_negatives, blocks=blocks,
+        )  # fmt: skip
+
+    whole, parts = (
+        jax.value_and_grad(contrast, has_aux=True)(arrays(embeddings()), blocks)
+        for blocks in (1, 3)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-14), parts, whole)
+
+
+@pytest.mark.usefixtures("float64")
 def test_top1_counts_the_diagonal_against_its_negatives():
     S = jnp.asarray([[2.0, 1.0, 3.0], [0.0, 1.0, 5.0], [0.0, 0.0, 4.0]])
     present = jnp.ones(3, bool)
     top1 = [
-        masked_margin_softmax(S, index=jnp.asarray(index), present=present)[1]
+        masked_margin_softmax(S, jnp.eye(3), index=jnp.asarray(index), present=present)[1]
         for index in ([0, 1, 2], [0, 1, 0])
     ]
     np.testing.assert_allclose(top1[0], [1 / 3, 1 / 3])

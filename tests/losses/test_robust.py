@@ -1,5 +1,6 @@
 """Robust cross-modal discrimination against loops in numpy, one candidate at a time."""
 
+import functools
 import math
 
 import jax
@@ -15,6 +16,7 @@ from avssl.losses.robust import (
     agreement_weights,
     initial_statistics,
     robust_cross_modal_loss,
+    rows_and_candidates,
     soft_targets,
     update_statistics,
 )
@@ -29,8 +31,21 @@ TEMPERATURE, SOFT_TEMPERATURE, OWN_TEMPERATURE, SOFTNESS = 0.3, 0.2, 0.5, 0.4
 
 update = jax.jit(update_statistics, static_argnames="momentum")
 weigh = jax.jit(agreement_weights, static_argnames=("shift", "kappa", "least_weight", "floor"))
-estimate = jax.jit(soft_targets, static_argnames="estimator")
-loss_of = jax.jit(robust_cross_modal_loss)
+
+
+@functools.partial(jax.jit, static_argnames="estimator")
+def estimate(video_target, audio_target, *, index, present, queue=None, **options):
+    both = rows_and_candidates(
+        video_target, audio_target, index=index, present=present, queue=queue
+    )
+    return soft_targets(*both, **options)
+
+
+@functools.partial(jax.jit, static_argnames="blocks")
+def loss_of(video, audio, video_target, audio_target, *, soft=None, **options):
+    """soft: the arrays that it is to use."""
+    given = None if soft is None else lambda rows, _: tuple(s[rows["place"]] for s in soft)
+    return robust_cross_modal_loss(video, audio, video_target, audio_target, soft=given, **options)
 
 
 def unit(rows):
@@ -272,18 +287,30 @@ def test_gradient_equals_differences_of_the_loops():
     np.testing.assert_array_equal(gradient[~PRESENT], 0.0)
 
 
-def whole(rows, present=PRESENT, queue=None):
+def whole(rows, present=PRESENT, queue=None, blocks=1):
     """Statistics, weights, targets and loss from the embeddings alone."""
     targets = {side: rows[side] for side in ("video_target", "audio_target")}
     score = agreement(*targets.values(), present=jnp.asarray(present))
     statistics = update_statistics(initial_statistics(), score, present=jnp.asarray(present))
     weights = agreement_weights(score, mean=statistics["mean"], deviation=statistics["deviation"])
     batch = masks(present=present, queue=queue)
-    soft = soft_targets(**targets, **batch)
-    return robust_cross_modal_loss(**rows, weights=weights, soft=soft, **batch)[0]
+    return robust_cross_modal_loss(
+        **rows, weights=weights, soft=soft_targets, blocks=blocks, **batch
+    )[0]
 
 
-whole_gradient = jax.jit(jax.value_and_grad(whole))
+whole_gradient = jax.jit(jax.value_and_grad(whole), static_argnames="blocks")
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("with_queue", [False, True], ids=["batch", "queue"])
+@pytest.mark.parametrize("blocks", [2, 6])
+def test_in_blocks_it_is_the_same(blocks, with_queue):
+    rows, queue = embeddings(), on_device(queued()) if with_queue else None
+    rows["video"][~PRESENT] = np.nan
+    expected = whole_gradient(on_device(rows), queue=queue)
+    found = whole_gradient(on_device(rows), queue=queue, blocks=blocks)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-14), found, expected)
 
 
 def in_float32(tree):
@@ -337,6 +364,6 @@ def test_bf16_is_computed_in_float32():
 def test_unknown_names_are_refused():
     targets = on_device([embeddings()[side] for side in ("video_target", "audio_target")])
     with pytest.raises(ValueError, match="estimator is one of bootstrapped"):
-        soft_targets(*targets, estimator="cyclic", **masks())
+        soft_targets(*rows_and_candidates(*targets, **masks()), estimator="cyclic")
     with pytest.raises(ValueError, match="floor is one of clip, affine"):
         agreement_weights(jnp.zeros(3), mean=0.0, deviation=1.0, floor="none")

@@ -45,9 +45,11 @@ def check_masked_margin_softmax(golden: dict):
     one_record = {"index": jnp.zeros(size, int), "same_record_negatives": True}
     for suffix, margin in (("", 0.001), ("_m05", 0.5)):
         for options in (distinct, one_record):
+            # The products with unit vectors are the matrix itself.
             forward = partial(
-                masked_margin_softmax, present=jnp.ones(size, bool), margin=margin, **options
-            )
+                masked_margin_softmax, second=jnp.eye(size), present=jnp.ones(size, bool),
+                margin=margin, **options,
+            )  # fmt: skip
             compute = jax.jit(jax.value_and_grad(forward, has_aux=True))
             (loss, _), gradient = compute(jnp.asarray(golden["mms_S"]))
             np.testing.assert_allclose(loss, golden[f"mms_loss{suffix}"], **close)

@@ -4,6 +4,7 @@ Numbers of the equations, not of official code, of which there is none.
 """
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from avssl.losses.robust import (
     agreement_weights,
     initial_statistics,
     robust_cross_modal_loss,
+    rows_and_candidates,
     soft_targets,
     update_statistics,
 )
@@ -110,20 +112,20 @@ def check_plain(golden: dict, targets: dict, batch: dict):
 
 
 def check_soft(name: str, golden: dict, targets: dict, batch: dict):
-    soft = soft_targets(
-        **targets,
+    soften = partial(
+        soft_targets,
         estimator=ESTIMATORS[name],
         temperature=float(golden["tau_s"]),
         own_temperature=float(golden["tau_t"]),
-        **batch,
     )
+    soft = soften(*rows_and_candidates(**targets, **batch))
     np.testing.assert_allclose(soft[0], golden[f"{name}_Sv"], **close)
     np.testing.assert_allclose(soft[1], golden[f"{name}_Sa"], **close)
 
     weights = jnp.asarray(golden[LOSS_WEIGHTS], jnp.float32)
     for prefix, chosen in (("", None), ("weighted_", weights)):
         loss, gradients = loss_and_gradients(
-            golden, targets, batch, soft=soft, softness=SOFTNESS, weights=chosen
+            golden, targets, batch, soft=soften, softness=SOFTNESS, weights=chosen
         )
         np.testing.assert_allclose(loss, golden[f"{name}_{prefix}soft_loss"], **close)
         np.testing.assert_allclose(gradients[0], golden[f"{name}_{prefix}gv"], **close)
