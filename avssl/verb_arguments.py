@@ -314,7 +314,8 @@ def add_plan(verbs: Any) -> None:
         help="every config of paper scale, at --batch (256) or its own where larger; rows are kept there",
     )  # fmt: skip
     plan.add_argument(
-        "--results", type=Path, default=None, help="--walk: write the table into this Markdown file"
+        "--results", type=Path, default=None,
+        help="--walk, --sweep: write the table into this Markdown file",
     )  # fmt: skip
 
 

@@ -178,6 +178,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.config) == (arguments.walk is not None):
         raise UsageError("plan takes --config FILE, or --walk KEPT.jsonl for all configs")
+    if arguments.results and not (arguments.sweep or arguments.walk):
+        raise UsageError("plan writes --results of a table: give --sweep or --walk with it")
     # Before anything asks JAX for its devices.
     prepare(arguments.topology)
     for line in planning(arguments):
@@ -198,7 +200,7 @@ def planning(arguments: argparse.Namespace) -> Iterator[str]:
     config = config_of(arguments)
     set_up_jax(config.precision)
     if arguments.sweep:
-        return sweep(config, topology)
+        return sweep(config, topology, arguments.results)
     return plan(config, topology, suggest=arguments.suggest)
 
 

@@ -31,6 +31,7 @@ VARIANTS = [
     "configs/world/ambient.py:spectrum",
     "configs/distill/mke.py:teacher",
     "configs/distill/mm_distillnet.py:mixed",
+    "configs/distill/mm_distillnet.py:teacher",
     "configs/distill/mke.py:unimodal",
     "configs/distill/mutual.py:visual",
     "configs/distill/three_level.py:face",

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from avssl.config import ConfigDict
-from avssl.errors import UsageError
+from avssl.errors import AvsslError, UsageError
 from avssl.plan.program import Collective, Program
 from avssl.plan.topology import Topology
 from avssl.teachers.open import NO_TEACHERS, Teachers
@@ -21,6 +21,8 @@ from avssl.train.run import Setup, build_setup
 
 # "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
 TOO_LARGE = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
+# Compilers say on and on.
+MOST_OF_A_REASON = 300
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -135,7 +137,10 @@ def estimate(layout: Layout) -> Estimate:
         compiled = compile_step(layout)
     except jax.errors.JaxRuntimeError as error:
         if (found := TOO_LARGE.search(str(error))) is None:
-            raise
+            why = " ".join(str(error).split())
+            raise AvsslError(
+                f"the compiler refuses the step for {layout.topology.name}: {why[:MOST_OF_A_REASON]}"
+            ) from error
         used, limit = (float(found[i]) * UNITS[found[i + 1]] for i in (1, 3))
         return Estimate(layout, False, used, limit, time.perf_counter() - started)
     seconds = time.perf_counter() - started

@@ -2,23 +2,23 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import jax
+
 from avssl.config import ConfigDict, from_json, override
-from avssl.console import aligned
+from avssl.console import aligned, say
 from avssl.errors import UsageError
+from avssl.evaluate.results import commit, markdown_table, write_section
+from avssl.models.registry import ENCODERS, encoder_fields
+from avssl.models.transformer import REMATS
 from avssl.plan.estimate import Estimate, estimate, lay_out
 from avssl.plan.table import COLUMNS, estimate_lines, layout_lines, row
 from avssl.plan.teachers import planned_teachers
-from avssl.plan.topology import Topology, find_topology, parse_name
+from avssl.plan.topology import SIZES, Topology, find_topology, parse_name
 
 Change = dict[str, Any]
-# Shapes that can be booked, up to the one that is asked for.
-SIZES = {
-    1: ("1", "2", "4", "8", "16", "32"),
-    2: ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-    3: ("2x2x1", "2x2x2", "2x4x4", "4x4x4", "4x4x8", "8x8x8", "8x8x16"),
-}
 
 
 def plan(config: ConfigDict, name: str, *, suggest: bool = False) -> Iterator[str]:
@@ -33,8 +33,11 @@ def plan(config: ConfigDict, name: str, *, suggest: bool = False) -> Iterator[st
         yield from suggestions(found)
 
 
-def sweep(config: ConfigDict, name: str) -> Iterator[str]:
-    """One row for each size of slice up to the named one, with as many clips a chip as it has there."""
+def sweep(config: ConfigDict, name: str, results: Path | None = None) -> Iterator[str]:
+    """One row for each size of slice up to the named one, with as many clips a chip as it has there.
+
+    results: a Markdown file that gets the table, too.
+    """
     largest = find_topology(name)
     config, teachers = planned_teachers(config)
     rows = []
@@ -48,8 +51,17 @@ def sweep(config: ConfigDict, name: str) -> Iterator[str]:
             )
         fsdp = min(config.parallel.fsdp, len(topology.devices))
         changed = with_changes(config, {"batch_size": int(each), "parallel.fsdp": fsdp})
-        rows.append(row(estimate(lay_out(changed, topology, teachers))))
-    yield from aligned([COLUMNS, *rows])
+        found = estimate(lay_out(changed, topology, teachers))
+        # The programs of all sizes together would take gigabytes.
+        jax.clear_caches()
+        say(f"{size}: compiled in {found.compile_seconds:.0f} s")
+        rows.append((*row(found), f"{found.layout.held['params'] / 2**30:.3f}"))
+    header = (*COLUMNS, "params GiB")
+    yield from aligned([header, *rows])
+    if results is not None:
+        title = f"Slices up to {name}"
+        write_section(results, title, [f"commit {commit()}"], markdown_table(header, rows))
+        yield f"wrote the section '{title}' of {results}"
 
 
 def sizes_up_to(name: str) -> list[str]:
@@ -93,6 +105,7 @@ def changes(config: ConfigDict, topology: Topology) -> Iterator[list[Change]]:
         for more in (2, 4, 8, 16)
         if config.batch_size % (devices * accumulate * more) == 0
     ]
+    yield recomputations(config)
     if config.precision == "float32":
         yield [{"precision": "bf16"}]
     yield [
@@ -100,6 +113,20 @@ def changes(config: ConfigDict, topology: Topology) -> Iterator[list[Change]]:
         for less in (2, 4, 8, 16)
         if config.batch_size % (devices * accumulate * less) == 0
     ]
+
+
+def recomputations(config: ConfigDict) -> list[Change]:
+    """For the encoders that can compute anew what the backward pass needs: each policy that keeps less."""
+    now = {}
+    for name, encoder in config.encoders.items():
+        fields = encoder_fields(ENCODERS[encoder.name])
+        if "remat" in fields:
+            now[f"encoders.{name}.remat"] = REMATS.index(encoder.get("remat", fields["remat"]))
+    kinds = [
+        {key: policy for key, old in now.items() if old < place}
+        for place, policy in enumerate(REMATS)
+    ]
+    return [kind for kind in kinds if kind]
 
 
 def with_changes(config: ConfigDict, change: Change) -> ConfigDict:

@@ -18,6 +18,12 @@ from avssl.errors import AvsslError, UsageError, unknown
 from avssl.plan.chips import CHIPS, Chip
 
 NAME = re.compile(r"([a-z0-9]+):([1-9]\d*(?:x[1-9]\d*)*)")
+# Shapes that can be booked, by their number of sides.
+SIZES = {
+    1: ("1", "2", "4", "8", "16", "32"),
+    2: ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
+    3: ("2x2x1", "2x2x2", "2x4x4", "4x4x4", "4x4x8", "8x8x8", "8x8x16"),
+}
 # What libtpu would ask a TPU machine's metadata server for; the kind of slice that is named moves nothing.
 NO_TPU_HERE = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -90,7 +96,8 @@ def find_topology(name: str) -> Topology:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if "divisible" in reason or "bounds" in reason or "topology" in reason.lower():
             raise UsageError(
-                f"there is no slice {name} ({reason}); sizes are even, as v5e:2x2, v5e:16x16 or v5p:4x4x8"
+                f"there is no slice {name} ({reason}); known: {', '.join(SIZES[2])}, and for v4, v5p and "
+                f"tpu7x {', '.join(SIZES[3])}"
             ) from error
         raise AvsslError(f"libtpu cannot describe {name}: {reason}") from error
     return Topology(name, found.devices, CHIPS[kind])

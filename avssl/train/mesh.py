@@ -75,8 +75,8 @@ def start_processes(
         )
     except Exception as error:
         raise AvsslError(
-            f"{name} could not meet the others at {where} ({str(error).splitlines()[0]}); check the "
-            "address and that all of them started"
+            f"{name} could not meet the others at {where} within {timeout_seconds} s "
+            f"({str(error).splitlines()[0]}); check the address and that all of them started"
         ) from error
     joining = False
 
@@ -86,7 +86,11 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     devices = jax.devices() if devices is None else list(devices)
     num_devices = len(devices)
     if num_devices % fsdp:
-        raise UsageError(f"parallel.fsdp={fsdp} does not divide the {num_devices} devices")
+        ways = [ways for ways in range(1, num_devices + 1) if num_devices % ways == 0]
+        raise UsageError(
+            f"parallel.fsdp={fsdp} does not divide the {num_devices} devices: take one of "
+            f"{', '.join(map(str, ways))}"
+        )
     # Linen code indexes sharded axes, which the explicit axis types of JAX 0.10 refuse.
     return jax.make_mesh(
         (num_devices // fsdp, fsdp),

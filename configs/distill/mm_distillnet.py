@@ -3,13 +3,14 @@
 Valverde, Hurtado & Valada 2021 (arXiv 2103.01353; code: robot-learning-freiburg/MM-DistillNet): 768 px, 80 mel
 bands (FFT of 1024, hop of 256 samples at 44.1 kHz), Adam 1e-4, decay 5e-4, batch 2, 50 epochs; 113,283 frames
 is from memory. Departures: `small_detector` as wide as EfficientDet-D2's pyramid for EfficientDet-D2; the rate
-falls along a cosine where it is divided by ten on a plateau. The teachers are runs of `configs/world/detect.py`
-on boxes of cars for each eye (theirs are EfficientDets on other data).
+falls along a cosine where it is divided by ten on a plateau. The teachers are runs of `:teacher` on boxes of
+cars for each eye (theirs are EfficientDets on other data), or of `configs/world/detect.py`.
 
 `configs/distill/mm_distillnet.py:mixed` is a variant of the released code: the mean of two sounds, with the
 boxes of both clips. Half of the clips are mixed (theirs is not known): the alignment takes the others alone.
 
-  avssl pretrain --config configs/world/detect.py --workdir runs/mavd-rgb --config.data.source=DATA
+  avssl pretrain --config configs/distill/mm_distillnet.py:teacher --workdir runs/mavd-rgb \
+      --config.data.source=DATA
   avssl pretrain --config configs/distill/mm_distillnet.py --workdir runs/mavd-mm
 
 Expected (mean over thresholds 0.5 to 0.9 of the AP, as published): 61.62, StereoSoundNet of RGB 44.05.
@@ -33,14 +34,22 @@ def mixed(config):
     config.data.mixup_weight, config.data.mixup_share = 0.5, 0.5
 
 
+def teacher(config):
+    """Of light, on data that know their boxes; other eyes by views.video.stream."""
+    config.teachers, config.objectives = {}, dict(detect=dict(weight=1.0, agnostic=True))
+    config.encoders = dict(video=config.encoders.video)
+    config.views = dict(video=dict(config.views.video, objects=16, crop="random", flip=True))
+
+
 def quicktest(config):
     shared.quicktest(config)
     side = config.views.video.size
     for encoder in config.encoders.values():
         encoder.update(levels=(3, 4, 5), pyramid_width=8, num_fusions=1, head_depth=1)
-    config.encoders.audio.update(height=side, width=side)
-    # No world has eight microphones.
-    config.views.audio.channels = 2
+    if "audio" in config.encoders:
+        config.encoders.audio.update(height=side, width=side)
+        # No world has eight microphones.
+        config.views.audio.channels = 2
     config.data.source = config.eval.data = "world:tiny_vehicles@train"
     config.eval.test_data = "world:tiny_vehicles@test"
 
@@ -79,4 +88,4 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 1e-4
     config.optimizer.weight_decay = 5e-4
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(config, variant, mixed=mixed, quicktest=quicktest)
+    return variant_of(config, variant, mixed=mixed, teacher=teacher, quicktest=quicktest)

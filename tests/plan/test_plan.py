@@ -8,10 +8,12 @@ import pytest
 
 from avssl.config import override, resolve
 from avssl.config_file import load_config
-from avssl.errors import UsageError
+from avssl.errors import AvsslError, UsageError
+from avssl.models.transformer import Blocks
+from avssl.objectives import OBJECTIVES
 from avssl.plan import walk as walking
 from avssl.plan.estimate import Estimate, estimate, lay_out
-from avssl.plan.run import plan, sizes_up_to, suggestions, sweep
+from avssl.plan.run import plan, recomputations, sizes_up_to, suggestions, sweep
 from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import find_topology, parse_name
 from avssl.train.run import fresh_state
@@ -64,10 +66,32 @@ def test_the_command_prints_what_is_held_and_what_is_done(run):
 
 
 def test_a_sweep_has_a_row_for_each_size():
-    header, *rows = sweep(tiny(batch_size=8), "cpu:2")
+    header, *rows = sweep(tiny(batch_size=8, parallel__fsdp=2), "cpu:2")
     assert header.split()[0] == "topology"
     assert [row.split()[0] for row in rows] == ["cpu:1", "cpu:2"]
     assert [row.split()[2] for row in rows] == ["4", "8"]
+
+
+def test_a_sweep_is_written_into_a_file(run, tmp_path, monkeypatch):
+    """The compiler is played: what is held is known without it."""
+    monkeypatch.setattr(
+        "avssl.plan.run.estimate", lambda one: Estimate(one, True, 2**30, None, 7.0)
+    )
+    file = tmp_path / "README.md"
+    file.write_text("# Name\n\n## Slices up to cpu:4\n\nold\n\n## Next\n")
+    words = ("plan", "--sweep", "--topology", "cpu:4", "--batch", "16", "--results", str(file))
+    code, out, _ = run(*words, "--config", CONFIG, "--config.parallel.fsdp=4")
+    assert code == 0
+    assert "cpu:2: compiled in 7 s" in out
+    text = file.read_text()
+    assert "    avssl plan --sweep --topology cpu:4" in text
+    assert "old" not in text
+    assert text.endswith("## Next\n")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| cpu:")]
+    held = [lay_out(tiny(batch_size=8, parallel__fsdp=n), find_topology(f"cpu:{n}")).held["params"]
+            for n in (1, 2, 4)]  # fmt: skip
+    assert [row[-1].rstrip(" |") for row in rows] == [f"{size / 2**30:.3f}" for size in held]
+    assert held[0] > held[1] > held[2]
 
 
 def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
@@ -89,6 +113,13 @@ def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
         "  --config.optimizer.accumulate=2: 16.00 GiB, fits",
         "  --config.precision=bf16: 16.00 GiB, fits",
         "  --config.batch_size=32: 16.00 GiB, fits",
+    ]
+    vit = "vit_video", "vit_audio"
+    changes = dict(zip(("encoders__video__name", "encoders__audio__name"), vit, strict=True))
+    assert recomputations(tiny(**changes, encoders__audio__remat="dots")) == [
+        {"encoders.video.remat": "attention"},
+        {"encoders.video.remat": "dots"},
+        {"encoders.video.remat": "full", "encoders.audio.remat": "full"},
     ]
     larger = tiny(batch_size=8 * 4 * 64)
     *_, last = suggestions(played(lay_out(larger, find_topology("cpu:8"))))
@@ -182,6 +213,60 @@ def test_a_walk_keeps_its_rows_and_says_what_does_not_compile(run, tmp_path, mon
     assert "| configs/pretrain/works.py | 8 |" in written
     assert "configs/distill/fails.py: " in written
     assert len(Path("rows.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_walk_trains_every_objective():
+    trained = set()
+    for name in walking.walked_configs():
+        trained |= {objective.partition("__")[0] for objective in load_config(name).objectives}
+    assert trained == OBJECTIVES.keys()
+
+
+def test_what_the_compiler_says_is_one_sentence(monkeypatch):
+    """It is played: refusals of a real one come with TPUs."""
+
+    def refused(_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: no lowering\n  of this " + 99 * "and that ")
+
+    monkeypatch.setattr("avssl.plan.estimate.compile_step", refused)
+    with pytest.raises(
+        AvsslError, match="refuses the step for cpu:8: INTERNAL: no lowering of this"
+    ):
+        estimate(lay_out(tiny(), find_topology("cpu:8")))
+
+
+def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch):
+    def refused(_):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
+        )
+
+    monkeypatch.setattr("avssl.plan.estimate.compile_step", refused)
+    found = estimate(lay_out(tiny(), find_topology("cpu:8")))
+    assert (found.fits, found.peak_bytes, found.work) == (False, 85.59 * 2**30, None)
+
+
+def test_results_are_of_a_table(run):
+    code, _, err = run("plan", "--topology", "cpu:2", "--config", CONFIG, "--results", "R.md")
+    assert code == 2
+    assert "--sweep or --walk" in err
+
+
+def test_the_shapes_of_av_mae(monkeypatch):
+    tokens = set()
+    call = Blocks.__call__
+
+    def seen(blocks, x, **keywords):
+        tokens.add(x.shape[1])
+        return call(blocks, x, **keywords)
+
+    monkeypatch.setattr(Blocks, "__call__", seen)
+    config = load_config("configs/pretrain/xid_vit.py:av_mae_shapes")
+    override(config, [("batch_size", "8")])
+    lay_out(resolve(config), find_topology("cpu:8"))
+    assert tokens == {1568, 496}
+    kept = [1 - encoder.patch_drop for encoder in config.encoders.values()]
+    assert [round(kept[0] * 1568), round(kept[1] * 496)] == [157, 149]
 
 
 @pytest.mark.parametrize("words", [(), ("--config", CONFIG, "--walk", "rows.jsonl")])

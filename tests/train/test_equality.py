@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.objectives import OBJECTIVES
+from avssl.errors import UsageError
+from avssl.objectives import OBJECTIVES, objective_defaults
 from avssl.train.build_model import build_model
 from tests.train.small_runs import (
     DETECTING,
@@ -94,6 +95,27 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(objectives, float64)
     # Nothing keeps the features small, and the losses of all objectives add up.
     config.optimizer.learning_rate = 1e-5
     assert_same(config, batches(config, NUM_STEPS), {**ONE, **MICRO_BATCHES})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_blocks_change_no_loss_and_no_gradient(float64):
+    """Of every objective that has them; each pair of a batch for `ave`, else it has few."""
+    names = [name for name in OBJECTIVES if "blocks" in objective_defaults(name)]
+    config = small_config(*names)
+    config.objectives.ave.all_negatives = True
+    config.optimizer.learning_rate = 1e-4
+    blocks = {f"objectives.{name}.blocks": 4 for name in names}
+    places = {**ONE, "in blocks": {"devices": 1, **blocks}, "and on 8": {"devices": 8, **blocks}}
+    assert_same(config, batches(config, 5), places)
+
+
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_blocks_divide_the_batch(blocks):
+    config = small_config("robust_xid")
+    config.objectives.robust_xid.blocks = blocks
+    with pytest.raises(UsageError, match=f"robust_xid.blocks is a divisor .* 16, not {blocks}"):
+        train(config, batches(config, 1), 1)
 
 
 def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
