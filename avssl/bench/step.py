@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from avssl.bench.avid_sizes import avid_sizes
+from avssl.bench.peaks import peak_flops
 from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.where import where_lines
 from avssl.config import ConfigDict
@@ -78,8 +79,9 @@ def bench_step(config: ConfigDict, *, num_steps: int = 20, against: str = "") ->
     if theirs is not None:
         yield f"yardstick    {1e3 * median['theirs']:.1f} ms, taken in turns: {theirs}"
         yield f"ratio        {median['theirs'] / per_step:.2f} times as fast as the yardstick"
-    yield from cost_lines(ours.compiled)
-    yield from where_lines(ours, Program(ours.compiled.as_text()))
+    program = Program(ours.compiled.as_text())
+    yield from cost_lines(ours.compiled, program, per_step)
+    yield from where_lines(ours, program)
 
 
 def yardstick(config: ConfigDict) -> Any:
@@ -108,10 +110,16 @@ def seconds_in_turns(steps: Mapping[str, Callable[[], Any]], num_steps: int) -> 
     return {name: statistics.median(all_of_them) for name, all_of_them in seconds.items()}
 
 
-def cost_lines(compiled: Any) -> Iterator[str]:
-    flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
+def cost_lines(compiled: Any, program: Program, seconds: float) -> Iterator[str]:
+    """seconds: of a step."""
     # The compiler counts the body of a loop once: micro-batches, and some gradients on CPU.
-    yield f"FLOPs        at least {flops / 1e9:.2f} G per step and device"
+    flops = (compiled.cost_analysis() or {}).get("flops", 0.0) + program.repeated_flops()
+    yield f"FLOPs        {flops / 1e9:.2f} G per step and device, loops as often as they run"
+    if peak := peak_flops(jax.devices()[0].device_kind):
+        yield (
+            f"utilisation  {flops / seconds / peak:.1%} of {peak / 1e12:.0f} TFLOP/s in bf16; what is computed "
+            "anew (remat) counts as well"
+        )
     if (memory := compiled.memory_analysis()) is not None:
         peak = (
             memory.temp_size_in_bytes

@@ -7,10 +7,12 @@ import jax
 import pytest
 
 from avssl.bench.avid_sizes import avid_sizes
-from avssl.bench.step import WARM_UP_STEPS, seconds_in_turns
+from avssl.bench.peaks import peak_flops
+from avssl.bench.step import WARM_UP_STEPS, cost_lines, seconds_in_turns
 from avssl.config import override, resolve
 from avssl.config_file import load_config
 from avssl.errors import UsageError
+from avssl.plan.program import Program
 from avssl.train.build_model import build_model
 from tests.conftest import TINY_CONFIG
 
@@ -24,6 +26,33 @@ def test_it_prints_speed_cost_and_where_the_time_goes(run):
     assert first_words[:6] == ["machine", "compile", "step", "throughput", "FLOPs", "peak"]
     assert "where the time goes, of " in said
     assert "elementwise" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "flops"),
+    [
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("TPU v5 lite", 197e12),
+        ("TPU v4", 275e12 / 2),
+        ("cpu", None),
+    ],
+)
+def test_peaks_by_the_names_of_devices(kind, flops):
+    assert peak_flops(kind) == flops
+
+
+def test_the_share_of_the_peak_counts_loops_as_often_as_they_run(monkeypatch):
+    def loops(x):
+        return jax.lax.scan(lambda carry, _: (carry @ carry, None), x, None, length=7)[0]
+
+    compiled = jax.jit(loops).lower(jax.ShapeDtypeStruct((64, 64), "float32")).compile()
+    least = 7 * 2 * 64**3
+    monkeypatch.setattr("avssl.bench.step.peak_flops", lambda _: 10 * least)
+    flops, share, *_ = cost_lines(compiled, Program(compiled.as_text()), seconds=0.5)
+    assert float(flops.split()[1]) == pytest.approx(least / 1e9, abs=0.01)
+    assert float(share.split()[1].rstrip("%")) == pytest.approx(20, abs=1)
 
 
 @pytest.mark.parametrize("num_steps", [1, 5, 12])
