@@ -96,9 +96,8 @@ def cells_of(file: str, topology: Topology, batch: int) -> tuple[Sequence[str], 
         override(config, [("batch_size", size)])
         resolved, teachers = planned_teachers(resolve(config))
         cells = row(estimate(lay_out(resolved, topology, teachers)))[2:]
-    except (
-        Exception
-    ) as error:  # one that fails, however it does, keeps no other from being compiled
+    except Exception as error:
+        # However one fails, it keeps no other from being compiled.
         why_not = sentence(error)
         cells = (size, *["–"] * (len(COLUMNS) - 3))
     # The programs of all configs together would take gigabytes.
