@@ -99,6 +99,15 @@ class PartOfWay:
 
 
 @dataclasses.dataclass(frozen=True)
+class WithGain:
+    """`cell`, and on top of it what `better` gains over `worse`: beaten where the gain is largest here."""
+
+    cell: Cell
+    better: Cell
+    worse: Cell
+
+
+@dataclasses.dataclass(frozen=True)
 class Claim:
     """`cell` > `above` (another cell, or a baseline of the cell itself), by `margin` at least.
 
@@ -107,7 +116,7 @@ class Claim:
 
     sentence: str
     cell: Cell
-    above: Cell | PartOfWay | float | Literal["random_init", "chance"]
+    above: Cell | PartOfWay | WithGain | float | Literal["random_init", "chance"]
     margin: float = 0.0
 
     def cells(self) -> list[Cell]:
@@ -116,6 +125,8 @@ class Claim:
                 return [self.cell, self.above]
             case PartOfWay():
                 return [self.cell, self.above.cell]
+            case WithGain(cell, better, worse):
+                return [self.cell, cell, better, worse]
         return [self.cell]
 
 

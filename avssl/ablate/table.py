@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from scipy.stats import t as student_t
 
-from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
+from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay, WithGain
 from avssl.ablate.record import Result, Run
 from avssl.evaluate.results import markdown_table
 from avssl.evaluate.rows import Row, less_is_better, shown
@@ -195,7 +195,7 @@ def bar(claim: Claim) -> str:
     """What a claim asks for, other than to beat another row."""
     points = f" {100 * claim.margin:+.1f}" if claim.margin else ""
     match claim.above:
-        case Cell():
+        case Cell() | WithGain():
             return ""
         case PartOfWay(fraction, cell):
             return f"{fraction:.0%} of the way to {cell.row}{points}"
@@ -232,13 +232,23 @@ def judged(claim: Claim, measured: Measured) -> tuple[str, str]:
 
 def reference(claim: Claim, row: Row, seed: int, measured: Measured) -> float | None:
     """What the claimed cell is compared with at this seed, if that was measured."""
+
+    def value(cell: Cell) -> float | None:
+        other = measured.of(cell.row, cell.key).get(seed)
+        return None if other is None else other.value
+
     match claim.above:
         case Cell() as cell:
-            other = measured.of(cell.row, cell.key).get(seed)
-            return None if other is None else other.value
+            return value(cell)
+        case WithGain(cell, better, worse):
+            values = [value(one) for one in (cell, better, worse)]
+            if None in values:
+                return None
+            here, more, less = values
+            return here + more - less
         case PartOfWay(fraction, cell):
-            upper = measured.of(cell.row, cell.key).get(seed)
-            way = None if upper is None else upper.value - row.random_init
+            upper = value(cell)
+            way = None if upper is None else upper - row.random_init
             return None if way is None else row.random_init + fraction * way
         case "random_init":
             return row.random_init
@@ -259,6 +269,10 @@ def named(claim: Claim) -> str:
         case Cell() as cell:
             same = cell.key == claim.cell.key
             return cell.row if same else f"{cell.row} {' '.join(cell.key)}"
+        case WithGain(cell, better, worse):
+            return (
+                f"{cell.row} and what {better.row} gains over {worse.row} in {' '.join(better.key)}"
+            )
         case PartOfWay(fraction, cell):
             return f"{fraction:.0%} of the way from random initialisation to {cell.row}"
         case "random_init":

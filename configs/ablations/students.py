@@ -7,7 +7,7 @@ The transfer losses side by side are in `distillation.py`. Teachers speak online
 
 from typing import Any
 
-from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, variant_of
+from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, WithGain, variant_of
 
 STEPS = "steps=480"
 SEEDS = (0, 1, 2)
@@ -96,6 +96,13 @@ CLAIMS = (
     beats("AVL localises better than EZ-VSL", "avl", "ez_vsl", CIOU),
     beats("MM-DistillNet: three eyes teach better than one", "mm_all", "mm_rgb", BOXES),
     beats("MM-DistillNet: at night too", "mm_all", "mm_rgb", BOXES_AT_NIGHT),
+    Claim(
+        "MM-DistillNet: most at night",
+        Cell("mm_all", *BOXES_AT_NIGHT),
+        above=WithGain(
+            Cell("mm_rgb", *BOXES_AT_NIGHT), better=Cell("mm_all", *BOXES), worse=Cell("mm_rgb", *BOXES)
+        ),
+    ),
     beats("StereoSoundNet: two microphones beat one", "stereo", "mono", BOXES),
     Claim(
         "StereoSoundNet works with the lights off: above the boxes of another clip",

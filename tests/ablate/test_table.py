@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from avssl.ablate.exports import write_exports
-from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay
+from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay, WithGain
 from avssl.ablate.record import Facts, Result, build_runs
 from avssl.ablate.table import Measured, Standing, facts, judged, tables
 from avssl.evaluate.rows import Row
@@ -116,6 +116,13 @@ def test_nothing_is_there_yet(tmp_path):
             "62.0 % against 62.0 % (70% of the way from random initialisation to upper)", "yes",
         ),
         (Claim("", HARD, PartOfWay(0.71, UPPER)), "against 62.6 %", "no"),
+        # 55 % + (55 % - 61 %).
+        (
+            Claim("", HARD, WithGain(EASY, better=EASY, worse=HARD)),
+            "% (easy and what easy gains over hard in knn video top1), +12.0 points", "yes",
+        ),
+        (Claim("", HARD, WithGain(EASY, better=HARD, worse=EASY)), "0.0 points", "no"),
+        (Claim("", HARD, WithGain(EASY, better=NEVER, worse=EASY)), "not measured: never", "–"),
         (Claim("", HARD, NEVER), "not measured: never", "–"),
         (Claim("", NEVER, HARD), "not measured: never", "–"),
         (Claim("", HARD, PartOfWay(0.5, NEVER)), "not measured: never", "–"),
