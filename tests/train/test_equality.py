@@ -112,7 +112,7 @@ def test_blocks_change_no_loss_and_no_gradient(float64):
 
 @pytest.mark.parametrize("blocks", [0, 3])
 def test_blocks_divide_the_batch(blocks):
-    config = small_config("robust_xid")
+    config = small_config("robust_xid", precision="float32")
     config.objectives.robust_xid.blocks = blocks
     with pytest.raises(UsageError, match=f"robust_xid.blocks is a divisor .* 16, not {blocks}"):
         train(config, batches(config, 1), 1)
