@@ -293,11 +293,13 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
 
 
 def set_up_jax(precision: str) -> None:
-    """Before the first array is made: float64, and a cache of compiled programs for the next start."""
+    """Before the first array is made: memory for a CPU's steps, float64, and a cache of compiled programs."""
     import jax
 
     from avssl.data.cache import cache_folder
+    from avssl.heap import keep_freed_memory
 
+    keep_freed_memory()
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
     if jax.config.values["jax_compilation_cache_dir"] is None:
