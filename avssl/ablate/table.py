@@ -241,10 +241,9 @@ def reference(claim: Claim, row: Row, seed: int, measured: Measured) -> float | 
         case Cell() as cell:
             return value(cell)
         case WithGain(cell, better, worse):
-            values = [value(one) for one in (cell, better, worse)]
-            if None in values:
+            here, more, less = value(cell), value(better), value(worse)
+            if here is None or more is None or less is None:
                 return None
-            here, more, less = values
             return here + more - less
         case PartOfWay(fraction, cell):
             upper = value(cell)
