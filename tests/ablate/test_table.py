@@ -138,6 +138,13 @@ def test_claims(claim, text, verdict, tmp_path):
     assert answer == verdict
 
 
+def test_what_the_table_shows_as_no_difference_is_none(tmp_path):
+    for more, verdict in ((0.0004, "no"), (0.0006, "yes")):
+        values = {("easy", 0): 0.5, ("hard", 0): 0.5 + more}
+        found = Measured(standings(values, tmp_path / verdict))
+        assert judged(Claim("", HARD, EASY), found)[1] == verdict
+
+
 def test_rows_without_a_common_seed_are_not_compared(tmp_path):
     found = Measured(standings({("easy", 0): 0.5, ("hard", 1): 0.9}, tmp_path))
     assert judged(Claim("", HARD, EASY), found) == ("not measured with the same seed", "–")
