@@ -57,11 +57,12 @@ def beats(sentence: str, row: str, other: str, key: tuple[str, str, str]) -> Cla
 AVTS_PROTOCOLS = "eval.protocols=knn,linear,retrieval,synchronization"
 CLUSTERING = "eval.protocols=knn,linear,retrieval,clustering"
 SPATIAL = "eval.protocols=knn,linear,retrieval,spatial"
-SPHERE_STEPS = "steps=480"  # four viewpoints a clip take as long as 800 steps of the others
+SPHERE_STEPS = 480  # of four viewpoints a clip, each longer than of the others
 LOCALISATION = "eval.protocols=knn,linear,retrieval,localization"
 VERIFICATION = "eval.protocols=knn,linear,retrieval,verification"
 SOLVES = f"objectives.selavi.schedule_steps={STEPS}"
 REFRESHES = f"objectives.xdc.refresh_every_steps={HALF}"
+ON_SPHERE = (SPATIAL, f"steps={SPHERE_STEPS}")
 ON_FAULTY = (
     "data.source=world:faulty@train",
     "eval.data=world:quickstart@train",
@@ -105,10 +106,12 @@ ROWS = (
     world("xid", *ON_FAULTY, *AS_ROBUST, name="xid_faulty"),
     world("robust_xid", VERIFICATION, name="robust_xid_faulty"),
     world("supervised:sphere", name="supervised_sphere"),
-    world("avsa", SPATIAL, SPHERE_STEPS),
-    world("avsa", SPATIAL, SPHERE_STEPS, "objectives.avsa.mode=hard", name="avsa_hard"),
+    world("avsa", *ON_SPHERE),
+    world("avsa", *ON_SPHERE, "objectives.avsa.mode=hard", name="avsa_hard"),
     # The first stage alone: one viewpoint a clip among those of other clips.
-    world("avsa", SPATIAL, SPHERE_STEPS, "objectives.avsa.alignment_from_step=480", name="avsa_avc"),
+    world(
+        "avsa", *ON_SPHERE, f"objectives.avsa.alignment_from_step={SPHERE_STEPS}", name="avsa_avc"
+    ),
     world("xdc", CLUSTERING, REFRESHES),
     world("xdc", CLUSTERING, REFRESHES, "objectives.xdc.variant=sdc", name="sdc"),
     world("selavi", CLUSTERING, SOLVES),
