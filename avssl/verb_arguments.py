@@ -13,6 +13,7 @@ from avssl.verbs import (
     run_ablate,
     run_bench_data,
     run_bench_step,
+    run_bench_teachers,
     run_data_build,
     run_data_guide,
     run_data_inspect,
@@ -389,7 +390,7 @@ def add_data_verbs(data: Parser) -> None:
 
 
 def add_bench_verbs(bench: Parser) -> None:
-    verbs = bench.add_subparsers(dest="bench_verb", metavar="data|step", required=True)
+    verbs = bench.add_subparsers(dest="bench_verb", metavar="data|step|teachers", required=True)
     data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
                 "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
     data.add_argument("spec")
@@ -409,3 +410,14 @@ def add_bench_verbs(bench: Parser) -> None:
     step.add_argument(
         "--vs", choices=("torch",), default="", help="beside a plain PyTorch step of AVID, in turns with ours"
     )  # fmt: skip
+    teachers = verb(
+        verbs, "teachers", "teachers in the step beside what their stores hold", run_bench_teachers,
+        "avssl bench teachers --config configs/world/distill.py \\\n"
+        "      --config.teachers.teacher.store=runs/audio-targets",
+    )  # fmt: skip
+    add_config(teachers)
+    teachers.add_argument("--clips", type=at_least(1), default=256, help="how many clips to time")
+    teachers.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
+    teachers.add_argument(
+        "--results", type=Path, default=None, help="write the table into this Markdown file"
+    )

@@ -292,6 +292,18 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_bench_teachers(arguments: argparse.Namespace) -> int:
+    from avssl.bench.teachers import bench_teachers
+
+    config = config_of(arguments)
+    set_up_jax(config.precision)
+    for line in bench_teachers(
+        config, num_clips=arguments.clips, num_steps=arguments.steps, results=arguments.results
+    ):
+        print(line, flush=True)
+    return 0
+
+
 def set_up_jax(precision: str) -> None:
     """Before the first array is made: memory for a CPU's steps, float64, and a cache of compiled programs."""
     import jax

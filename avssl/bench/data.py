@@ -62,14 +62,14 @@ def measure(
     if not windows:
         raise UsageError(f"'{spec}': none of its records has what the views show")
     work: dict[str, Callable[[], Any]] = {
-        "pipeline": lambda: _drain(pipeline, num_batches),
+        "pipeline": lambda: drain(pipeline, num_batches),
         "decode": lambda: decode_windows(pipeline.reader, windows),
         "bare": lambda: [bare_clip(source[w.index].media, w.starts) for w in windows],
     }
     # Without any where no objective asks for targets.
     if asked := joins(source) if joins is not None else {}:
         joined = Pipeline(source, views, read_threads=1, joins=asked, **sizes)
-        work["joined"] = lambda: _drain(joined, num_batches)
+        work["joined"] = lambda: drain(joined, num_batches)
     if versus:
         loader = torch_yardstick("torch_data").torch_loader(
             source, views, windows, num_batches=num_batches, **sizes
@@ -77,9 +77,9 @@ def measure(
         work["torch"] = lambda: _exhaust(loader)
     measured = {
         "data": spec,
-        **_described(source, sorted({window.index for window in windows})),
+        **described(source, sorted({window.index for window in windows})),
         "clips": num_clips,
-        **_speeds(_best_seconds(work), num_clips),
+        **_speeds(best_seconds(work), num_clips),
     }
     for number in workers:
         warm = 2 * max(1, number)
@@ -96,7 +96,7 @@ def measure(
     return measured
 
 
-def _described(source: Source, indices: Sequence[int]) -> dict[str, Any]:
+def described(source: Source, indices: Sequence[int]) -> dict[str, Any]:
     """The codecs of these records and how large they are."""
     codecs, num_bytes = set(), 0
     for media in (source[index].media for index in indices):
@@ -124,7 +124,7 @@ def _speeds(seconds: Mapping[str, float], num_clips: int) -> dict[str, float]:
     return speeds
 
 
-def _best_seconds(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+def best_seconds(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     best = dict.fromkeys(work, float("inf"))
     for _ in range(NUM_ROUNDS):
         for name, function in work.items():
@@ -143,7 +143,7 @@ def _seconds_after(warm: int, batches: Iterable[Any]) -> float:
     return time.perf_counter() - began
 
 
-def _drain(pipeline: Pipeline, num_batches: int) -> None:
+def drain(pipeline: Pipeline, num_batches: int) -> None:
     with pipeline.batches(stop_step=num_batches) as batches:
         _exhaust(batches)
 

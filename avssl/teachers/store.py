@@ -121,6 +121,11 @@ class TargetStore:
         return self._loaded
 
     @property
+    def bytes_per_clip(self) -> float:
+        """Of all windows of a record, on average over those of the data set."""
+        return self.meta["num_bytes"] / self.meta["num_records"]
+
+    @property
     def kind_of_windows(self) -> str:
         if self.every_seconds:
             return f"windows every {self.every_seconds:g} s"

@@ -1,0 +1,61 @@
+"""Online and stored teachers are timed over the same clips, and a store says what it takes."""
+
+import pytest
+
+from avssl.bench.teachers import bench_teachers
+from avssl.config import resolve
+from avssl.config_file import load_config
+from avssl.errors import UsageError
+from avssl.evaluate.results import INTRODUCTION
+from avssl.teachers.store import TargetStore
+from avssl.teachers.teach import teach
+from tests.teachers.conftest import DATA
+
+CONFIG = "tests/teachers/student_config.py"
+# 16-bit embeddings of 8 and logits of 4, in a record that names its key.
+LEAST_BYTES = 2 * (8 + 4)
+
+
+@pytest.fixture(scope="module")
+def store(teacher_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("store") / "middle"
+    teach(
+        str(teacher_run), DATA, str(out), encoder="audio", targets=("embedding", "logits"), batch_size=8
+    )  # fmt: skip
+    return out
+
+
+def student(run="", store=""):
+    config = load_config(CONFIG)
+    config.teachers.teacher.run = str(run)
+    config.teachers.teacher.store = str(store)
+    return resolve(config)
+
+
+def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_path):
+    file = tmp_path / "RESULTS.md"
+    config = student(teacher_run, store)
+    lines = list(bench_teachers(config, num_clips=8, num_steps=2, results=file))
+    rows = {
+        cells[0]: cells[1:] for line in lines[-1].splitlines() if (cells := line[2:-2].split(" | "))
+    }
+    assert list(rows)[2:] == ["online", "cached", "cached, not joined"]
+    assert all(float(rows[name][0]) > 0 for name in list(rows)[2:])
+    assert all(float(rows[name][1]) > 0 for name in ("online", "cached"))
+    whole = sum(path.stat().st_size for path in store.glob("*array_record*"))
+    taken = TargetStore(str(store)).bytes_per_clip
+    assert LEAST_BYTES < taken <= whole / TargetStore(str(store)).meta["num_records"]
+    assert rows["cached"][2] == f"{taken:,.0f}"
+    written = file.read_text()
+    assert written.startswith(INTRODUCTION)
+    assert lines[-1] in written
+    assert config.teachers.teacher.store == str(store)
+
+
+def test_without_both_there_is_nothing_to_compare(teacher_run, store):
+    with pytest.raises(UsageError, match="no teacher of the config has a store"):
+        list(bench_teachers(student(teacher_run)))
+    with pytest.raises(
+        UsageError, match=r"set teachers\.teacher\.run to the teacher that wrote it"
+    ):
+        list(bench_teachers(student(store=store)))
