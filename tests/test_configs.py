@@ -21,6 +21,7 @@ CONFIGS = sorted(
 VARIANTS = [
     "configs/distill/ambient.py:binary",
     "configs/distill/ambient.py:spectrum",
+    "configs/distill/avl.py:vit",
     "configs/distill/ccl.py:both",
     "configs/distill/ccl.py:image",
     "configs/distill/distill.py:cmc",

@@ -20,6 +20,13 @@ BASELINES = ("random_init", "chance")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
+# What no override of a row may state.
+OF_FIELDS = {
+    "seed": "seeds",
+    "init_from": "start_from",
+    "eval.object_encoder": "object_encoder",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class AblationRow:
@@ -29,7 +36,8 @@ class AblationRow:
     above, whose run of the same seed gives the parameters to start from (`init_from`). `teachers`: a row above
     for teachers of the config by name, whose run of the same seed teaches, or of its first where it has no such
     seed (`teachers.NAME.run`). `every_seconds`: they speak from stores, written before the first run that
-    needs one by `avssl teach --every-seconds`; 0 is online, in the step.
+    needs one by `avssl teach --every-seconds`; 0 is online, in the step. `object_encoder`: a row above whose
+    run, the same as a teacher's, gives the maps of objects that `localization` fuses (`eval.object_encoder`).
     """
 
     name: str
@@ -39,6 +47,7 @@ class AblationRow:
     start_from: str = ""
     teachers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     every_seconds: float = 0.0
+    object_encoder: str = ""
 
     def pairs(self) -> list[tuple[str, str]]:
         """The overrides as pairs of a dotted key and a text."""
@@ -51,8 +60,7 @@ class AblationRow:
             )
             if not (key and equals):
                 raise UsageError(f"row '{self.name}': the override {override!r} is not key=value")
-            if key in ("seed", "init_from"):
-                field = {"seed": "seeds", "init_from": "start_from"}[key]
+            if field := OF_FIELDS.get(key):
                 raise UsageError(f"row '{self.name}': '{key}' is given by its field {field}")
             pairs.append((key, text))
         return pairs
@@ -252,6 +260,8 @@ def check_row(row: AblationRow, above: dict[str, Sequence[int]]) -> None:
     check_distinct(f"seed of row '{row.name}'", list(row.seeds))
     row.pairs()
     check_teachers(row, above)
+    if row.object_encoder and row.object_encoder not in above:
+        raise unknown(f"row above '{row.name}' that sees its objects", row.object_encoder, above)
     if row.start_from:
         if row.start_from not in above:
             raise unknown(f"row above '{row.name}' to start from", row.start_from, above)

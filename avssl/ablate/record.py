@@ -98,6 +98,7 @@ class Run:
     file: Path  # of its result
     start: "Run | None"
     teachers: "Mapping[str, Run]"
+    objects: "Run | None"
 
     def store(self, name: str) -> Path:
         """Where the targets of a teacher lie that does not speak online."""
@@ -114,7 +115,8 @@ class Run:
     @property
     def needed(self) -> "list[Run]":
         """The runs whose folders this one reads."""
-        return [*([self.start] if self.start is not None else []), *self.teachers.values()]
+        others = [self.start, *self.teachers.values(), self.objects]
+        return [one for one in others if one is not None]
 
     @property
     def name(self) -> str:
@@ -143,6 +145,8 @@ class Run:
         """The same, with what it is measured with."""
         whole = flatten(to_json(self.config))
         measured = {key: value for key, value in whole.items() if key.startswith("eval.")}
+        if self.objects is not None:
+            measured["eval.object_encoder"] = self.objects.training
         return {**self.training, **measured}
 
     def result(self) -> Result | None:
@@ -208,19 +212,18 @@ def build_runs(
     for row in ablation.rows:
         for seed in row.seeds:
             start = runs[row.start_from, seed] if row.start_from else None
-            teachers = {
-                name: runs.get((other, seed)) or first_of(runs, other)
-                for name, other in row.teachers.items()
-            }
+            teachers = {name: of_seed(runs, other, seed) for name, other in row.teachers.items()}
+            objects = of_seed(runs, row.object_encoder, seed) if row.object_encoder else None
             runs[row.name, seed] = build_run(
-                row, seed, start, teachers, overrides, workdir, results
+                row, seed, start, teachers, objects, overrides, workdir, results
             )
     return sorted(runs.values(), key=lambda run: run.row.seeds.index(run.seed))
 
 
-def first_of(runs: Mapping[tuple[str, int], Run], row: str) -> Run:
-    """The run of a row with its first seed."""
-    return next(run for (name, _), run in runs.items() if name == row)
+def of_seed(runs: Mapping[tuple[str, int], Run], row: str, seed: int) -> Run:
+    """The run of a row with this seed, or else with its first."""
+    first = next(run for (name, _), run in runs.items() if name == row)
+    return runs.get((row, seed), first)
 
 
 def build_run(
@@ -228,6 +231,7 @@ def build_run(
     seed: int,
     start: Run | None,
     teachers: Mapping[str, Run],
+    objects: Run | None,
     overrides: Sequence[tuple[str, str]],
     workdir: Path,
     results: Path,
@@ -235,6 +239,8 @@ def build_run(
     pairs = [*row.pairs(), *overrides, ("seed", str(seed))]
     if start is not None:
         pairs.append(("init_from", str(start.folder)))
+    if objects is not None:
+        pairs.append(("eval.object_encoder", str(objects.folder)))
     pairs += [(f"teachers.{name}.run", str(one.folder)) for name, one in teachers.items()]
     try:
         config = load_config(row.config)
@@ -244,7 +250,7 @@ def build_run(
     except UsageError as error:
         raise UsageError(f"row '{row.name}': {error}") from error
     folder, file = workdir / row.name / f"seed-{seed}", results / f"{row.name}-seed{seed}.json"
-    return Run(row, seed, pairs, config, folder, file, start, teachers)
+    return Run(row, seed, pairs, config, folder, file, start, teachers, objects)
 
 
 def check_teachers(config: ConfigDict, from_rows: Collection[str]) -> None:

@@ -26,13 +26,18 @@ def carry_out(run: Run, call: Call) -> str:
     run.take_folder()
     lacking = next((one for one in run.needed if not one.is_trained()), None)
     if lacking is not None:
-        part = "which it starts from" if lacking is run.start else "which teaches it"
-        failure = f"{lacking.name}, {part}, is not trained"
+        failure = f"{lacking.name}, {part_in(run, lacking)}, is not trained"
     else:
         failure = write_stores(run, call) or train(run, call)
     if failure:
         run.take_folder(failure)
     return failure
+
+
+def part_in(run: Run, other: Run) -> str:
+    if other is run.start:
+        return "which it starts from"
+    return "which teaches it" if other in run.teachers.values() else "which sees its objects"
 
 
 def write_stores(run: Run, call: Call) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from avssl.errors import UsageError, unknown
 from avssl.models.draws import DRAW_RNG, kept_tokens
 from avssl.models.features import Features
+from avssl.models.pooling import pooling_named
 from avssl.models.precision import parameter_dtype
 from avssl.models.transformer import Blocks
 
@@ -28,11 +29,12 @@ SIZES = {
 
 
 class Vit(nn.Module):
-    """What both have: patches, positions, blocks, a norm; the embedding is the mean over patches.
+    """What both have: patches, positions, blocks, a norm; the embedding is the `pooling` over patches.
 
     Positions are sines and cosines of each axis, a share of the width for each (He et al. 2022), so that any
     number of patches can be read. patch_drop: the share of patches that training leaves out, drawn for each
-    row; the map and the taps, which need all of them, are then absent. Taps: `block0` ....
+    row; the map and the taps, which need all of them, are then absent. Taps: `block0` .... `pooling`: "mean"
+    or "max".
 
     No class token; kernels start as Xavier-uniform, as in scenic. Patches are products of reshaped pixels:
     the same sum as a strided convolution, which TPU compilers take half an hour for.
@@ -41,6 +43,7 @@ class Vit(nn.Module):
     size: str = "B"
     drop_path: float = 0.0
     patch_drop: float = 0.0
+    pooling: str = "mean"
     narrow_scores: bool = False
     flash: bool = False
     remat: str = "none"
@@ -57,6 +60,7 @@ class Vit(nn.Module):
         if self.size not in SIZES:
             raise unknown("size of a vision transformer", self.size, SIZES)
         width, depth, num_heads, hidden = SIZES[self.size]
+        pool = pooling_named(self.pooling)
         if not 0 <= self.patch_drop < 1:
             raise UsageError(f"patch_drop must be at least 0 and below 1, not {self.patch_drop}")
         held = parameter_dtype(self.dtype)
@@ -83,7 +87,7 @@ class Vit(nn.Module):
             epsilon=1e-6, use_fast_variance=False, dtype=self.dtype, param_dtype=held, name="norm"
         )
         x = norm(x)
-        embedding = jnp.mean(x, axis=1)
+        embedding = pool(x, axis=1)
         if dropping:
             return Features(embedding=embedding)
 

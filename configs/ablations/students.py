@@ -1,6 +1,7 @@
 """What students learn from teachers on the embedded worlds, method by method, as the papers claim it.
 
-The transfer losses side by side are in `distillation.py`. Teachers speak online; small encoders, 480 steps.
+The transfer losses side by side are in `distillation.py`. Teachers speak online; small encoders, 480 steps, but
+for the detectors that teach, which need more.
 
   avssl ablate --config configs/ablations/students.py --workdir runs/students --results RESULTS.md
 """
@@ -26,22 +27,22 @@ def row(name: str, config: str, *overrides: str, **fields: Any) -> AblationRow:
     return AblationRow(name, f"configs/world/{config}", (STEPS, *overrides), SEEDS, **fields)
 
 
-AVL = {"teachers": {"sound": "crowd_teachers", "objects": "crowd_teachers"}}
+OBJECTS = {"object_encoder": "crowd_teachers"}
+AVL = {"teachers": {"sound": "crowd_teachers", "objects": "crowd_teachers"}, **OBJECTS}
 EYES = {"rgb": "sees", "depth": "sees_depth", "thermal": "sees_warmth"}
 PERSONS = {"teachers": {"audio": "person_teachers", "video": "person_teachers"}}
 
 ROWS = (
     row("crowd_teachers", "supervised.py:crowd"),
-    row("ez_vsl", "ez_vsl.py"),
-    row("lvs", "lvs.py"),
+    row("ez_vsl", "ez_vsl.py", **OBJECTS),
+    row("lvs", "lvs.py", **OBJECTS),
     row("avl", "avl.py", **AVL),
     row(
         "avl_without_hints", "avl.py", "objectives.avl.sound_weight=0",
         "objectives.avl.object_weight=0", **AVL,
     ),
-    row("sees", "detect.py"),
-    row("sees_depth", "detect.py:depth"),
-    row("sees_warmth", "detect.py:thermal"),
+    *(AblationRow(name, f"configs/world/detect.py{variant}", (), (0,))
+      for name, variant in (("sees", ""), ("sees_depth", ":depth"), ("sees_warmth", ":thermal"))),
     row("stereo", "stereo_soundnet.py", teachers={"teacher": "sees"}),
     row("mono", "stereo_soundnet.py:mono", teachers={"teacher": "sees"}),
     row("mm_rgb", "mm_distillnet.py:rgb", teachers=EYES),

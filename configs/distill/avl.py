@@ -2,9 +2,11 @@
 
 Yaghoubi et al. 2023 (ICMI), their CNN variant: two ResNet-18 with projections into 2048 dimensions, Adam 1e-4,
 VGGSound 144k, 30 epochs of batches of 1,600 over three GPUs; everything else as in `configs/distill/ez_vsl.py`.
-Their main model has two ViT-B/16. The sound teacher is PANNs' CNN14 (a run whose encoder is `cnn14`, at
-32 kHz); theirs of objects is the attention of DETR's decoder, which is not here: any run with a picture encoder
-that keeps a map, for instance a ResNet-50 on ImageNet, takes its place.
+`:vit` is their main model, two ViT-B/16; theirs begin with timm's weights of ImageNet and have a class token,
+and that of sounds sees a picture of 224 x 224 that convolutions make of the spectrogram, here the patches of
+the spectrogram itself. The sound teacher is PANNs' CNN14 (a run whose encoder is `cnn14`, at 32 kHz); theirs of
+objects is the attention of DETR's decoder, which is not here: any run with a picture encoder that keeps a map,
+for instance a ResNet-50 on ImageNet, takes its place, or a function (`run=FILE.py`).
 
   avssl pretrain --config configs/distill/avl.py --workdir runs/avl \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
@@ -51,7 +53,13 @@ def get_config(variant: str = ""):
         run="runs/imagenet-resnet50", encoder="objects", view="video", targets=("map",),
         precision="bf16", shapes=dict(map=(1, 7, 7, 2048)),
     )  # fmt: skip
-    return variant_of(config, variant, quicktest=quicktest)
+    return variant_of(config, variant, vit=vit, quicktest=quicktest)
+
+
+def vit(config):
+    config.encoders.video.name = "vit_video"
+    config.encoders.video.patch = (1, 16, 16)
+    config.encoders.audio.name = "vit_audio"
 
 
 def quicktest(config):

@@ -181,6 +181,21 @@ def test_a_row_teaches_others_online(write_ablation, ablate, pretended, tmp_path
     assert pretended.names() == ["one/seed-1", "taught/seed-1", "one/seed-0", "taught/seed-2"]
 
 
+def test_a_row_sees_the_objects_of_another(write_ablation, ablate, pretended, tmp_path):
+    seeing = 'AblationRow("seeing", CONFIG, seeds=(1, 2), object_encoder="one")'
+    code, *_ = ablate(write_ablation(ONE, seeing), "--rows", "seeing")
+    assert code == 0
+    trained = dict(pretended.trained)
+    for seed, others in ((1, 1), (2, 0)):
+        run = f"--config.eval.object_encoder={tmp_path}/runs/one/seed-{others}"
+        assert run in trained[f"seeing/seed-{seed}"]
+    pretended.names()
+    # What is measured with another network is measured again.
+    changed = ONE.replace("CONFIG, seeds", 'CONFIG, ("optimizer.learning_rate=0.5",), seeds')
+    ablate(write_ablation(changed, seeing), "--rows", "seeing", "--seeds", "1")
+    assert pretended.names() == ["one/seed-1", "seeing/seed-1"]
+
+
 def test_a_row_teaches_from_a_store_that_is_written_first(
     write_ablation, ablate, pretended, tmp_path
 ):

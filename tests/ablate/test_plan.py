@@ -83,6 +83,11 @@ def test_a_teacher_is_its_hash_wherever_it_lies(write_ablation, tmp_path):
         ([ROW, 'AblationRow("b", CONFIG, start_from="xdi")'], [], "did you mean 'xid'?"),
         ([ROW, 'AblationRow("b", CONFIG, seeds=(2,), start_from="xid")'], [], "has seed 2, which"),
         ([ROW, 'AblationRow("b", CONFIG, teachers={"t": "xdi"})'], [], "did you mean 'xid'?"),
+        ([ROW, 'AblationRow("b", CONFIG, object_encoder="xdi")'], [], "did you mean 'xid'?"),
+        (
+            ['AblationRow("b", CONFIG, ("eval.object_encoder=runs/a",))'], [],
+            "'eval.object_encoder' is given by its field object_encoder",
+        ),
         (["3"], [], "its rows must be AblationRows, not 3"),
         ([ROW], ['Claim("c", Cell("xdi", *KNN), 0.5)'], "row in the claim 'c' 'xdi'; did you mean"),
         ([ROW], ['Claim("c", Cell("xid", *KNN), Cell("y", *KNN))'], "in the claim 'c' 'y'; known"),

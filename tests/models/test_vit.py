@@ -130,6 +130,16 @@ def test_dropped_patches_depend_on_the_row_alone():
     np.testing.assert_array_equal(kept_tokens(key, ROWS[2:], 20, 5), places[2:])
 
 
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_the_embedding_pools_the_map(pooling):
+    encoder = AudioVit(size="tiny", pooling=pooling)
+    x = jax.random.normal(jax.random.key(0), (2, 32, 32, 1))
+    variables = encoder.init(jax.random.key(1), x, train=False)
+    features = encoder.apply(variables, x, train=False)
+    pooled = getattr(np, pooling)(features.map.reshape(2, 4, -1), axis=1)
+    np.testing.assert_allclose(features.embedding, pooled, rtol=1e-5, atol=1e-6)
+
+
 def test_patch_drop_is_for_training():
     x = jax.random.normal(jax.random.key(0), (4, 32, 48, 1))
     encoder = AudioVit(size="tiny", patch_drop=0.5)
