@@ -61,7 +61,7 @@ VARIANTS = [
     "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
     "configs/world/stereo_soundnet.py:mono",
-    "configs/world/supervised.py:crowd",
+    "configs/world/supervised.py:pictures",
     "configs/world/mke.py:picture",
     "configs/world/mke.py:plain",
     "configs/world/mke.py:teacher",

@@ -2,7 +2,8 @@
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
 
-`configs/world/supervised.py:crowd` is on the clips of `ez_vsl.py`, with its encoders: the teachers of `avl.py`.
+`configs/world/supervised.py:pictures` names pictures of one object, by the encoder of `ez_vsl.py`: what `ez_vsl.py`,
+`lvs.py` and `avl.py` begin with in ImageNet's place.
 `configs/world/supervised.py:sphere` is on those of `avsa.py`, where few views show what the label names.
 """
 
@@ -17,21 +18,18 @@ def get_config(variant: str = ""):
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=10))
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant, crowd=crowd, sphere=sphere)
+    return variant_of(config, variant, pictures=pictures, sphere=sphere)
 
 
-def crowd(config):
-    with_data_of("ez_vsl.py", config)
+def pictures(config):
+    config.steps = 960
+    config.encoders.video = load_config(str(Path(__file__).parent / "ez_vsl.py")).encoders.video
+    config.objectives = dict(classify=dict(weight=1.0, modalities=("video",), num_classes=10))
 
 
 def sphere(config):
-    with_data_of("avsa.py", config)
+    there = load_config(str(Path(__file__).parent / "avsa.py"))
+    config.data.source = there.data.source
+    config.eval.data, config.eval.test_data = there.eval.data, there.eval.test_data
+    config.views, config.encoders = there.views, there.encoders
     del config.views.viewpoints
-
-
-def with_data_of(file, config):
-    """The clips of another config, seen and heard as there by the same encoders."""
-    from_there = load_config(str(Path(__file__).parent / file))
-    config.data.source = from_there.data.source
-    config.eval.data, config.eval.test_data = from_there.eval.data, from_there.eval.test_data
-    config.views, config.encoders = from_there.views, from_there.encoders
