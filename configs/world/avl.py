@@ -1,12 +1,15 @@
 """AVL on the embedded world of several objects: `ez_vsl.py` with hints of both teachers.
 
-The teachers are the encoders of a finished run of `supervised.py` on the same clips. Projections are as wide
-as the embeddings of the sound's; its weight goes with the width, and the embeddings, which are not PANNs', are
-scaled to length 1.
+The teachers know clips of one object: the sounds of `supervised.py`, the pictures of `supervised.py:pictures`,
+which is in ImageNet's place and what the student's own picture network begins with, as without hints.
+Projections are as wide as the embeddings of the sound's; its weight goes with the width, and the embeddings,
+which are not PANNs', are scaled to length 1.
 
-  avssl pretrain --config configs/world/supervised.py:crowd --workdir runs/world-crowd-supervised
-  avssl pretrain --config configs/world/avl.py --workdir runs/world-avl
-  avssl evaluate --workdir runs/world-avl --protocols localization --save-visualizations
+  avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
+  avssl pretrain --config configs/world/supervised.py:pictures --workdir runs/world-pictures
+  avssl pretrain --config configs/world/avl.py --workdir runs/world-avl --config.init_from=runs/world-pictures
+  avssl evaluate --workdir runs/world-avl --protocols localization --object-encoder runs/world-pictures \
+      --save-visualizations
 
 `--config.objectives.avl.sound_teacher=''` or `object_teacher=''` leaves one out; random networks as teachers
 (`--config.teachers.sound.run='' --config.teachers.objects.run=''`) are the baseline. Measured: not yet.
@@ -18,18 +21,18 @@ from avssl import config as shared
 from avssl.config import variant_of
 from avssl.config_file import load_config
 
-RUN = "runs/world-crowd-supervised"
 WIDTH = 128
 
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parent / "ez_vsl.py"))
     config.teachers.sound = dict(
-        run=RUN, encoder="audio", view="audio", targets=("embedding",),
+        run="runs/world-supervised", encoder="audio", view="audio", targets=("embedding",),
         shapes=dict(embedding=(WIDTH,)),
     )  # fmt: skip
     config.teachers.objects = dict(
-        run=RUN, encoder="video", view="video", targets=("map",), shapes=dict(map=(2, 8, 8, WIDTH))
+        run="runs/world-pictures", encoder="video", view="video", targets=("map",),
+        shapes=dict(map=(2, 8, 8, WIDTH)),
     )  # fmt: skip
     config.objectives = dict(
         avl=dict(weight=1.0, channels=WIDTH, sound_weight=WIDTH / 2, normalise_teacher=True)

@@ -3,8 +3,13 @@
 The video encoder keeps 8 x 8 cells, which its maps are given in. The table has the map of picture and sound
 (`video`), that of objects, which has heard nothing of this clip (`objects`), and both together (`fused`).
 
-  avssl pretrain --config configs/world/ez_vsl.py --workdir runs/world-ez-vsl
-  avssl evaluate --workdir runs/world-ez-vsl --protocols localization --save-visualizations
+  avssl pretrain --config configs/world/supervised.py:pictures --workdir runs/world-pictures
+  avssl pretrain --config configs/world/ez_vsl.py --workdir runs/world-ez-vsl \
+      --config.init_from=runs/world-pictures
+  avssl evaluate --workdir runs/world-ez-vsl --protocols localization --object-encoder runs/world-pictures \
+      --save-visualizations
+
+The first is in the place of ImageNet, from whose pictures the papers' networks come.
 
 Measured: not yet.
 """

@@ -1,6 +1,6 @@
 """LVS on the embedded world of several objects, some of them silent: clips and encoders of `ez_vsl.py`.
 
-avssl pretrain --config configs/world/lvs.py --workdir runs/world-lvs
+  avssl pretrain --config configs/world/lvs.py --workdir runs/world-lvs --config.init_from=runs/world-pictures
 
 Measured: not yet.
 """

@@ -2,7 +2,7 @@
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
 
-`configs/world/supervised.py:pictures` names pictures of one object, by the encoder of `ez_vsl.py`: what `ez_vsl.py`,
+`configs/world/supervised.py:pictures` names pictures of one object, by the encoder of `ez_vsl.py`: what that,
 `lvs.py` and `avl.py` begin with in ImageNet's place.
 `configs/world/supervised.py:sphere` is on those of `avsa.py`, where few views show what the label names.
 """
