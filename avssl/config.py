@@ -311,12 +311,14 @@ def resolve(config: ConfigDict, *, trains: bool = True) -> ConfigDict:
 
 def view_keys(name: str, view: ConfigDict) -> ConfigDict:
     """The complete keys of `views.NAME`; whether it may name another view, `check` looks at all of them."""
-    from avssl.data.views import build_view
+    from avssl.data.views import NAMED_VIEWS, build_view
 
     own = view.to_dict()
-    named = (
-        {"mirrored_with": own.pop("mirrored_with", "")} if own.get("modality") == "audio" else {}
-    )
+    named = {
+        key: own.pop(key, "")
+        for key, modality in NAMED_VIEWS.items()
+        if own.get("modality") == modality
+    }
     built = build_view(name, own)
     return ConfigDict({"modality": built.modality, **dataclasses.asdict(built), **named})
 

@@ -189,7 +189,10 @@ def place_in_space(
     "random" is torchvision's RandomResizedCrop: area uniform in `crop_area`, log aspect uniform,
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
     pixels in the middle, which needs no resizing; of a `SpreadVideoView` such squares along the longer side.
+    A view that is placed with another has its crop, to a pixel of the coarser frames.
     """
+    if view.placed_with is not None:
+        return _as_placed(view.placed_with, frame_width, frame_height, seed, position, number)
     draws, flip = drawn_flip(view, seed, position, number)
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
@@ -217,6 +220,22 @@ def place_in_space(
         width = min(frame_width, round(frame_height * aspect))
         height = min(frame_height, round(frame_width / aspect))
     return Crop((frame_width - width) // 2, (frame_height - height) // 2, width, height, flip)
+
+
+def _as_placed(
+    placer: VideoView, frame_width: int, frame_height: int, seed: int, position: int, number: int
+) -> Crop:
+    """The crop of a view, on frames of another size than its own."""
+    scale = min(frame_width, frame_height) / placer.decode_size
+    crop = place_in_space(
+        placer, frame_width=round(frame_width / scale), frame_height=round(frame_height / scale),
+        seed=seed, position=position, number=number,
+    )  # fmt: skip
+    width = min(max(1, round(crop.width * scale)), frame_width)
+    height = min(max(1, round(crop.height * scale)), frame_height)
+    left = min(round(crop.left * scale), frame_width - width)
+    top = min(round(crop.top * scale), frame_height - height)
+    return Crop(left, top, width, height, crop.flip)
 
 
 def drawn_flip(

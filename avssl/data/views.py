@@ -21,6 +21,8 @@ WINDOWS = ("random", "center")
 # Of an evaluation alone: windows evenly from the first moment to the last.
 SPREAD = "spread"
 CROPS = ("random", "center")
+# Keys by which a view names another.
+NAMED_VIEWS = {"mirrored_with": "audio", "placed_with": "video"}
 PROJECTIONS = ("flat", "sphere")
 # Mono, stereo, first-order ambisonics and microphones.
 CHANNELS = (1, 2, 4, 8)
@@ -28,6 +30,11 @@ CHANNELS = (1, 2, 4, 8)
 SIDED_CHANNELS = (2, 4)
 COUNTS = ("frames", "size", "rate", "channels", "windows")
 POSITIVE = ("fps", "seconds", "every_seconds")
+# Of a view that is placed with another: what may differ.
+UNPLACED = (
+    "size", "stream", "brightness", "contrast", "saturation", "hue", "objects", "heard_objects",
+    "placed_with",
+)  # fmt: skip
 FRACTIONS = ("brightness", "contrast", "saturation", "hue", "volume")
 
 
@@ -76,6 +83,9 @@ class VideoView(ViewBase):
     `stream` names another video track of the same file (depth, thermal; empty: the default one). Views
     that differ in nothing else show the same times and are cropped and flipped alike.
 
+    `placed_with` is the video view of another size whose moment, crop and flip it shows; in a config its name,
+    empty for none. The two differ in nothing else that places them.
+
     `objects` says where things are, for a picture of one frame: the first so many boxes that the source knows
     of what is in it, in shares of the view, with their classes. `heard_objects`: of those alone that sound.
     """
@@ -102,11 +112,14 @@ class VideoView(ViewBase):
     stream: str = ""
     objects: int | None = None
     heard_objects: bool = False
+    placed_with: "VideoView | None" = None
 
     modality = "video"
 
     @functools.cached_property
     def placed_as(self) -> str:
+        if self.placed_with is not None:
+            return self.placed_with.placed_as
         return repr(dataclasses.replace(self, stream="")) if self.stream else repr(self)
 
     @property
@@ -147,7 +160,7 @@ class VideoView(ViewBase):
         """The same view without any draw: centre window, centre crop, no augmentation."""
         return dataclasses.replace(
             self, window="center", align="center", jitter_seconds=0.0, crop="center", flip=False,
-            brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0,
+            brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, placed_with=None,
         )  # fmt: skip
 
 
@@ -262,7 +275,7 @@ def build_view(
     for key, value in fields.items():
         if isinstance(value, list):
             fields[key] = tuple(value)
-    mirror = fields.pop("mirrored_with", None)
+    mirror, place = (fields.pop(key, None) for key in NAMED_VIEWS)
     view = cls(**fields)
     check_numbers(name, view)
     for key, allowed in (
@@ -273,6 +286,8 @@ def build_view(
             raise unknown(f"{key} of view '{name}'", value, allowed)
     if mirror and isinstance(view, AudioView):
         return dataclasses.replace(view, mirrored_with=mirror_of(name, view, mirror, table))
+    if place and isinstance(view, VideoView):
+        return dataclasses.replace(view, placed_with=placer_of(name, view, place, table))
     return view
 
 
@@ -291,9 +306,7 @@ def mirror_of(
             f"{where} swaps left and right, and {unsided}: set channels to 2 or 4 (ambisonics), or "
             "mirrored_with=''"
         )
-    picture = (
-        build_view(mirror, table[mirror]) if table[mirror].get("modality") != "audio" else None
-    )
+    picture = build_view(mirror, table[mirror], table) if is_seen(table[mirror]) else None
     if not isinstance(picture, VideoView):
         raise UsageError(f"{where} is '{mirror}', which is heard: name a video view")
     if not picture.flip:
@@ -306,6 +319,34 @@ def mirror_of(
             f"and '{name}' {view.windows}, give both as many"
         )
     return picture
+
+
+def placer_of(
+    name: str, view: VideoView, other: str, table: Mapping[str, Mapping[str, Any]]
+) -> VideoView:
+    """The view that a view's `placed_with` names, if it can be placed as that is."""
+    where = f"placed_with of view '{name}'"
+    if not isinstance(other, str) or other not in table:
+        raise unknown(where, str(other), table)
+    if not is_seen(table[other]) or table[other].get("placed_with"):
+        raise UsageError(
+            f"{where} is '{other}': name a video view that is placed by itself, or set placed_with=''"
+        )
+    placer = build_view(other, table[other])
+    assert isinstance(placer, VideoView)
+    if view.projection == "sphere":
+        raise UsageError(f"{where}: views of a panorama have no crop to share, set placed_with=''")
+    for field in dataclasses.fields(view):
+        theirs = getattr(placer, field.name)
+        if field.name not in UNPLACED and getattr(view, field.name) != theirs:
+            raise UsageError(
+                f"{where} is '{other}', whose moment and crop it shows: set views.{name}.{field.name}={theirs}"
+            )
+    return placer
+
+
+def is_seen(config: Mapping[str, Any]) -> bool:
+    return config.get("modality") != "audio"
 
 
 def check_numbers(name: str, view: View) -> None:

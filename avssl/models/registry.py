@@ -12,6 +12,7 @@ from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
 from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo
+from avssl.models.detr import DetrResNet50Video
 from avssl.models.identity import IdentityAudio
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
@@ -35,6 +36,7 @@ from avssl.models.vit import AudioVit, VideoVit
 ENCODERS: dict[str, type[Any]] = {
     "cnn14": Cnn14,
     "conv2d10": Conv2D10,
+    "detr_resnet50_video": DetrResNet50Video,
     "identity_audio": IdentityAudio,
     "l3_audio": L3Audio,
     "l3_video": L3Video,

@@ -9,9 +9,9 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from avssl.errors import UsageError
 from avssl.models.draws import RowDropout
 from avssl.models.precision import parameter_dtype
+from avssl.models.transformer import check_heads
 
 
 class SetTransformerLayer(nn.Module):
@@ -38,10 +38,7 @@ class SetTransformerLayer(nn.Module):
         drop = partial(RowDropout, self.dropout)
 
         dim = x.shape[-1]
-        if dim % self.num_heads:
-            raise UsageError(
-                f"a transformer of width {dim} cannot be split into {self.num_heads} heads"
-            )
+        check_heads(dim, self.num_heads)
         query, key, value = (
             linear(dim, name=name)(x).reshape(*x.shape[:2], self.num_heads, -1)
             for name in ("query", "key", "value")

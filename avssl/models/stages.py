@@ -10,12 +10,17 @@ _CLIPS = (r"stem(?:_norm)?/", r"layer(\d+)_\d+/")
 _VGG = (r"trunk/conv(\d+)_\d+/",)
 # A scan has all blocks in one array, of which no part has a rate of its own: it is not found here.
 _VIT = (r"patches/", r"blocks/block(\d+)/", r"norm/")
+_DETR = (
+    *(f"backbone/{stage}" for stage in _PICTURES), r"projection/", r"encoder(\d+)/", r"queries$",
+    r"decoder(\d+)/", r"(?:norm|classes|box\d)/",
+)  # fmt: skip
 _SOUNDNET = (r"(?:conv|norm)(\d+)/",)
 # How the parameters of each stage begin, from the input on; stages of one expression are in the order of
 # their numbers. Blocks of a stage count as one.
 STAGES: dict[str, tuple[str, ...]] = {
     "cnn14": (r"norm0/", r"block(\d+)_\d+/", r"linear/"),
     "conv2d10": (r"stem/", r"conv(\d+)x/"),
+    "detr_resnet50_video": _DETR,
     "l3_audio": _VGG,
     "l3_video": _VGG,
     "linear_audio": (r"patches/",),

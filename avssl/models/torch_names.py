@@ -16,6 +16,7 @@ LAYOUTS = {
     # Of a network whose spectrograms have frequency before time; ours have time first.
     "conv2d_frequency_first": (3, 2, 1, 0),
     "linear": (1, 0),
+    "rows": (0, 1),
     "vector": (0,),
 }
 
@@ -190,6 +191,50 @@ def cnn14(num_blocks: int = 6) -> Table:
 
 # The release's spectrogram as frozen convolutions, and its classifier of 527 tags.
 CNN14_UNREAD = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
+
+
+def detr(
+    blocks: tuple[int, ...] = (3, 4, 6, 3), *, encoder_depth: int = 6, decoder_depth: int = 6
+) -> Table:
+    """DETR's `detr_resnet50`, as `model` of its checkpoint has it: ours is `DetrResNet50Video`."""
+    table = under("backbone.0.body", ("backbone",), resnet2d(blocks, bottleneck=True))
+    table += _conv("input_proj", ("projection",), "conv2d") + _bias("input_proj", ("projection",))
+    table += (Entry("query_embed.weight", ("params", "queries"), "rows"),)
+    sides = (("encoder", encoder_depth, _DETR_ENCODER), ("decoder", decoder_depth, _DETR_DECODER))
+    for side, depth, parts in sides:
+        layer = _attention("self_attn", ("self_attention",))
+        if side == "decoder":
+            layer += _attention("multihead_attn", ("cross_attention",))
+        for number, name in enumerate(("expanded", "reduced"), start=1):
+            layer += _linear(f"linear{number}", (name,))
+        for number, name in enumerate(parts, start=1):
+            layer += _layer_norm(f"norm{number}", (f"{name}_norm",))
+        for number in range(depth):
+            table += under(f"transformer.{side}.layers.{number}", (f"{side}{number}",), layer)
+    table += _layer_norm("transformer.decoder.norm", ("norm",)) + _linear(
+        "class_embed", ("classes",)
+    )
+    for number in range(3):
+        table += _linear(f"bbox_embed.layers.{number}", (f"box{number}",))
+    return table
+
+
+# What its norms follow.
+_DETR_ENCODER = ("self_attention", "output")
+_DETR_DECODER = ("self_attention", "cross_attention", "output")
+
+
+def _attention(key: str, path: tuple[str, ...]) -> Table:
+    """torch's `MultiheadAttention`."""
+    return (
+        Entry(f"{key}.in_proj_weight", ("params", *path, "kernel"), "linear"),
+        Entry(f"{key}.in_proj_bias", ("params", *path, "bias"), "vector"),
+        *_linear(f"{key}.out_proj", (*path, "attended")),
+    )
+
+
+def _layer_norm(key: str, path: tuple[str, ...]) -> Table:
+    return (Entry(f"{key}.weight", ("params", *path, "scale"), "vector"), *_bias(key, path))
 
 
 def soundnet(num_layers: int = 7) -> Table:

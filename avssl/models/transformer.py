@@ -22,24 +22,36 @@ XAVIER = nn.initializers.xavier_uniform()
 
 def attend(
     query: Float[Array, "b n h d"],
-    key: Float[Array, "b n h d"],
-    value: Float[Array, "b n h d"],
+    key: Float[Array, "b m h d"],
+    value: Float[Array, "b m h d"],
     *,
     narrow_scores: bool,
     flash: bool,
 ) -> Float[Array, "b n h d"]:
-    """softmax(q k / sqrt(d)) v. Scores go to memory in the type of the parameters, or narrow as the arithmetic.
+    """softmax(q k / sqrt(d)) v.
 
     flash: cuDNN's kernel, which keeps no scores at all; on NVIDIA GPUs, in bf16.
     """
     if flash:
         return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+    weights = attention_weights(query, key, narrow_scores=narrow_scores)
+    return jnp.einsum("bhij,bjhd->bihd", weights, value)
+
+
+def attention_weights(
+    query: Float[Array, "b n h d"], key: Float[Array, "b m h d"], *, narrow_scores: bool
+) -> Float[Array, "b h n m"]:
+    """Scores go to memory in the type of the parameters, or narrow as the arithmetic."""
     wide = parameter_dtype(query.dtype)
     kept = query.dtype if narrow_scores else wide
     query = query / math.sqrt(query.shape[-1])
     scores = jnp.einsum("bihd,bjhd->bhij", query, key, preferred_element_type=kept)
-    weights = nn.softmax(scores.astype(wide)).astype(query.dtype)
-    return jnp.einsum("bhij,bjhd->bihd", weights, value)
+    return nn.softmax(scores.astype(wide)).astype(query.dtype)
+
+
+def check_heads(width: int, num_heads: int) -> None:
+    if width % num_heads:
+        raise UsageError(f"a transformer of width {width} cannot be split into {num_heads} heads")
 
 
 class Block(nn.Module):
@@ -113,10 +125,7 @@ class Blocks(nn.Module):
             )
         if self.flash and self.narrow_scores:
             raise UsageError("flash=True keeps no scores: set narrow_scores=False")
-        if x.shape[-1] % self.num_heads:
-            raise UsageError(
-                f"a transformer of width {x.shape[-1]} cannot be split into {self.num_heads} heads"
-            )
+        check_heads(x.shape[-1], self.num_heads)
         fields: dict[str, Any] = dict(
             num_heads=self.num_heads, hidden=self.hidden, narrow_scores=self.narrow_scores,
             flash=self.flash, recompute_attention=self.remat == "attention", dtype=self.dtype,

@@ -24,7 +24,8 @@ class Avl(EzVsl):
 
     sound_teacher, object_teacher: names in `teachers`, at least one; empty is without it. The first is asked
     for `embedding`, the second for `map`: any picture network's, of which `object_response` keeps the mean
-    over channels of the magnitudes, or a map of one channel as it is (the published: attention of DETR).
+    over channels of the magnitudes, or a map of one channel as it is (the published: the attention of DETR,
+    the encoder `detr_resnet50_video`).
     sound_weight, object_weight: 1,000 and 100,000 as released, against means over 2048 channels and over
     positions: with other `channels` a weight of channels / 2 stands for the first.
     normalise_teacher: scales the sound teacher's embedding to length 1, as the student's is; released is off.

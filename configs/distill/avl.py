@@ -4,9 +4,11 @@ Yaghoubi et al. 2023 (ICMI), their CNN variant: two ResNet-18 with projections i
 VGGSound 144k, 30 epochs of batches of 1,600 over three GPUs; everything else as in `configs/distill/ez_vsl.py`.
 `:vit` is their main model, two ViT-B/16; theirs begin with timm's weights of ImageNet and have a class token,
 and that of sounds sees a picture of 224 x 224 that convolutions make of the spectrogram, here the patches of
-the spectrogram itself. The sound teacher is PANNs' CNN14 (a run whose encoder is `cnn14`, at 32 kHz); theirs of
-objects is the attention of DETR's decoder, which is not here: any run with a picture encoder that keeps a map,
-for instance a ResNet-50 on ImageNet, takes its place, or a function (`run=FILE.py`).
+the spectrogram itself. The sound teacher is PANNs' CNN14 (a run whose encoder is `cnn14`, at 32 kHz), that of
+objects DETR (a run whose encoder is `detr_resnet50_video`, at 800 px): where the last layer of its decoder
+looks for what it is sure of. It sees the student's picture in the student's crop, in the step; theirs is stored
+beforehand, once for each picture. Any other picture network that keeps a map may take its place, with pictures
+of its own size (`views.objects.size`), as may a function (`run=FILE.py`).
 
   avssl pretrain --config configs/distill/avl.py --workdir runs/avl \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
@@ -15,7 +17,7 @@ for instance a ResNet-50 on ImageNet, takes its place, or a function (`run=FILE.
       --save-visualizations
 
 Data and `runs/imagenet-resnet18` are those of `configs/distill/ez_vsl.py`. The teachers are
-`teachers.sound.run` (runs/audioset-cnn14) and `teachers.objects.run` (runs/imagenet-resnet50).
+`teachers.sound.run` (runs/audioset-cnn14) and `teachers.objects.run` (runs/coco-detr).
 `--config.objectives.avl.object_teacher=''` is without objects, `sound_teacher=''` without sounds. The released
 code scores VGG-SS with the first box of each picture alone: not comparable with EZ-VSL, nor with this.
 
@@ -38,20 +40,22 @@ def get_config(variant: str = ""):
     config.objectives = dict(avl=dict(weight=1.0))
     # What PANNs hears, of the same moment.
     config.views.sound = dict(modality="audio", seconds=3.0, rate=32000)
+    # What DETR sees: the same picture, larger.
+    config.views.objects = dict(config.views.video.to_dict(), size=800, placed_with="video")
     # The encoders below are for `run=''` alone, random teachers.
     config.encoders.sound = dict(
         name="cnn14", modality="audio", embedding_size=SOUND_WIDTH
     )  # fmt: skip
     config.encoders.objects = dict(
-        name="resnet50_video", modality="video", frontend=dict(name="rgb")
+        name="detr_resnet50_video", modality="video", frontend=dict(name="rgb")
     )  # fmt: skip
     config.teachers.sound = dict(
         run="runs/audioset-cnn14", encoder="sound", view="sound", targets=("embedding",),
         precision="bf16", shapes=dict(embedding=(SOUND_WIDTH,)),
     )  # fmt: skip
     config.teachers.objects = dict(
-        run="runs/imagenet-resnet50", encoder="objects", view="video", targets=("map",),
-        precision="bf16", shapes=dict(map=(1, 7, 7, 2048)),
+        run="runs/coco-detr", encoder="objects", view="objects", targets=("map",),
+        precision="bf16", shapes=dict(map=(1, 25, 25, 1)),
     )  # fmt: skip
     return variant_of(config, variant, vit=vit, quicktest=quicktest)
 
@@ -65,3 +69,7 @@ def vit(config):
 def quicktest(config):
     shared.quicktest(config)
     config.encoders.sound.embedding_size = config.objectives.avl.channels = 64
+    config.encoders.objects.update(
+        transformer_width=16, hidden=32, num_heads=2, encoder_depth=1, decoder_depth=1, num_queries=4,
+        threshold=0.0,  # a random network is sure of nothing
+    )  # fmt: skip

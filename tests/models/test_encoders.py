@@ -118,6 +118,14 @@ def test_official_sizes(name, shape, parameters, map_shape):
         # torchvision's own count, less that of the classifier.
         ("resnet50_video", (1, 1, 224, 224, 3), 25_557_032 - 2_049_000, (1, 7, 7, 2048), 2048),
         ("resnet50_audio", (1, 224, 224, 3), 25_557_032 - 2_049_000, (7, 7, 2048), 2048),
+        # The released log's count of what is trained, with the stem and first stage, and with BatchNorm's.
+        (
+            "detr_resnet50_video",
+            (1, 1, 800, 800, 3),
+            41_302_368 + 222_400 + 53_120,
+            (1, 25, 25, 1),
+            256,
+        ),
         # The paper's count, less that of the classifier.
         ("cnn14", (1, 1001, 64, 1), 80_753_615 - 2049 * 527, (31, 2, 2048), 2048),
         # WeSpeaker's "6.63M" at 80 bands.

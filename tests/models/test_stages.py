@@ -17,6 +17,15 @@ DETECTORS = ("small_detector_audio", "small_detector_video")
 EXPECTED = {
     "cnn14": ["linear", *(f"block{n}" for n in range(6, 0, -1)), "norm0"],
     "conv2d10": ["conv5x", "conv4x", "conv3x", "conv2x", "stem"],
+    "detr_resnet50_video": [
+        "norm|classes|box",
+        *(f"decoder{n}" for n in range(5, -1, -1)),
+        "queries",
+        *(f"encoder{n}" for n in range(5, -1, -1)),
+        "projection",
+        *(f"backbone/layer{n}" for n in range(4, 0, -1)),
+        "backbone/(conv1|norm1)",
+    ],
     "l3_audio": ["trunk/conv4", "trunk/conv3", "trunk/conv2", "trunk/conv1"],
     "mc3_18": ["layer4", "layer3", "layer2", "layer1", "stem"],
     "r2plus1d18": ["conv5x", "conv4x", "conv3x", "conv2x", "stem"],

@@ -8,6 +8,7 @@ from avssl.errors import UsageError
 from avssl.models import torch_names
 from avssl.models.cnn14 import Cnn14
 from avssl.models.conv2d10 import Conv2D10
+from avssl.models.detr import DetrResNet50Video
 from avssl.models.heads import ProjectionMLP
 from avssl.models.r2plus1d import R2Plus1D18
 from avssl.models.resnet2d import (
@@ -50,6 +51,11 @@ CASES = {
         (1, 1, 16, 16, 3),
     ),
     "cnn14": (Cnn14(widths=WIDTHS, embedding_size=6), torch_names.cnn14(4), (1, 16, 16, 1)),
+    "detr": (
+        DetrResNet50Video(widths=WIDTHS, transformer_width=8, hidden=6, num_heads=2, num_queries=3),
+        torch_names.detr(),
+        (1, 1, 16, 16, 3),
+    ),
     "soundnet8": (SoundNet8(), torch_names.soundnet(), (1, 11025, 1, 1)),
     "soundnet5": (SoundNet5(), torch_names.soundnet(4), (1, 4000, 1, 1)),
     "speaker_resnet34": (
@@ -129,6 +135,26 @@ def test_names_and_shapes_are_the_official_ones():
                 "conv_block6.bn2.running_mean": (2048,),
                 "fc1.weight": (512, 2048),
                 "fc1.bias": (512,),
+            },
+        ),
+        (
+            DetrResNet50Video(),
+            (1, 1, 64, 64, 3),
+            torch_names.detr(),
+            {
+                "backbone.0.body.conv1.weight": (64, 3, 7, 7),
+                "backbone.0.body.layer4.2.bn3.running_var": (2048,),
+                "input_proj.weight": (256, 2048, 1, 1),
+                "query_embed.weight": (100, 256),
+                "transformer.encoder.layers.5.self_attn.in_proj_weight": (768, 256),
+                "transformer.encoder.layers.5.norm2.bias": (256,),
+                "transformer.decoder.layers.0.multihead_attn.in_proj_bias": (768,),
+                "transformer.decoder.layers.5.multihead_attn.out_proj.weight": (256, 256),
+                "transformer.decoder.layers.5.linear1.weight": (2048, 256),
+                "transformer.decoder.layers.5.norm3.weight": (256,),
+                "transformer.decoder.norm.bias": (256,),
+                "class_embed.weight": (92, 256),
+                "bbox_embed.layers.2.weight": (4, 256),
             },
         ),
         (
