@@ -64,10 +64,11 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention to each other, of the decoder's to the `memory` too, and two linear layers: each is added to
-    its input and then normalised. Places are added to what asks and to what is asked, never to values.
+    """Attention to each other, of the decoder's to the `memory` (keys, values) too, and two linear layers: each
+    is added to its input and then normalised. Places are added to queries and keys, never to values.
 
-    Beside the output the weights of the last attention."""
+    Beside the output the weights of the last attention.
+    """
 
     num_heads: int
     hidden: int
@@ -78,8 +79,7 @@ class Layer(nn.Module):
         self,
         x: Float[Array, "n q d"],
         places: Float[Array, "_ q d"],
-        memory: Float[Array, "n k d"] | None = None,
-        memory_places: Float[Array, "_ k d"] | None = None,
+        memory: tuple[Float[Array, "n k d"], Float[Array, "n k d"]] | None = None,
     ) -> tuple[Float[Array, "n q d"], Float[Array, "n heads q _"]]:
         held = parameter_dtype(self.dtype)
         attention = partial(Attention, self.num_heads, self.dtype)
@@ -88,8 +88,7 @@ class Layer(nn.Module):
         seen, weights = attention(name="self_attention")(x + places, x + places, x)
         x = norm("self_attention_norm")(x + seen)
         if memory is not None:
-            asked = memory + memory_places
-            seen, weights = attention(name="cross_attention")(x + places, asked, memory)
+            seen, weights = attention(name="cross_attention")(x + places, *memory)
             x = norm("cross_attention_norm")(x + seen)
         hidden = nn.relu(linear(self.hidden, name="expanded")(x))
         hidden = linear(x.shape[-1], name="reduced")(hidden)
@@ -156,16 +155,20 @@ class DetrResNet50Video(nn.Module):
     def detect(self, x: Float[Array, "n h w c"]) -> Detections:
         width = self.transformer_width
         check_heads(width, self.num_heads)
+        if self.decoder_depth < 1:
+            raise UsageError("DETR looks through its decoder: decoder_depth must be at least 1")
         if width % 4:
             raise UsageError(
                 f"transformer_width of DETR holds a sine and a cosine of each axis: {width} is no multiple of 4"
             )
         backbone = ResNet50Video(self.widths, self.blocks, dtype=self.dtype, name="backbone")
         taps = backbone(x, train=False).taps
-        outer = {"kernel_init": TORCH_UNIFORM, "bias_init": ZEROS, "dtype": self.dtype}
-        grid = Conv(width, (1, 1), name="projection", **outer)(taps[f"layer{len(self.blocks)}"])
-        size = grid.shape[1:3]
-        places = jnp.asarray(sine_positions(*size, width), self.dtype)[None]
+        project = Conv(
+            width, (1, 1), kernel_init=TORCH_UNIFORM, bias_init=ZEROS, dtype=self.dtype, name="projection"
+        )  # fmt: skip
+        grid = project(taps[f"layer{len(self.blocks)}"])
+        height, across = grid.shape[1:3]
+        places = jnp.asarray(sine_positions(height, across, width), self.dtype)[None]
 
         layer = partial(Layer, self.num_heads, self.hidden, self.dtype)
         memory = grid.reshape(len(x), -1, width)
@@ -178,17 +181,18 @@ class DetrResNet50Video(nn.Module):
         queries = queries.astype(self.dtype)[None]
         states = jnp.zeros((len(x), *shape), self.dtype)
         for number in range(self.decoder_depth):
-            states, weights = layer(name=f"decoder{number}")(states, queries, memory, places)
+            decoder = layer(name=f"decoder{number}")
+            states, weights = decoder(states, queries, (memory + places, memory))
         states = layer_norm(self.dtype, "norm")(states)
 
-        head = partial(nn.Dense, param_dtype=held, **outer)
+        head = partial(nn.Dense, kernel_init=TORCH_UNIFORM, dtype=self.dtype, param_dtype=held)
         box = nn.relu(head(width, name="box0")(states))
         box = nn.relu(head(width, name="box1")(box))
         return Detections(
             states=states,
             logits=head(self.num_classes + 1, name="classes")(states),
             boxes=nn.sigmoid(head(4, name="box2")(box)),
-            attention=weights.mean(axis=1).reshape(*states.shape[:2], *size),
+            attention=weights.mean(axis=1).reshape(*states.shape[:2], height, across),
             taps=taps | {"memory": memory.reshape(grid.shape)},
         )
 

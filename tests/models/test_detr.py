@@ -124,6 +124,7 @@ def test_frames_are_seen_by_themselves_and_running_statistics_stay():
     ("fields", "said"),
     [
         ({"threshold": 1.0}, "from 0 to below 1, not 1.0"),
+        ({"decoder_depth": 0}, "decoder_depth must be at least 1"),
         ({"num_heads": 3}, "width 32 cannot be split into 3 heads"),
         ({"transformer_width": 30, "num_heads": 2}, "30 is no multiple of 4"),
     ],

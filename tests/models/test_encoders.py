@@ -118,7 +118,7 @@ def test_official_sizes(name, shape, parameters, map_shape):
         # torchvision's own count, less that of the classifier.
         ("resnet50_video", (1, 1, 224, 224, 3), 25_557_032 - 2_049_000, (1, 7, 7, 2048), 2048),
         ("resnet50_audio", (1, 224, 224, 3), 25_557_032 - 2_049_000, (7, 7, 2048), 2048),
-        # The released log's count of what is trained, with the stem and first stage, and with BatchNorm's.
+        # What the released code counts as trained, its frozen stem and first stage, and BatchNorm's.
         (
             "detr_resnet50_video",
             (1, 1, 800, 800, 3),
