@@ -23,7 +23,8 @@ def get_config(variant: str = ""):
 
 def pictures(config):
     config.steps = 960
-    config.encoders.video = load_config(str(Path(__file__).parent / "ez_vsl.py")).encoders.video
+    there = load_config(str(Path(__file__).parent / "ez_vsl.py"))
+    config.views.video, config.encoders.video = there.views.video, there.encoders.video
     config.objectives = dict(classify=dict(weight=1.0, modalities=("video",), num_classes=10))
 
 
