@@ -30,5 +30,6 @@ def get_config(variant: str = ""):
     # Without, a clip is known by the colours of its background, and the sound is put there.
     config.views.video.update(hue=0.5, saturation=0.5)
     config.encoders.video.strides = (2, 1, 1)
+    config.optimizer.learning_rate = 1e-3
     config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128))
     return variant_of(config, variant)
