@@ -26,8 +26,8 @@ class Avl(EzVsl):
     for `embedding`, the second for `map`: any picture network's, of which `object_response` keeps the mean
     over channels of the magnitudes, or a map of one channel as it is (the published: the attention of DETR,
     the encoder `detr_resnet50_video`).
-    sound_weight, object_weight: 1,000 and 100,000 as released, against means over 2048 channels and over
-    positions: with other `channels` a weight of channels / 2 stands for the first.
+    sound_weight, object_weight: 1,000 and 100,000 as released, against means over 2048 channels: with other
+    `channels` their share channels / 2048 stands for each.
     normalise_teacher: scales the sound teacher's embedding to length 1, as the student's is; released is off.
 
     Departures: clips that lack a modality leave the terms that need it, so a silent clip still learns of
