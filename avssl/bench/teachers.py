@@ -13,7 +13,7 @@ from avssl.data.pipeline import Pipeline
 from avssl.data.record import Source
 from avssl.errors import UsageError
 from avssl.evaluate.results import commit, machine, markdown_table, write_section
-from avssl.teachers.open import open_teachers
+from avssl.teachers.open import asked_targets, open_teachers
 from avssl.teachers.store import TargetStore
 from avssl.train.build_model import build_model
 from avssl.train.run import with_num_records
@@ -72,10 +72,10 @@ def bench_teachers(
 def both_ways(config: ConfigDict) -> tuple[ConfigDict, ConfigDict]:
     """(the config, the same with its stored teachers online)."""
     online = from_json(config.to_dict())
-    stored = [name for name, teacher in config.teachers.items() if teacher.store]
+    stored = asked_and_stored(config)
     if not stored:
         raise UsageError(
-            "no teacher of the config has a store: set teachers.NAME.store to what `avssl teach` wrote"
+            "no teacher that an objective asks has a store: set teachers.NAME.store to what `avssl teach` wrote"
         )
     for name in stored:
         if not config.teachers[name].run:
@@ -99,8 +99,12 @@ def student_pipeline(config: ConfigDict, source: Source, *, joined: bool = True)
     )  # fmt: skip
 
 
+def asked_and_stored(config: ConfigDict) -> list[str]:
+    return [name for name in asked_targets(config) if config.teachers[name].store]
+
+
 def stores(config: ConfigDict) -> dict[str, TargetStore]:
-    return {name: TargetStore(one.store) for name, one in config.teachers.items() if one.store}
+    return {name: TargetStore(config.teachers[name].store) for name in asked_and_stored(config)}
 
 
 def bytes_per_clip(config: ConfigDict) -> float:

@@ -53,7 +53,7 @@ def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_pa
 
 
 def test_without_both_there_is_nothing_to_compare(teacher_run, store):
-    with pytest.raises(UsageError, match="no teacher of the config has a store"):
+    with pytest.raises(UsageError, match="no teacher that an objective asks has a store"):
         list(bench_teachers(student(teacher_run)))
     with pytest.raises(
         UsageError, match=r"set teachers\.teacher\.run to the teacher that wrote it"
