@@ -10,7 +10,8 @@ TPUS = {
 # bf16 products a second without sparsity, of NVIDIA's data sheets, by a part of the name; the first that is
 # found counts.
 GPUS = {
-    "A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12, "L40S": 362e12,
+    "A100": 312e12, "H100 NVL": 835e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12,
+    "B200": 2250e12, "L40S": 362e12,
 }  # fmt: skip
 
 
