@@ -16,7 +16,8 @@ of `distill__image`. `:crd` and `:cmc` contrast student and teacher against bank
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill-cached \
       --config.teachers.teacher.store=runs/audio-targets
 
-`--config.teachers.teacher.run=''` is the baseline: a random network teaches. Measured: not yet.
+`--config.teachers.teacher.run=''` is the baseline: a random network teaches.
+Measured: RESULTS.md, by `configs/ablations/distillation.py`.
 """
 
 from functools import partial
