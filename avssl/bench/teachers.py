@@ -23,7 +23,7 @@ HEADER = ("targets", "pipeline, clips/s per core", "step, clips/s", "bytes per c
 
 
 def bench_teachers(
-    config: ConfigDict, *, num_clips: int = 256, num_steps: int = 20, results: Path | None = None
+    config: ConfigDict, *, num_clips: int = 1024, num_steps: int = 20, results: Path | None = None
 ) -> Iterator[str]:
     """Lines for a person: speeds of pipeline and step with teachers online and stored, and what stores take.
 
