@@ -37,26 +37,28 @@ def bench_teachers(
         "cached": student_pipeline(cached, source),
         "cached, not joined": student_pipeline(cached, source, joined=False),
     }
+    windows = first_windows(pipelines["online"], 1)
     num_batches = max(1, num_clips // config.batch_size)
     seconds = best_seconds(
         {name: lambda one=one: drain(one, num_batches) for name, one in pipelines.items()}
     )
     clips = num_batches * config.batch_size
     steps = seconds_in_turns({"online": OurStep(online), "cached": OurStep(cached)}, num_steps)
-    sizes = {"online": "0", "cached": f"{bytes_per_clip(cached):,.0f}"}
+    stores = {name: TargetStore(cached.teachers[name].store) for name in asked_and_stored(cached)}
+    taken = sum(store.bytes_per_clip for store in stores.values())
+    sizes = {"online": "0", "cached": f"{taken:,.0f}"}
     table = [
         [
             name,
-            f"{clips / taken:.1f}",
+            f"{clips / of_all:.1f}",
             f"{config.batch_size / steps[name]:.1f}" if name in steps else "–",
             sizes.get(name, "–"),
         ]
-        for name, taken in seconds.items()
+        for name, of_all in seconds.items()
     ]
-    windows = first_windows(pipelines["online"], 1)
     facts = [
         f"joining costs {seconds['cached'] / seconds['cached, not joined'] - 1:+.1%} of the pipeline's time",
-        *store_facts(cached),
+        *map(store_fact, stores, stores.values()),
         media_fact(source, sorted({window.index for window in windows})),
         f"batches of {config.batch_size}, {clips} clips, {num_steps} steps",
         f"commit {commit()}",
@@ -103,21 +105,12 @@ def asked_and_stored(config: ConfigDict) -> list[str]:
     return [name for name in asked_targets(config) if config.teachers[name].store]
 
 
-def stores(config: ConfigDict) -> dict[str, TargetStore]:
-    return {name: TargetStore(config.teachers[name].store) for name in asked_and_stored(config)}
-
-
-def bytes_per_clip(config: ConfigDict) -> float:
-    return sum(store.bytes_per_clip for store in stores(config).values())
-
-
-def store_facts(config: ConfigDict) -> Iterator[str]:
-    for name, store in stores(config).items():
-        kinds = ", ".join(store.encoding.shapes)
-        yield (
-            f"teacher '{name}': {kinds} in {store.encoding.dtype}, {store.kind_of_windows}: "
-            f"{store.bytes_per_clip:,.0f} bytes per clip"
-        )
+def store_fact(teacher: str, store: TargetStore) -> str:
+    kinds = ", ".join(store.encoding.shapes)
+    return (
+        f"teacher '{teacher}': {kinds} in {store.encoding.dtype}, {store.kind_of_windows}: "
+        f"{store.bytes_per_clip:,.0f} bytes per clip"
+    )
 
 
 def media_fact(source: Source, indices: list[int]) -> str:

@@ -6,6 +6,7 @@ from avssl.data.pipeline import Pipeline
 from avssl.data.placement import place_in_time
 from avssl.data.reader import BatchReader
 from avssl.data.views import VideoView, View
+from avssl.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,10 @@ def first_windows(pipeline: Pipeline, num_batches: int) -> list[Window]:
         windows.append(
             Window(index, position, tuple(sorted(shown, key=lambda pair: pair[0].modality)))
         )
-    return [window for window in windows if window.starts]
+    filled = [window for window in windows if window.starts]
+    if not filled:
+        raise UsageError(f"'{reader.source.spec}': none of its records has what the views show")
+    return filled
 
 
 def decode_windows(reader: BatchReader, windows: list[Window]) -> None:

@@ -296,8 +296,7 @@ def mirror_of(
 ) -> VideoView:
     """The view that a view's `mirrored_with` names, if the sound can follow its flips."""
     where = f"mirrored_with of view '{name}'"
-    if not isinstance(mirror, str) or mirror not in table:
-        raise unknown(where, str(mirror), table)
+    check_named(where, mirror, table)
     if view.channels not in SIDED_CHANNELS:
         unsided = (
             "one channel has neither" if view.channels == 1 else "of microphones neither is known"
@@ -326,8 +325,7 @@ def placer_of(
 ) -> VideoView:
     """The view that a view's `placed_with` names, if it can be placed as that is."""
     where = f"placed_with of view '{name}'"
-    if not isinstance(other, str) or other not in table:
-        raise unknown(where, str(other), table)
+    check_named(where, other, table)
     if not is_seen(table[other]) or table[other].get("placed_with"):
         raise UsageError(
             f"{where} is '{other}': name a video view that is placed by itself, or set placed_with=''"
@@ -343,6 +341,11 @@ def placer_of(
                 f"{where} is '{other}', whose moment and crop it shows: set views.{name}.{field.name}={theirs}"
             )
     return placer
+
+
+def check_named(where: str, other: object, table: Mapping[str, Any]) -> None:
+    if not isinstance(other, str) or other not in table:
+        raise unknown(where, str(other), table)
 
 
 def is_seen(config: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """What students learn from teachers on the embedded worlds, method by method, as the papers claim it.
 
 The transfer losses side by side are in `distillation.py`. Teachers speak online; small encoders, 480 steps, but
-for the detectors that teach, which need more.
+for the network of pictures that localisation begins with and the detectors that teach, which take more.
 
   avssl ablate --config configs/ablations/students.py --workdir runs/students --results RESULTS.md
 """
