@@ -96,6 +96,13 @@ def test_the_loader_of_pytorch_reads_what_the_pipeline_reads(folder):
         measure(f"folder:{folder}", several, num_clips=12, versus="torch")
 
 
+def test_records_without_what_the_views_show_are_refused(tmp_path):
+    frames = np.zeros((16, 32, 40, 3), np.uint8)
+    (tmp_path / "silent.mp4").write_bytes(encode_clip(frames, 8, None, 8000))
+    with pytest.raises(UsageError, match="none of its records has what the views show"):
+        measure(f"folder:{tmp_path}", {"audio": VIEWS["audio"]}, num_clips=1)
+
+
 def test_a_missing_pytorch_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "avssl.bench.torch_data", raising=False)
