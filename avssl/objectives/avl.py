@@ -28,6 +28,9 @@ class Avl(EzVsl):
     the encoder `detr_resnet50_video`).
     sound_weight, object_weight: 1,000 and 100,000 as released, against means over 2048 channels: with other
     `channels` their share channels / 2048 stands for each.
+    object_scale: a factor on what the map says. The mean over channels of a vector of length 1 lies within
+    1 / sqrt(channels), so that with fewer than 2048 the same map asks for less; sqrt(2048 / channels) makes it
+    ask for the same angle. 1, as released, is for 2048.
     normalise_teacher: scales the sound teacher's embedding to length 1, as the student's is; released is off.
 
     Departures: clips that lack a modality leave the terms that need it, so a silent clip still learns of
@@ -40,6 +43,7 @@ class Avl(EzVsl):
     object_teacher: str = "objects"
     sound_weight: float = 1_000.0
     object_weight: float = 100_000.0
+    object_scale: float = 1.0
     normalise_teacher: bool = False
 
     def targets(self) -> tuple[Target, ...]:
@@ -77,6 +81,7 @@ class Avl(EzVsl):
         def of_row(video_map: Array, response: Array, present: Array) -> tuple[Array, Array]:
             return object_hint_loss(video_map[None], response[None], present=present[None])
 
+        response *= self.object_scale
         losses, hinted = jax.vmap(of_row)(video_map, response, seen & found)
         return {"object_losses": losses, "object_hinted": hinted}
 

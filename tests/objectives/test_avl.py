@@ -124,6 +124,20 @@ def test_each_hint_counts_where_student_and_teacher_are_both_there():
     assert set(learns[1]) == set(range(ROWS)) - {NO_SOUND, UNHEARD}
 
 
+def test_what_objects_say_may_be_scaled_to_fewer_channels():
+    batch = batch_of()
+    # A map of one channel is taken as it is.
+    response = jnp.abs(batch["targets"]["objects"]["map"][..., :1])
+    variables = started(made(), batch)
+
+    def loss(response, **keys):
+        said = {**batch["targets"], "objects": {"map": response}}
+        return run(made(**keys), variables, {**batch, "targets": said}, *FEATURES)[0]
+
+    np.testing.assert_allclose(loss(response, object_scale=2.0), loss(2.0 * response), rtol=1e-6)
+    assert loss(response) != loss(2.0 * response)
+
+
 def test_nobody_taught_is_ez_vsl():
     objective, batch = made(), batch_of()
     batch["taught"] = dict.fromkeys(("sound", "objects"), jnp.zeros(ROWS, bool))
