@@ -101,9 +101,8 @@ class Estimate:
 class Work:
     """What the compiled program does.
 
-    temporary: activations, gradients and workspace. collectives: by kind, (runs, bytes sent). least_bytes_sent:
-    what any data-parallel step must send, a ring's all-reduce of all gradients; with fsdp it is no less, for
-    reduce-scatter and all-gather are the two halves of the same.
+    temporary: activations, gradients and workspace. collectives: by kind, (runs, bytes sent). least_sent: by
+    kind, the bytes that parameters and their gradients take however the step is compiled.
     """
 
     temporary: int
@@ -111,11 +110,15 @@ class Work:
     bytes_moved: float
     has_loops: bool
     collectives: dict[str, tuple[int, float]]
-    least_bytes_sent: float
+    least_sent: dict[str, float]
 
     @property
     def bytes_sent(self) -> float:
         return sum(sent for _, sent in self.collectives.values())
+
+    @property
+    def least_bytes_sent(self) -> float:
+        return sum(self.least_sent.values())
 
 
 def lay_out(config: ConfigDict, topology: Topology, teachers: Teachers = NO_TEACHERS) -> Layout:
@@ -157,7 +160,7 @@ def estimate(layout: Layout) -> Estimate:
         bytes_moved=cost["bytes accessed"] + program.repeated_bytes(),
         has_loops=repeated > 0,
         collectives=by_kind(program.collectives(len(layout.topology.devices))),
-        least_bytes_sent=least_bytes_sent(layout.setup),
+        least_sent=least_sent(layout.setup),
     )
     limit = chip.memory_bytes / chip.devices if chip else None
     return Estimate(layout, True, peak, limit, seconds, work)
@@ -202,11 +205,26 @@ def shard_bytes(leaf: Any, sharding: Any) -> int:
     return math.prod(sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
 
 
-def least_bytes_sent(setup: Setup) -> float:
-    members = setup.mesh.size
+def least_sent(setup: Setup) -> dict[str, float]:
+    """By one device, for the parameters: rings that each send what is in parts once each way.
+
+    A parameter that all devices hold has its gradient all-reduced. One in `parts` is gathered before it is
+    used, its gradient reduce-scattered, and what copies of a part sum is all-reduced: together no more.
+    """
     # Gradients come in the type of the arithmetic, and are summed in it.
     size = min(
         np.dtype(kind(setup.config.precision)).itemsize for kind in (compute_type, float_type)
     )
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(setup.abstract.params))
-    return 2 * (members - 1) / members * size * numbers
+    sent: dict[str, float] = {}
+    shardings = jax.tree.leaves(setup.shardings.params)
+    for leaf, sharding in zip(jax.tree.leaves(setup.abstract.params), shardings, strict=True):
+        held = math.prod(sharding.shard_shape(leaf.shape))
+        parts = leaf.size // held
+        copies = setup.mesh.size // parts
+        for kind, numbers in (
+            ("all-gather", (parts - 1) * held),
+            ("reduce-scatter", (parts - 1) * held),
+            ("all-reduce", 2 * (copies - 1) / copies * held),
+        ):
+            sent[kind] = sent.get(kind, 0.0) + size * numbers
+    return {kind: sent for kind, sent in sent.items() if sent}

@@ -40,11 +40,13 @@ def work_lines(work: Work) -> Iterator[str]:
     counted = "  (loops as often as they run)" if work.has_loops else ""
     yield f"{'FLOPs':<14}{work.flops / 1e9:10.1f} G{counted}"
     yield f"{'moved':<14}{work.bytes_moved / 1e9:10.2f} GB to and from memory"
-    for kind, (runs, sent) in sorted(work.collectives.items()):
-        yield f"{kind:<14}{sent / 1e6:10.1f} MB sent by {runs}"
+    for kind in sorted(work.collectives.keys() | work.least_sent.keys()):
+        runs, sent = work.collectives.get(kind, (0, 0.0))
+        least = work.least_sent.get(kind, 0.0)
+        yield f"{kind:<14}{sent / 1e6:10.1f} MB sent by {runs}; for parameters at least {least / 1e6:.1f}"
     if work.least_bytes_sent:
         times = work.bytes_sent / work.least_bytes_sent
-        yield f"{'sent in all':<14}{work.bytes_sent / 1e6:10.1f} MB, {times:.2f} times the gradients alone"
+        yield f"{'sent in all':<14}{work.bytes_sent / 1e6:10.1f} MB, {times:.2f} times the least for parameters"
 
 
 def speed_lines(one: Estimate) -> Iterator[str]:

@@ -13,7 +13,7 @@ from avssl.errors import AvsslError, UsageError
 from avssl.models.transformer import Blocks
 from avssl.objectives import OBJECTIVES
 from avssl.plan import walk as walking
-from avssl.plan.estimate import Estimate, estimate, lay_out
+from avssl.plan.estimate import Estimate, estimate, lay_out, least_sent
 from avssl.plan.run import plan, recomputations, sizes_up_to, suggestions, sweep
 from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import find_topology, parse_name
@@ -52,10 +52,25 @@ def test_an_estimate_counts_the_sum_of_all_gradients():
     assert found.work.flops > 0
     assert found.peak_bytes > layout.held_bytes
     whole = 4 * sum(leaf.size for leaf in jax.tree.leaves(layout.setup.abstract.params))
-    assert found.work.least_bytes_sent == 2 * 7 / 8 * whole
+    assert found.work.least_sent == {"all-reduce": 2 * 7 / 8 * whole}
     # Gradients are summed over devices, and the outputs that losses compare are gathered.
     assert found.work.bytes_sent >= found.work.least_bytes_sent
     assert found.work.collectives["all-reduce"][0] > 0
+
+
+def test_parameters_in_parts_are_sent_by_other_kinds_and_no_more():
+    setup = lay_out(tiny(parallel__fsdp=4), find_topology("cpu:8")).setup
+    params, shardings = (
+        jax.tree.leaves(x) for x in (setup.abstract.params, setup.shardings.params)
+    )
+    in_parts = sum(4 * x.size for x, y in zip(params, shardings, strict=True) if any(y.spec))
+    whole = sum(4 * leaf.size for leaf in params)
+    sent = least_sent(setup)
+    assert 0 < in_parts < whole
+    assert sent["all-gather"] == sent["reduce-scatter"] == 3 / 4 * in_parts
+    # Two copies of each quarter.
+    assert sent["all-reduce"] == in_parts / 4 + 2 * 7 / 8 * (whole - in_parts)
+    assert sum(sent.values()) == pytest.approx(2 * 7 / 8 * whole)
 
 
 def test_the_command_prints_what_is_held_and_what_is_done(run):
