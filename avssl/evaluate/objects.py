@@ -20,7 +20,7 @@ from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.evaluate.sides import Sides
 from avssl.losses.teacher_hints import object_response
-from avssl.teachers.spec import same_sight, told
+from avssl.teachers.spec import told
 from avssl.teachers.teacher import SeeingTeacher, Teacher, teacher_of_run
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model
@@ -51,12 +51,11 @@ class ObjectNetwork:
             self.seeing(name, model.views[name])
 
     def seeing(self, view_name: str, view: View) -> SeeingTeacher:
-        own = self.teacher.views
-        if not any(same_sight(view, one) for one in own):
+        if not self.teacher.knows(view):
             raise UsageError(
                 f"the map of objects is of '{self.teacher.encoder}' of {self.teacher.where}, trained on "
-                f"{told(own[0])}, and the view '{view_name}' of this run is {told(view)}: name a network of "
-                "the same"
+                f"{told(self.teacher.views[0])}, and the view '{view_name}' of this run is {told(view)}: "
+                "name a network of the same"
             )
         seeing = self.teacher.seeing(view_name, view.evaluation(), self.precision)
         seeing.shapes(("map",))  # which not all encoders have

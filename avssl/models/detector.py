@@ -93,6 +93,7 @@ class SmallDetectorVideo(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
 
     @nn.compact
     def __call__(

@@ -131,6 +131,7 @@ class DetrResNet50Video(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
 
     def __call__(
         self, x: Float[Array, "b *time h w c"], *, train: bool, rows: Int[Array, "b"] | None = None

@@ -43,6 +43,7 @@ class LinearVideo(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
 
     @nn.compact
     def __call__(

@@ -71,6 +71,11 @@ ENCODERS: dict[str, type[Any]] = {
 NOT_FIELDS = ("name", "modality", "frontend")
 
 
+def sees_by_frame(config: Mapping[str, Any]) -> bool:
+    """Whether the encoder of a config sees each frame by itself, so that number and rate do not matter."""
+    return getattr(ENCODERS.get(config.get("name", "")), "by_frame", False)
+
+
 def encoder_fields(cls: type[nn.Module]) -> dict[str, Any]:
     """The config keys of an encoder with their defaults."""
     return {

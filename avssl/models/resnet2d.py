@@ -32,6 +32,7 @@ class ResNet18Video(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
     block = BasicBlock
     stem_init = staticmethod(HE_FAN_OUT)
 

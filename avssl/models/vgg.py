@@ -77,6 +77,7 @@ class L3Video(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
 
     @nn.compact
     def __call__(
@@ -129,6 +130,7 @@ class Vgg16Video(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    by_frame = True
 
     @nn.compact
     def __call__(

@@ -15,6 +15,8 @@ SEEN = {
     "video": ("frames", "fps", "size", "projection", "stream"),
     "audio": ("seconds", "rate", "channels"),
 }
+# What does not matter to an encoder that sees each frame by itself.
+OF_TIME = ("frames", "fps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +123,12 @@ def asked(name: str, objective: Objective, specs: Mapping[str, TeacherSpec]) -> 
     return targets
 
 
-def same_sight(first: View, second: View) -> bool:
-    """Whether two views give an encoder pictures or sounds of one kind."""
+def same_sight(first: View, second: View, *, by_frame: bool = False) -> bool:
+    """Whether two views give an encoder pictures or sounds of one kind; `by_frame`: however many pictures."""
     return first.modality == second.modality and all(
-        equal(getattr(first, key), getattr(second, key)) for key in SEEN[first.modality]
+        equal(getattr(first, key), getattr(second, key))
+        for key in SEEN[first.modality]
+        if not (by_frame and key in OF_TIME)
     )
 
 

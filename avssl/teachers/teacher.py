@@ -18,7 +18,7 @@ from avssl.data.open import open_source
 from avssl.data.views import View
 from avssl.errors import AvsslError, UsageError, unknown
 from avssl.models.detector import flat_attention, levels_of
-from avssl.models.registry import build_encoder
+from avssl.models.registry import build_encoder, sees_by_frame
 from avssl.objectives.base import Batch, Objective, Read
 from avssl.signal.frontends import build_frontend
 from avssl.teachers.spec import facts, same_sight, told
@@ -69,9 +69,14 @@ class Teacher:
         """For a person."""
         return f"{self.encoder} of {self.where}"
 
+    def knows(self, view: View) -> bool:
+        """Whether a view shows what the teacher was trained on."""
+        by_frame = sees_by_frame(self.config)
+        return any(same_sight(view, own, by_frame=by_frame) for own in self.views)
+
     def check_view(self, name: str, view_name: str, view: View) -> None:
         """Refuses a student's view that shows other than what the teacher was trained on."""
-        if not any(same_sight(view, own) for own in self.views):
+        if not self.knows(view):
             raise UsageError(
                 f"teacher '{name}' ({self.where}) was trained on {told(self.views[0])}, and the student's "
                 f"view '{view_name}' is {told(view)}: give it a view of its own kind (teachers.{name}.view)"

@@ -109,6 +109,19 @@ def test_its_maps_are_scored_in_place_of_the_runs_own(run, localizing, seeing, t
         assert itself[kind]["value"] == own[kind]["value"]
 
 
+def test_a_network_of_single_pictures_sees_clips(runs, localizing, monkeypatch):
+    still = {"views.video.frames": 1, "views.video.fps": 3.0}
+    folder = saved(runs / "still", dict(supervised=dict(weight=1.0, num_classes=4)), **still)
+    network = object_network(str(folder), "float32")
+    view = evaluation_model(run_config(localizing)).views["video"]
+    assert view.frames > 1
+    assert network.seeing("video", view).shapes(("map",))["map"][0] == view.frames
+    # But not one that sees movement.
+    monkeypatch.setattr(LinearVideo, "by_frame", False)
+    with pytest.raises(UsageError, match=f"frames 1, .* this run is video: frames {view.frames}"):
+        network.seeing("video", view)
+
+
 def test_the_config_names_it_and_a_flag_another(localizing, seeing):
     config = run_config(localizing)
     config.eval.object_encoder = str(localizing)
