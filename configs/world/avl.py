@@ -2,8 +2,8 @@
 
 The teachers know clips of one object: the sounds of `supervised.py`, the pictures of `supervised.py:pictures`,
 which is in ImageNet's place and what the student's own picture network begins with, as without hints.
-Projections are as wide as the embeddings of the sound's; the weights of the hints go with the width, and the
-embeddings, which are not PANNs', are scaled to length 1.
+Projections are as wide as the embeddings of the sound's; the weights of the hints and the scale of what the
+objects' teacher says go with the width, and the embeddings, which are not PANNs', are scaled to length 1.
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/world-supervised
   avssl pretrain --config configs/world/supervised.py:pictures --workdir runs/world-pictures
@@ -39,6 +39,7 @@ def get_config(variant: str = ""):
         avl=dict(
             weight=1.0, channels=WIDTH, normalise_teacher=True,
             sound_weight=1_000 * WIDTH / 2048, object_weight=100_000 * WIDTH / 2048,
+            object_scale=(2048 / WIDTH) ** 0.5,
         )
     )  # fmt: skip
     return variant_of(config, variant, quicktest=quicktest)
