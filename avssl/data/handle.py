@@ -2,12 +2,12 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source
+from avssl.data.record import Record, Source, truth_of
 from avssl.data.span import span_in_file
 from avssl.media.clock import Clock
 from avssl.media.container import OpenMedia, open_media
@@ -44,6 +44,16 @@ class Handle:
         if self._record is None:
             self._record = self._facts.source[self.index]
         return self._record
+
+    @property
+    def truth(self) -> Mapping[str, Any]:
+        """The record's; kept of one whose media, kept elsewhere, needs no reading."""
+        if self._record is not None:
+            return self._record.truth
+        truths = self._facts.truths
+        if self.index not in truths:
+            truths[self.index] = truth_of(self._facts.source, self.index)
+        return truths[self.index]
 
     @property
     def opened(self) -> OpenMedia:
@@ -92,6 +102,7 @@ class Facts:
         self.durations = np.full(len(source), np.nan)
         self.has_video = np.full(len(source), UNKNOWN, np.int8)
         self.has_audio = np.full(len(source), UNKNOWN, np.int8)
+        self.truths: dict[int, Mapping[str, Any]] = {}
 
     def known(self, index: int) -> bool:
         return not math.isnan(self.durations[index])

@@ -106,11 +106,11 @@ class DiskCache(Cache):
     was left when it began.
     """
 
-    def __init__(self, budget_bytes: int, fingerprint: str, num_processes: int = 1):
+    def __init__(self, budget_bytes: int, identity: str, num_processes: int = 1):
         root = decoded_folder()
         there = sum(path.stat().st_size for path in root.rglob("*.npy"))
         super().__init__(max(0, budget_bytes - there) // num_processes)
-        self.folder = root / f"{fingerprint[:24]}-v{DECODE_VERSION}"
+        self.folder = root / f"{identity[:24]}-v{DECODE_VERSION}"
         if not self.budget_bytes:
             self._say_full(f"'{root}' holds {there / 1e9:.3g} GB already")
 
@@ -166,15 +166,18 @@ def decoded_folder() -> Path:
     return root
 
 
-def make_cache(kind: str, gigabytes: float, fingerprint: str, num_processes: int = 1) -> Cache:
-    """The cache of one of `num_processes` processes, which share the budget."""
+def make_cache(kind: str, gigabytes: float, identity: str, num_processes: int = 1) -> Cache:
+    """The cache of one of `num_processes` processes, which share the budget.
+
+    identity: of the source (`avssl.data.record.identity_of`), which names the folder on disk.
+    """
     if kind not in KINDS_OF_CACHE:
         raise unknown("data.cache", kind, KINDS_OF_CACHE)
     budget = int(gigabytes * 1e9)
     if kind == "memory":
         return MemoryCache(budget // num_processes)
     if kind == "disk":
-        return DiskCache(budget, fingerprint, num_processes)
+        return DiskCache(budget, identity, num_processes)
     return Cache()
 
 

@@ -108,6 +108,9 @@ class LocalCache:
             )  # fmt: skip
 
     def _path(self, shard: str, position: int) -> Path:
+        """Below the folder: a shard is known by what tells its set from others, and its number."""
+        if not re.fullmatch(r"\w+/\d+", shard):
+            raise ValueError(f"'{shard}' names no shard's content")
         return self.root / shard / f"{position:05d}"
 
     def _reserve(self, num_bytes: int) -> bool:

@@ -168,8 +168,13 @@ def _shifted(
     ]
     if not spans:
         return math.nan
-    place = draws.random() * sum(high - low for low, high in spans)
+    share = draws.random()
+    room = sum(high - low for low, high in spans)
+    if not room:
+        # Each is a single place.
+        return spans[int(share * len(spans))][0]
     low, high = spans[0]
+    place = share * room
     if len(spans) == 2 and place > high - low:
         return spans[1][0] + place - (high - low)
     return low + place

@@ -27,7 +27,7 @@ from avssl.data.placement import (
     place_in_time,
     place_on_sphere,
 )
-from avssl.data.record import Source, truth_of
+from avssl.data.record import Source, identity_of
 from avssl.data.truth import objects_at
 from avssl.data.views import VideoView, View
 from avssl.data.workers import Stopped, Watch
@@ -156,7 +156,7 @@ class BatchReader:
         self.windows = anchor_windows((*self.views, *on_grid))
         check_joins(self.joins)
         # Here and not in each worker: it needs a look at every record.
-        self._fingerprint = source.fingerprint if cache.kind == "disk" else ""
+        self._identity = identity_of(source) if cache.kind == "disk" else ""
         self._opened = OncePerProcess()
 
     def for_iterator(self, watch: Watch) -> "BatchReader":
@@ -170,7 +170,7 @@ class BatchReader:
 
         Worker processes share a disk cache only: each has its own memory.
         """
-        self.cache, self._fingerprint, self._opened = other.cache, other._fingerprint, other._opened
+        self.cache, self._identity, self._opened = other.cache, other._identity, other._opened
 
     @property
     def num_rows(self) -> int:
@@ -352,14 +352,13 @@ class BatchReader:
             places["box"][place] = crop.box(width, height)
             places["flip"][place] = crop.flip
         if view.objects:
-            self._fill_objects(view, places, handle.index, start)
+            self._fill_objects(view, places, handle, start)
 
     def _fill_objects(
-        self, view: VideoView, places: dict[str, np.ndarray], index: int, start: float
+        self, view: VideoView, places: dict[str, np.ndarray], handle: Handle, start: float
     ) -> None:
         """The boxes of what is on display at that time, as the view shows it."""
-        truth = truth_of(self.source, index)
-        seen = objects_at(truth, start, sounding=True if view.heard_objects else None)
+        seen = objects_at(handle.truth, start, sounding=True if view.heard_objects else None)
         seen = objects_in_view(
             seen, places["box"][0], bool(places["flip"][0]), least_share=LEAST_IN_VIEW
         )
@@ -400,9 +399,7 @@ class BatchReader:
 
     def _build(self) -> tuple[Facts, Decoder, np.ndarray]:
         options = self.cache
-        cache = make_cache(
-            options.kind, options.gigabytes, self._fingerprint, options.num_processes
-        )
+        cache = make_cache(options.kind, options.gigabytes, self._identity, options.num_processes)
         labels = np.asarray(self.source.labels(), np.int32)
         return Facts(self.source, self.limits), Decoder(cache), labels
 

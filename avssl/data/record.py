@@ -64,6 +64,20 @@ class Source(Protocol):
         ...
 
 
+def identity_of(source: Source) -> str:
+    """Hex digest of which files a source reads and when they were changed, as far as it can say.
+
+    A fingerprint says what the data is: two files of equal name and size are equal to it.
+    """
+    return getattr(source, "identity", None) or source.fingerprint
+
+
+def durations_of(source: Source) -> np.ndarray | None:
+    """Seconds of each record, NaN where nobody knows; None if the source can say it of none."""
+    find = getattr(source, "durations", None)
+    return None if find is None else find()
+
+
 def truth_of(source: Source, index: int) -> Mapping[str, Any]:
     """A record's truth, without reading its media where the source can."""
     read = getattr(source, "truth", None)

@@ -117,7 +117,8 @@ def _decoded(
             if time < clock.start:
                 continue
             # Damaged timestamps also mislead the choice of packets that need no decoding.
-            media.is_irregular |= not last < time < max(last, 0.0) + MAX_STILL_SECONDS
+            before = wanted[0] if last == -math.inf else last
+            media.is_irregular |= not last < time < max(before, 0.0) + MAX_STILL_SECONDS
             if time > last:
                 last = time
                 yield time, frame

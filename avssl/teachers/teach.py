@@ -14,7 +14,7 @@ from avssl.data.open import open_checked
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.placement import num_windows_every
 from avssl.data.reader import NONE, reader_of_single
-from avssl.data.record import Source
+from avssl.data.record import Source, durations_of
 from avssl.data.shard_writer import default_num_shards
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
@@ -195,6 +195,8 @@ def plan(
 ) -> Plan:
     has = source.modalities()
     known = None if has is None else has[0 if view.modality == "video" else 1]
+    # Where the source says how long records are, none of them need be opened for it.
+    seconds = durations_of(source) if every_seconds else None
     reader = reader_of_single(source, view)
     index: list[int] = []
     starts: list[float] = []
@@ -204,6 +206,8 @@ def plan(
             count = 1
             if known is not None and not known[record]:
                 count, states[record] = 0, LACKING
+            elif seconds is not None and seconds[record] > 0:
+                count = num_windows_every(view, every_seconds, float(seconds[record]))
             elif every_seconds:
                 try:
                     with reader.handle(record) as handle:

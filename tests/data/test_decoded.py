@@ -19,6 +19,7 @@ from avssl.data.record import Record
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.media.decode import decode_audio
+from avssl.media.encode import encode_clip
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 from tests.media.make_media import flipped, make_media
@@ -116,6 +117,30 @@ def test_a_part_of_a_file_ends_where_the_record_does(clips, tmp_path, monkeypatc
         np.testing.assert_array_equal(frame, whole[3])
     assert audio[:3000].any()
     assert not audio[3000:].any()
+
+
+def test_a_part_that_begins_late_in_its_file_is_kept():
+    """No frame was shown before it that it could have come too long after."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4 * 70, 16, 16, 3), dtype=np.uint8)
+    record = Record(
+        "a", 0, encode_clip(pixels, 4, None, 8000), start_seconds=64.0, end_seconds=69.0
+    )
+    cache = MemoryCache(10**8)
+    for start in (0.0, 2.0):
+        with handle_of(record) as handle:
+            Decoder(cache).frames(handle, VIDEO, start)
+    assert cache.used_bytes > 0
+
+
+def test_what_is_known_of_a_kept_record_needs_no_second_reading(clips):
+    record = Record("a", 0, clips[0], duration_seconds=2.0, has_video=True, has_audio=True,
+                    truth={"objects": []})  # fmt: skip
+    source = OneRecord(record)
+    facts = Facts(source, Limits())
+    for num_reads in (1, 2, 2):
+        with Handle(facts, 0) as handle:
+            assert handle.truth is handle.truth is record.truth
+        assert source.num_reads == num_reads
 
 
 def test_sound_is_the_same_from_a_decoder_that_carries_noise(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 from avssl.data import local
 from avssl.data.local import INSIDE, LocalCache, keep_locally
 from avssl.data.open import open_source
-from avssl.data.records import StoredRecord
+from avssl.data.records import StoredRecord, table_name
 from avssl.data.store import StoreWriter
 from avssl.errors import UsageError
 
@@ -23,7 +23,7 @@ NUM_RECORDS, RECORD_BYTES = 24, 20_000
 KIB = 1 / 2**20  # in GiB
 
 
-def write_store(out, *, seed: int = 0):
+def write_store(out, *, seed: int = 0, turned: bool = False):
     store = StoreWriter(
         str(out), split="train", num_records=NUM_RECORDS, num_shards=3, settings={},
         label_names=(), source="here",
@@ -32,6 +32,7 @@ def write_store(out, *, seed: int = 0):
         for index in store.pending():
             # Another seed gives other sizes, of records whose shards are as long as before.
             media = np.random.default_rng((seed, index)).bytes(RECORD_BYTES + 7 * seed)
+            media = media[::-1] if turned else media
             store.add(index, StoredRecord(f"k{index}", media, -1, 1.5))
         store.finish()
     return out
@@ -105,6 +106,22 @@ def test_a_damaged_entry_is_fetched_anew(tmp_path, capsys, damage):
     assert "is damaged and is fetched anew" in capsys.readouterr().err
     assert source[3] == truth
     assert capsys.readouterr().err == ""
+
+
+def test_sets_of_other_programs_share_nothing(tmp_path):
+    """They have no table, and here even equal names, keys and sizes."""
+    cache = LocalCache(str(tmp_path / "near"), 1)
+    folders = [write_store(tmp_path / f"far{turned:d}", turned=turned) for turned in (False, True)]
+    for folder in folders:
+        (folder / table_name("train")).unlink()
+    for _ in range(2):
+        one, other = (opened(folder, cache)[3] for folder in folders)
+        assert one.key == other.key
+        assert one.media == other.media[::-1] != other.media
+    # Both are kept, and below the folder.
+    assert kept_bytes(tmp_path / "near") > 2 * RECORD_BYTES
+    with pytest.raises(ValueError, match="names no shard's content"):
+        cache.put("/00000", 3, b"")
 
 
 def test_the_bound_holds_and_what_was_used_longest_ago_goes(tmp_path):

@@ -146,6 +146,18 @@ def test_a_shifted_view_lies_as_far_away_as_asked_and_inside_the_record():
     assert 3.0 < size.mean() < 3.5
 
 
+def test_a_shift_of_one_length_goes_either_way():
+    shifted = dataclasses.replace(AUDIO, shift_seconds=(2.0, 2.0))
+    moved = []
+    for position in range(200):
+        placed = starts([AUDIO, shifted], duration=12.0, position=position)
+        moved.append((placed[AUDIO], placed[shifted] - placed[AUDIO]))
+    np.testing.assert_allclose(np.abs([move for _, move in moved]), 2.0)
+    assert all(move > 0 for start, move in moved if start < 2.0)
+    both = [move > 0 for start, move in moved if 2.0 <= start <= 8.0]
+    assert 0.3 < np.mean(both) < 0.7
+
+
 def test_a_record_without_room_for_a_shift_has_no_such_window():
     shifted = dataclasses.replace(AUDIO, shift_seconds=(2.5, 4.0))
     assert np.isnan(starts([shifted], duration=4.0)[shifted])

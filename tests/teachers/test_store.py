@@ -148,6 +148,20 @@ def test_targets_that_were_read_once_are_read_without_the_shards(store, tmp_path
         np.testing.assert_array_equal(first[kind], again[kind])
 
 
+def test_how_long_records_are_is_known_without_reading_them(
+    teacher_run, grid, tmp_path, monkeypatch
+):
+    """Of a built set; what has to be opened for it gives the same store."""
+
+    monkeypatch.setattr(teaching, "reader_of_single", lambda *_: None)
+    arguments = ("video", ("map", "embedding"))
+    by_table = written(teacher_run, tmp_path / "a", *arguments, every_seconds=GRID_SECONDS)
+    monkeypatch.undo()
+    monkeypatch.setattr(teaching, "durations_of", lambda source: None)
+    opened = written(teacher_run, tmp_path / "b", *arguments, every_seconds=GRID_SECONDS)
+    assert content(by_table) == content(opened) == content(grid)
+
+
 def test_windows_of_a_grid_and_maps_that_move_with_a_flip(teacher_run, grid):
     config = student(**{
         "teachers.teacher": dict(store=str(grid), view="video", targets=("map",)),

@@ -1,6 +1,9 @@
 """Files that a source names: paths on this machine stay paths, those in a bucket are fetched."""
 
+import contextlib
+import hashlib
 import os
+from collections.abc import Iterable
 
 from etils import epath
 
@@ -44,6 +47,17 @@ def media_at(root: str, relative: str) -> bytes | str:
         return file.read_bytes()
     except OSError as error:
         raise MediaError(f"cannot be fetched ({type(error).__name__})") from error
+
+
+def identity_of_files(fingerprint: str, paths: Iterable[str]) -> str:
+    """A fingerprint together with where its files lie and, of those on this machine, when each was changed."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for path in paths:
+        digest.update(os.fsencode(path) + b"\n")
+        if not is_remote(path):
+            with contextlib.suppress(OSError):
+                digest.update(str(os.stat(path).st_mtime_ns).encode())
+    return digest.hexdigest()[:32]
 
 
 def read_head(root: str, relative: str) -> bytes:

@@ -11,7 +11,14 @@ from etils import epath
 
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
-from avssl.data.sources.files import is_remote, looks_like_media, media_at, read_head
+from avssl.data.sources.files import (
+    identity_of_files,
+    is_remote,
+    join,
+    looks_like_media,
+    media_at,
+    read_head,
+)
 from avssl.data.sources.stills import STILL, is_picture, modalities_of_stills, still_at
 from avssl.errors import UsageError
 
@@ -80,6 +87,10 @@ class FolderSource:
     def fingerprint(self) -> str:
         rows = zip(self._keys, self._labels.tolist(), self._sizes.tolist(), strict=True)
         return digest_of_records(self.label_names, rows)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        return identity_of_files(self.fingerprint, (join(self.root, file) for file in self._files))
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -16,7 +16,7 @@ from etils import epath
 
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
-from avssl.data.sources.files import is_remote, join, media_at
+from avssl.data.sources.files import identity_of_files, is_remote, join, media_at
 from avssl.data.sources.stills import is_picture, modalities_of_stills
 from avssl.errors import UsageError
 from avssl.media.still import as_video
@@ -108,8 +108,15 @@ class ManifestSource:
         rows = zip(self._keys, self._labels.tolist(), map(self._size, self._files), strict=True)
         return digest_of_records(self.label_names, rows)
 
+    @functools.cached_property
+    def identity(self) -> str:
+        return identity_of_files(self.fingerprint, map(self._path, self._files))
+
+    def _path(self, file: str) -> str:
+        return file if file.startswith("/") else join(self.root, file)
+
     def _size(self, relative: str) -> int:
-        path = join(self.root, relative)
+        path = self._path(relative)
         try:
             return epath.Path(path).stat().length if is_remote(path) else os.stat(path).st_size
         except OSError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source, classes_of, truth_of
+from avssl.data.record import Record, Source, classes_of, durations_of, identity_of, truth_of
 
 
 class MixedSource:
@@ -36,6 +36,11 @@ class MixedSource:
     def fingerprint(self) -> str:
         digests = "+".join(f"{source.fingerprint}*{weight!r}" for source, weight in self.parts)
         return hashlib.sha256(digests.encode()).hexdigest()[:32]
+
+    @functools.cached_property
+    def identity(self) -> str:
+        parts = "+".join(identity_of(source) for source, _ in self.parts)
+        return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -65,6 +70,18 @@ class MixedSource:
     def classes(self, index: int) -> Sequence[str] | None:
         part, inside = self._place(index)
         return classes_of(self.parts[part][0], inside)
+
+    def durations(self) -> np.ndarray | None:
+        known = [durations_of(source) for source, _ in self.parts]
+        if all(seconds is None for seconds in known):
+            return None
+        parts = zip(known, self.parts, strict=True)
+        return np.concatenate(
+            [
+                np.full(len(source), np.nan) if seconds is None else seconds
+                for seconds, (source, _) in parts
+            ]
+        )
 
     def labels(self) -> np.ndarray:
         return np.concatenate(

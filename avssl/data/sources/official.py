@@ -7,6 +7,7 @@ once, with the number that is left: a score on what is left has another denomina
 import array
 import dataclasses
 import functools
+import itertools
 import logging
 import math
 import os
@@ -18,7 +19,7 @@ from etils import epath
 
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
-from avssl.data.sources.files import is_remote, join, media_at
+from avssl.data.sources.files import identity_of_files, is_remote, join, media_at
 from avssl.data.sources.stills import STILL, modalities_of_stills, still_at
 from avssl.errors import UsageError
 from avssl.media.pairing import paired
@@ -122,12 +123,20 @@ class OfficialSource:
         rows = zip(self._keys, self._labels.tolist(), sizes, strict=True)
         return digest_of_records(self.label_names, rows)
 
-    def _size(self, index: int) -> int:
-        total = 0
+    @functools.cached_property
+    def identity(self) -> str:
+        paths = itertools.chain.from_iterable(map(self._paths, range(len(self))))
+        return identity_of_files(self.fingerprint, paths)
+
+    def _paths(self, index: int) -> list[str]:
+        """All files of a record."""
         sounds = self._sounds[index] if self._sounds else ()
         streams = self._streams[index].values() if self._streams else ()
-        for name in (self._files[index], *sounds, *streams):
-            path = join(self.root, name)
+        return [join(self.root, name) for name in (self._files[index], *sounds, *streams)]
+
+    def _size(self, index: int) -> int:
+        total = 0
+        for path in self._paths(index):
             try:
                 remote = is_remote(path)
                 total += epath.Path(path).stat().length if remote else os.stat(path).st_size

@@ -28,15 +28,18 @@ def table_of_split(shards: SplitShards, table: RecordTable | None) -> RecordTabl
                 "it belongs to another data set"
             )
         return table
-    # Where the set lies and what its shards look like: a set that was changed is read again.
-    marks = [shard_mark(epath.Path(shards.path(name))) for name in shards.names]
-    digest = hashlib.sha256(b"".join(marks)).hexdigest()[:32]
-    path = cache_folder() / "tables" / f"{digest}.npz"
+    path = cache_folder() / "tables" / f"{shards.content}.npz"
     if path.exists():
         return RecordTable.read(path)
     table = _collect(shards)
     write_whole(path, table.to_bytes())
     return table
+
+
+def digest_of_marks(shards: SplitShards) -> str:
+    """What the shards look like: a set that was changed is read again."""
+    marks = [shard_mark(epath.Path(shards.path(name))) for name in shards.names]
+    return hashlib.sha256(b"".join(marks)).hexdigest()[:32]
 
 
 def _collect(shards: SplitShards) -> RecordTable:

@@ -3,6 +3,7 @@
 import bisect
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from avssl.data.keys import digest_of_records
 from avssl.data.local import LocalCache
 from avssl.data.record import Record
 from avssl.data.records import place_of
-from avssl.data.sources.shards import stored_table, table_of_split
+from avssl.data.sources.shards import digest_of_marks, stored_table, table_of_split
 from avssl.data.sources.tfds_metadata import chosen_split, open_builder
 from avssl.data.split_reader import SplitReader, SplitShards, check_all, check_some
 from avssl.data.table import RecordTable
@@ -121,6 +122,11 @@ class TfdsSource:
         rows = zip(keys, table.label.tolist(), table.num_bytes.tolist(), strict=True)
         return digest_of_records(self.label_names, rows)
 
+    @functools.cached_property
+    def identity(self) -> str:
+        contents = "".join(self._shards[run.split].content for run in self._runs)
+        return hashlib.sha256(f"{self.fingerprint}{contents}".encode()).hexdigest()[:32]
+
     def __len__(self) -> int:
         return self._ends[-1]
 
@@ -162,6 +168,9 @@ class TfdsSource:
             return self.table.classes(index)
         return self[index].truth.get("classes")
 
+    def durations(self) -> np.ndarray | None:
+        return self.table.duration_seconds if self.table.has_facts else None
+
     def modalities(self) -> tuple[np.ndarray, np.ndarray] | None:
         if not self.table.has_facts:
             return None
@@ -173,7 +182,7 @@ def _as_written(shards: SplitShards, table: RecordTable | None) -> SplitShards:
     if table is None:
         # All of them are read below in any case, to see whether they are those of the last time.
         check_all(shards)
-        return shards
+        return dataclasses.replace(shards, content=digest_of_marks(shards))
     marks = tuple(mark.tobytes() for mark in table.shard_marks)
     shards = dataclasses.replace(shards, marks=marks, content=table.digest())
     check_some(shards)
