@@ -102,7 +102,7 @@ def base() -> ConfigDict:
                 "test_data": "",  # empty: a held-out part of the above
                 "clips": None,  # windows of each clip that classification and tagging average; None: 1
                 "crops": None,  # of each of them so many crops along the longer side; None: 1
-                "layers": None,  # of the encoders, probed beside their embeddings: ("video.layer2",)
+                "layers": (),  # of the encoders, probed beside their embeddings: ("video.layer2",)
                 "alpha": None,  # share of the audio-visual map in one that is fused with objects; None: none
                 "object_encoder": None,  # the run whose map of objects that is fused with; None: this one
                 "every_steps": None,  # during training too, every so many steps; None: at its end alone
@@ -218,6 +218,8 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
                 keys = {**complete, **keys, "frontend": complete["frontend"]}
             elif len(parts) == 3:
                 keys = taken_over(keys, text)
+            elif parts[2] == "frontend":
+                keys["frontend"] = frontend_taken_over(keys.get("frontend", {}), text)
             config.encoders[parts[1]] = ConfigDict(keys)
         if parts[0] == "views" and len(parts) > 1 and parts[1] in config.views:
             config.views[parts[1]] = view_keys(parts[1], config.views[parts[1]])
@@ -229,6 +231,10 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
             config.objectives[name] = ConfigDict(
                 {**objective_defaults(name), **config.objectives.get(name, {})}
             )
+        if dotted.startswith("optimizer.arguments."):  # the optimiser knows which there are
+            name = dotted.removeprefix("optimizer.arguments.")
+            if name not in config.optimizer.arguments:
+                config.optimizer.arguments[name] = None
         node: Any = config
         for depth, part in enumerate(parts[:-1]):
             if not isinstance(node, ConfigDict) or part not in node:
@@ -240,9 +246,8 @@ def override(config: ConfigDict, overrides: Iterable[tuple[str, str]]) -> None:
         if parts[0] in OPEN_SECTIONS and type(current) is int and wants_fraction(parts):
             current = float(current)  # written as `weight=1` in a config file
         if isinstance(current, ConfigDict):
-            raise UsageError(
-                f"--config.{dotted} is a group; set one of its keys: {', '.join(sorted(current))}"
-            )
+            keys = ", ".join(sorted(current)) or f"{dotted}.NAME"
+            raise UsageError(f"--config.{dotted} is a group; set one of its keys: {keys}")
         with node.ignore_type():
             node[parts[-1]] = parse_value(dotted, text, current)
 
@@ -257,6 +262,16 @@ def taken_over(keys: Mapping[str, Any], name: str) -> dict[str, Any]:
     if any(hasattr(ENCODERS.get(kind), "frontend") for kind in (name, keys.get("name", ""))):
         known -= {"frontend"}  # one of the two hears what other encoders do not
     return {key: value for key, value in keys.items() if key in known}
+
+
+def frontend_taken_over(keys: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The keys of a front end that still mean something once it is another one."""
+    from avssl.signal.frontends import FRONTENDS
+
+    known = set()
+    if name in FRONTENDS:  # else said later, with the nearest
+        known = {field.name for field in dataclasses.fields(FRONTENDS[name])}
+    return {"name": name, **{key: value for key, value in keys.items() if key in known}}
 
 
 def wants_fraction(parts: list[str]) -> bool:
@@ -387,7 +402,7 @@ def says_nothing(value: Any) -> bool:
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The keys of two flat configs that do not say the same, in order; of configs inside them, theirs.
 
-    A key that one of them did not know of counts only where it says something.
+    A key that one of them did not know of counts only where it says something, and nothing is said in any way.
     """
     keys = []
     for key in sorted(old.keys() | new.keys()):
@@ -396,7 +411,7 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             keys += [] if says_nothing(sides[0]) else [key]
         elif all(isinstance(side, dict) for side in sides):
             keys += [f"{key}.{inner}" for inner in changed_keys(*sides)]
-        elif sides[0] != sides[1]:
+        elif sides[0] != sides[1] and not all(map(says_nothing, sides)):
             keys.append(key)
     return keys
 

@@ -45,7 +45,9 @@ OPTIONAL_BOUNDS = {
     "eval.clips": (1, math.inf),
     "eval.crops": (1, math.inf),
     "eval.every_steps": (1, math.inf),
+    "eval.offset_frames": (1, math.inf),
 }
+WHOLE = ("eval.clips", "eval.crops", "eval.every_steps", "eval.offset_frames")
 # The same for keys of this name of any encoder or objective.
 COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}
 
@@ -63,6 +65,9 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     for key, bounds in OPTIONAL_BOUNDS.items():
         if values[key] is not None:
             check_number(key, values[key], *bounds)
+    for key in WHOLE:
+        if isinstance(values[key], float):
+            raise UsageError(f"{key} must be a whole number, not {values[key]!r}")
     for group in ("encoders", "objectives"):
         for name, keys in config[group].items():
             for key, bounds in COMMON_BOUNDS.items():

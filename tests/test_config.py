@@ -61,6 +61,23 @@ def test_override_of_types():
     assert tuple(config.eval.protocols) == ("knn", "linear")
 
 
+def test_keys_that_no_file_names_can_be_set_by_flag():
+    config = changed(
+        "optimizer.arguments.b1=0.8", "encoders.audio.frontend.name=log_spectrogram",
+        "eval.layers=video.layer2,audio.layer3",
+    )  # fmt: skip
+    assert config.optimizer.arguments.to_dict() == {"b1": 0.8}
+    frontend = config.encoders.audio.frontend
+    # What both have stays as the file says; what log-mel alone has is gone.
+    assert (frontend.hop_seconds, "num_mels" in frontend) == (0.02, False)
+    assert tuple(config.eval.layers) == ("video.layer2", "audio.layer3")
+    unnamed = load_config("configs/world/soundnet.py")
+    override(unnamed, [("encoders.audio.frontend.name", "log_mel")])
+    assert resolve(unnamed).encoders.audio.frontend.num_mels > 0
+    with pytest.raises(UsageError, match=r"set one of its keys: optimizer\.arguments\.NAME"):
+        changed("optimizer.arguments=3")
+
+
 def test_any_objective_can_be_added_by_flag_with_its_defaults():
     config = changed("objectives.avc.weight=0.5", "objectives.xid.weight=1")
     assert config.objectives.avc.weight == 0.5
@@ -132,6 +149,7 @@ def test_a_key_that_older_runs_lack_is_no_difference_while_it_says_nothing():
     for loud in (0, 0.5, True, "x"):
         assert differences(old, {"a": {"b": 1, "new": loud}}) == [f"a.new: absent -> {loud}"]
     assert differences({"a": {"b": 1}}, {"a": {"b": False}}) == ["a.b: 1 -> False"]
+    assert differences({"a": {"b": None}}, {"a": {"b": ()}}) == []
 
 
 def test_of_configs_inside_configs_what_they_say_is_compared():

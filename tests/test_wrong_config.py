@@ -45,6 +45,7 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         "optimizer.layer_decay=0", "optimizer.head_warmup_steps=0.5", "optimizer.frozen=(",
         "optimizer.frozen=encodres/",
         "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
+        "eval.clips=2.5", "eval.every_steps=2.5", "eval.offset_frames=-3",
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):
@@ -53,6 +54,26 @@ def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path
     assert err.count("\n") == 1
     assert "compiled" not in out
     assert not list(tmp_path.glob("run/checkpoints/[0-9]*"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [("video", "write the modality and the name of a tap"), ("video.layer9", "unknown layer")],
+)
+def test_layers_are_looked_at_first(layers, said, pretrain):
+    code, out, err = pretrain("eval.protocols=knn", f"eval.layers={layers}")
+    assert code == 2
+    assert said in err
+    assert "compiled" not in out
+
+
+def test_the_network_of_objects_is_looked_at_first(pretrain):
+    code, out, err = pretrain(
+        "eval.protocols=localization", "eval.alpha=0.4", "eval.object_encoder=/no/such/run"
+    )
+    assert code == 2
+    assert "/no/such/run is no run folder" in err
+    assert "compiled" not in out
 
 
 def test_sources_of_the_final_table_are_looked_at_first(pretrain):

@@ -119,6 +119,7 @@ class WithGain:
 class Claim:
     """`cell` > `above` (another cell, or a baseline of the cell itself), by `margin` at least.
 
+    Of an error rate, and of all else that `less_is_better` names, it is `cell` < `above`.
     A number or a `PartOfWay` is a bar: reaching it is enough. All are fractions: 20 points are 0.2.
     """
 

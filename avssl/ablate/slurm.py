@@ -8,7 +8,9 @@ from pathlib import Path
 from avssl.evaluate.rows import write_whole
 
 # Flags of the command line that say how often to run, and take a value or none.
-OWN_FLAGS = {"--emit": True, "--shard": True, "--out": True, "--results": True, "--dry-run": False}
+OWN_FLAGS = {
+    "--emit": True, "--shard": True, "--out": True, "--results": True, "--dry-run": False, "--list": False,
+}  # fmt: skip
 # The scheduler's warning before it ends a job: what runs is saved then, and goes on later.
 WARNING_SECONDS = 120
 

@@ -1,6 +1,7 @@
 """The Markdown of an ablation: rows x columns, and below it the claims. Every number is of a result file."""
 
 import dataclasses
+import difflib
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,6 +53,20 @@ class Measured:
         """A cell's rows by seed."""
         return self._rows.get((row, key), {})
 
+    def lacking(self, cell: Cell) -> str:
+        """Which row was not run, or what its results have not."""
+        ran = any(one.result and one.run.row.name == cell.row for one in self.standings)
+        return f"{cell.row} has no {' '.join(cell.key)}" if ran else cell.row
+
+    def mistyped(self, key: Key) -> str:
+        """The nearest number, where results have the key's protocol and none of them the number."""
+        names = sorted({" ".join(other) for _, other in self._rows if other[0] == key[0]})
+        wanted = " ".join(key)
+        if not names or wanted in names:
+            return ""
+        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.0)
+        return f"no result has '{wanted}'; the nearest is '{near[0]}'"
+
     def column(self, key: Key) -> list[Row]:
         """The same number of all rows and seeds."""
         found = [by_seed for (_, other), by_seed in self._rows.items() if other == key]
@@ -80,6 +95,10 @@ def facts(standings: Sequence[Standing], ablation: Ablation) -> Iterator[str]:
             f"bold: the best of its column; {DIFFERS}: differs from {ablation.base}, p < {LEVEL} in a paired "
             "t-test over common seeds, for each number by itself"
         )
+    measured = Measured(standings)
+    asked = [c.key for c in ablation.columns]
+    asked += [cell.key for claim in ablation.claims for cell in claim.cells()]
+    yield from filter(None, map(measured.mistyped, dict.fromkeys(asked)))
     for standing in standings:
         if standing.failure and not standing.result:
             yield f"{standing.run.name} failed: {standing.failure}"
@@ -195,7 +214,8 @@ def baseline_lines(
 
 def bar(claim: Claim) -> str:
     """What a claim asks for, other than to beat another row."""
-    points = f" {100 * claim.margin:+.1f}" if claim.margin else ""
+    margin = better_by(claim) * claim.margin
+    points = f" {100 * margin:+.1f}" if margin else ""
     match claim.above:
         case Cell() | WithGain():
             return ""
@@ -205,12 +225,14 @@ def bar(claim: Claim) -> str:
             return f"random{points}"
         case "chance":
             return f"chance{points}"
-    return shown(claim.cell.metric, claim.above + claim.margin)
+    return shown(claim.cell.metric, claim.above + margin)
 
 
 def judged(claim: Claim, measured: Measured) -> tuple[str, str]:
     """What was measured over the seeds that both sides have, and whether the claim holds."""
-    missing = [cell.row for cell in claim.cells() if not measured.of(cell.row, cell.key)]
+    missing = [
+        measured.lacking(cell) for cell in claim.cells() if not measured.of(cell.row, cell.key)
+    ]
     own = measured.of(claim.cell.row, claim.cell.key)
     sides = {seed: reference(claim, row, seed, measured) for seed, row in own.items()}
     pairs = [(own[seed].value, side) for seed, side in sides.items() if side is not None]
@@ -220,10 +242,10 @@ def judged(claim: Claim, measured: Measured) -> tuple[str, str]:
     values, references = (list(side) for side in zip(*pairs, strict=True))
     difference = statistics.mean(values) - statistics.mean(references)
     holding = sum(holds(claim, value - side) for value, side in pairs)
-    metric = claim.cell.metric
+    metric, sign = claim.cell.metric, better_by(claim)
     fixed = isinstance(claim.above, float | int)
     against = shown(metric, references[0]) if fixed else mean_shown(metric, references)
-    needed = f" (needs {100 * claim.margin:+.1f})" if claim.margin else ""
+    needed = f" (needs {100 * sign * claim.margin:+.1f})" if claim.margin else ""
     text = (
         f"{mean_shown(metric, values)} against {against} ({named(claim)}), "
         f"{100 * difference:+.1f} points{needed}, in {holding} of {len(pairs)} "
@@ -258,8 +280,14 @@ def reference(claim: Claim, row: Row, seed: int, measured: Measured) -> float | 
     return claim.above
 
 
+def better_by(claim: Claim) -> int:
+    """The sign of a difference that speaks for the claim."""
+    return -1 if less_is_better(claim.cell.metric) else 1
+
+
 def holds(claim: Claim, difference: float) -> bool:
-    """A bar or a margin may be just reached; what must be greater must be seen to be."""
+    """A bar or a margin may be just reached; what must be better must be seen to be."""
+    difference *= better_by(claim)
     if claim.margin or isinstance(claim.above, float | int | PartOfWay):
         return difference >= claim.margin - ROUNDING
     return difference >= LEAST_DIFFERENCE

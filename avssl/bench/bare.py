@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from avssl.data.views import AudioView, VideoView, View
+from avssl.media.container import names_of
 
 
 def bare_clip(media: bytes | str, starts: tuple[tuple[View, float], ...]) -> list[np.ndarray]:
@@ -22,7 +23,8 @@ def bare_clip(media: bytes | str, starts: tuple[tuple[View, float], ...]) -> lis
 
 
 def _bare_frames(container: Any, view: VideoView, start: float) -> np.ndarray:
-    stream = container.streams.video[0]
+    tracks = container.streams.video
+    stream = next(track for track in tracks if not view.stream or view.stream in names_of(track))
     stream.codec_context.thread_count = 1
     container.seek(int(start / stream.time_base), stream=stream)
     wanted = start + np.arange(view.frames) / view.fps
@@ -49,7 +51,7 @@ def _bare_samples(container: Any, view: AudioView, start: float) -> np.ndarray:
     stream = container.streams.audio[0]
     stream.codec_context.thread_count = 1
     container.seek(int(start / stream.time_base), stream=stream)
-    layout = {1: "mono", 2: "stereo", 4: "4.0"}[view.channels]
+    layout = {1: "mono", 2: "stereo", 4: "4.0", 8: "7.1"}[view.channels]
     resampler = av.AudioResampler(format="s16", layout=layout, rate=view.rate)
     blocks, skip, held = [], None, 0
     for frame in container.decode(stream):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from avssl.errors import UsageError, unknown
 from avssl.models.features import Features
+from avssl.train.model import Model
 
 MODALITIES = ("video", "audio")
 
@@ -20,6 +21,20 @@ def checked_layers(layers: Sequence[str]) -> tuple[str, ...]:
                 f"'{layer}' is no layer: write the modality and the name of a tap, as video.layer2"
             )
     return tuple(dict.fromkeys(layers))
+
+
+def check_taps(layers: Sequence[str], model: Model) -> None:
+    """Refuses layers that the encoders of a model have not; nothing is computed."""
+
+    def features() -> dict[str, jax.Array]:
+        key = jax.random.key(0)
+        seen, _ = model.features(model.init(key), model.example_batch(1), key, train=False)
+        first: dict[str, Features] = {}
+        for read in model.reads:
+            first.setdefault(model.views[read.view].modality, seen[read])
+        return layer_features(layers, first)
+
+    jax.eval_shape(features)
 
 
 def layer_features(layers: Sequence[str], features: Mapping[str, Features]) -> dict[str, jax.Array]:

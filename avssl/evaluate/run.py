@@ -19,10 +19,10 @@ from avssl.data.holdout import split_holdout
 from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
 from avssl.evaluate.heat_pictures import save_pictures
-from avssl.evaluate.layers import checked_layers
+from avssl.evaluate.layers import check_taps, checked_layers
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
 from avssl.evaluate.missing import tell_missing
-from avssl.evaluate.objects import object_network
+from avssl.evaluate.objects import ObjectNetwork, object_network
 from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
 from avssl.evaluate.protocols import FITTED, PROBES, PROTOCOLS
@@ -136,9 +136,7 @@ def planned(
     model = evaluation_model(config)
     scores_objects = "localization" in chosen and maps.share is not None
     if scores_objects and (spec := asked.object_encoder or options.get("object_encoder")):
-        network = object_network(spec, config.precision)
-        network.check(model)
-        maps = dataclasses.replace(maps, objects=network)
+        maps = dataclasses.replace(maps, objects=sees_objects(spec, config, model))
     known = {
         **PROTOCOLS,
         "localization": partial(places, options=maps),
@@ -159,6 +157,23 @@ def planned(
         layers=checked_layers(asked.layers or options.get("layers") or ()),
         maps=maps,
     )
+
+
+def check_options(config: ConfigDict) -> None:
+    """Refuses, before anything is trained, what the table at the end would."""
+    options = config.eval
+    model = evaluation_model(config)
+    if layers := checked_layers(options.get("layers") or ()):
+        check_taps(layers, model.without_draws())
+    fuses = "localization" in options.protocols and options.get("alpha") is not None
+    if fuses and (spec := options.get("object_encoder")):
+        sees_objects(spec, config, model)
+
+
+def sees_objects(spec: str, config: ConfigDict, model: Model) -> ObjectNetwork:
+    network = object_network(spec, config.precision)
+    network.check(model)
+    return network
 
 
 def known_protocols(names: Sequence[str]) -> tuple[str, ...]:

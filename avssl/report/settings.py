@@ -35,6 +35,8 @@ def comparison(runs: Sequence[ReportedRun]) -> Markup:
     said = f"{len(differing)} keys differ"
     if any(map(is_free, differing)):
         said += "; those in grey move no number"
+    if any(map(is_of_evaluation, differing)):
+        said += "; those of eval say what was measured: where they differ, so may results of one training"
     return tag("div", note(said), table_of(runs, body))
 
 
@@ -47,7 +49,12 @@ def differing_keys(runs: Sequence[ReportedRun]) -> list[str]:
 
 
 def is_free(key: str) -> bool:
-    return key.startswith(FREE_KEYS) or FREE_PATHS.match(key) is not None
+    free = key.startswith(FREE_KEYS) or FREE_PATHS.match(key) is not None
+    return free and not is_of_evaluation(key)
+
+
+def is_of_evaluation(key: str) -> bool:
+    return key.startswith("eval.")
 
 
 def everything(runs: Sequence[ReportedRun]) -> Markup:

@@ -106,7 +106,10 @@ def pretrain(
 
 
 def check_evaluation(config: ConfigDict, source: Source, indices: np.ndarray) -> None:
-    """Says now, and not after days of training, what is wrong with the data of the final table."""
+    """Says now, and not after days of training, what is wrong with the final table."""
+    from avssl.evaluate.run import check_options
+
+    check_options(config)
     if config.eval.data:
         open_source(config.eval.data)
     if config.eval.test_data:

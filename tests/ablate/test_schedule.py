@@ -111,7 +111,7 @@ def test_an_array_job(write_ablation, ablate, pretended, tmp_path, monkeypatch):
         str(tmp_path / "my runs"),
         "--results=R.md",
     ]
-    words += ["--rows", "one,two", "--out", "tables", "--emit", "slurm"]
+    words += ["--rows", "one,two", "--out", "tables", "--list", "--emit", "slurm"]
     monkeypatch.setattr("sys.argv", ["avssl", *words])
     code, out, _ = ablate(file, "--rows", "one,two", "--emit", "slurm")
     assert code == 0

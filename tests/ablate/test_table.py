@@ -1,6 +1,7 @@
 """The table and the judgement of claims, on made-up results."""
 
 import csv
+import dataclasses
 from xml.etree import ElementTree
 
 import pytest
@@ -126,9 +127,13 @@ def test_nothing_is_there_yet(tmp_path):
         (Claim("", HARD, NEVER), "not measured: never", "–"),
         (Claim("", NEVER, HARD), "not measured: never", "–"),
         (Claim("", HARD, PartOfWay(0.5, NEVER)), "not measured: never", "–"),
-        (Claim("", Cell("hard", "knn", "audio", "top1"), 0.5), "not measured: hard", "–"),
         (
-            Claim("", HARD, Cell("easy", "knn", "audio", "top1")), "not measured: easy", "–",
+            Claim("", Cell("hard", "knn", "audio", "top1"), 0.5),
+            "not measured: hard has no knn audio top1", "–",
+        ),
+        (
+            Claim("", HARD, Cell("easy", "knn", "audio", "top1")),
+            "not measured: easy has no knn audio top1", "–",
         ),
     ],
 )  # fmt: skip
@@ -136,6 +141,48 @@ def test_claims(claim, text, verdict, tmp_path):
     measured, answer = judged(claim, Measured(standings(VALUES, tmp_path)))
     assert text in measured
     assert answer == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "verdict"),
+    [
+        (Claim("", EASY, HARD), "55.0 % against 62.0 % (hard), -7.0 points, in 1 of 1 seed", "yes"),
+        (Claim("", HARD, EASY), "+7.0 points, in 0 of 1 seed", "no"),
+        (Claim("", EASY, HARD, 0.08), "-7.0 points (needs -8.0)", "no"),
+        (Claim("", EASY, 0.55), "+0.0 points", "yes"),
+        (Claim("", EASY, "random_init"), "55.0 % against 20.0 % (random init", "no"),
+    ],
+)
+def test_of_an_error_rate_less_is_better(claim, text, verdict, tmp_path):
+    found = standings({("easy", 0): 0.55, ("hard", 0): 0.62}, tmp_path)
+
+    def of_errors(cell):
+        if not isinstance(cell, Cell):
+            return cell
+        return dataclasses.replace(cell, protocol="identity", features="audio", metric="eer")
+
+    for one in found:
+        if one.result:
+            one.result.rows[0] = dataclasses.replace(
+                one.result.rows[0], protocol="identity", features="audio", metric="eer"
+            )
+    claim = dataclasses.replace(claim, cell=of_errors(claim.cell), above=of_errors(claim.above))
+    measured, answer = judged(claim, Measured(found))
+    assert text in measured
+    assert answer == verdict
+    bars = lines_of(tables(Ablation(ROWS, (Column("identity", "audio", "eer"),), (claim,)), found))
+    if claim.above == 0.55:
+        assert bars["bar"].startswith("| bar | 55.0 %")
+
+
+def test_a_mistyped_number_is_told_from_one_that_waits(tmp_path):
+    columns = Column("knn", "vidoe", "top1"), Column("linear", "video", "top1")
+    ablation = Ablation(ROWS, columns, (Claim("", Cell("hard", "knn", "video", "top_1"), 0.5),))
+    said = list(facts(standings(VALUES, tmp_path), ablation))
+    assert "no result has 'knn vidoe top1'; the nearest is 'knn video top1'" in said
+    assert "no result has 'knn video top_1'; the nearest is 'knn video top1'" in said
+    # No result has this protocol yet.
+    assert not any("linear" in fact for fact in said)
 
 
 def test_what_the_table_shows_as_no_difference_is_none(tmp_path):

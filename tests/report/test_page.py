@@ -34,7 +34,9 @@ def test_several_runs_stand_side_by_side(run, tmp_path):
     folders = [
         untrained(tmp_path / "first" / "seed-0"),
         untrained(tmp_path / "second" / "seed-0", ("optimizer.learning_rate", "0.5"), ("data.workers", "2")),
-        untrained(tmp_path / "third" / "seed-0", ("views.video.size", "24"), rows=[]),
+        untrained(
+            tmp_path / "third" / "seed-0", ("views.video.size", "24"), ("eval.clips", "3"), rows=[]
+        ),
     ]  # fmt: skip
     out = tmp_path / "all.html"
     code, _, _ = run("report", *folders, "--out", out, "--no-clips")
@@ -42,7 +44,7 @@ def test_several_runs_stand_side_by_side(run, tmp_path):
     page = Page(out)
     assert_self_contained(page)
     assert page.words.startswith("3 runs")
-    assert "3 keys differ; those in grey move no number" in page.words
+    assert "4 keys differ; those in grey move no number; those of eval say what was" in page.words
     assert "optimizer.learning_rate 0.001 0.5 0.001" in page.words
     assert "views.video.size 16 16 24" in page.words
     assert len(page.of("tr", "free")) == 1
