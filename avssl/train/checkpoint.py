@@ -58,9 +58,12 @@ class Checkpoints(CheckpointReader):
         ocp.multihost.sync_global_processes("avssl:checkpoints_opened")
 
     def latest(self) -> int | None:
-        """The newest sound step; what is damaged on the way there is moved aside, with a word."""
+        """The newest sound step; what is damaged on the way there is moved aside, with a word.
+
+        None only where nothing was saved: to give up all that was is for a person to decide.
+        """
         self.wait()
-        step = self._agreed(super().latest() if jax.process_index() == 0 else None)
+        step = self._agreed(self._found() if jax.process_index() == 0 else None)
         if step is not None:
             self._sound.add(step)
         if self._manager is None:
@@ -136,7 +139,21 @@ class Checkpoints(CheckpointReader):
         )
         return ocp.CheckpointManager(self.folder, options=options)
 
-    def _report(self, step: int, fault: str, chosen: int | None) -> None:
+    def _found(self) -> int | None:
+        chosen, faults = self._examined()
+        if chosen is not None:
+            for step, fault in faults.items():
+                self._move_aside(step, fault, chosen)
+        elif faults:
+            raise AvsslError(
+                f"no checkpoint in {self.folder} is sound ("
+                f"{'; '.join(f'step {step}: {fault}' for step, fault in faults.items())}); nothing was moved: "
+                "put back a copy of one, or remove these folders or take another --workdir to train from the "
+                "beginning"
+            )
+        return chosen
+
+    def _move_aside(self, step: int, fault: str, chosen: int) -> None:
         aside, copies = self.folder / f"damaged-{step}", 1
         while os.path.lexists(aside):
             copies += 1

@@ -35,25 +35,41 @@ class CheckpointReader:
 
     def steps(self) -> list[int]:
         """The steps that have a folder, oldest first, verified or not."""
-        return step_folders(self.folder) if self.folder.is_dir() else []
+        try:
+            return step_folders(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise manifest.unreadable(self.folder, error) from error
 
     def latest(self) -> int | None:
         """The newest step whose files are all as they were saved. Reads every byte of it."""
+        chosen, faults = self._examined()
+        for step, fault in faults.items():
+            left = "no sound checkpoint is left" if chosen is None else going_on(chosen)
+            warn(f"{self.folder / str(step)} is damaged and left alone: {fault}; {left}")
+        return chosen
+
+    def _examined(self) -> tuple[int | None, dict[int, str]]:
+        """The newest sound step, and what is wrong with those that are not, as far as it matters."""
         faults: dict[int, str] = {}
         chosen = None
         for step in reversed(self.steps()):
             folder = self.folder / str(step)
             if chosen is not None and manifest.is_committed(folder):
                 continue  # not looked into until it is needed
-            fault = manifest.fault(folder)
+            try:
+                fault = manifest.fault(folder)
+            except AvsslError:
+                if step in self.steps():
+                    raise
+                continue  # its owner has just removed it, as an old one
             if fault is None:
                 chosen = step
                 self._sound.add(step)
-            elif folder.is_dir():  # else its owner has just removed it, as an old one
+            elif step in self.steps():
                 faults[step] = fault
-        for step, fault in faults.items():
-            self._report(step, fault, chosen)
-        return chosen
+        return chosen, faults
 
     def items(self, step: int) -> list[str]:
         """The names of what was saved, without those that had no arrays in them."""
@@ -119,9 +135,6 @@ class CheckpointReader:
             raise AvsslError(f"the checkpoint {self.folder / str(step)} is damaged: {fault}")
         self._sound.add(step)
 
-    def _report(self, step: int, fault: str, chosen: int | None) -> None:
-        warn(f"{self.folder / str(step)} is damaged and left alone: {fault}; {going_on(chosen)}")
-
 
 def read_checkpoint(
     folder: str | Path, names: Iterable[str]
@@ -135,5 +148,5 @@ def read_checkpoint(
     return step, reader.restore_host(step, [name for name in names if name in held])
 
 
-def going_on(step: int | None) -> str:
-    return "no sound checkpoint is left" if step is None else f"using the one of step {step}"
+def going_on(step: int) -> str:
+    return f"using the one of step {step}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from avssl.errors import AvsslError
 
 NAME = "manifest.json"
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 def write(folder: Path) -> None:
@@ -27,29 +28,32 @@ def write(folder: Path) -> None:
 
 def is_committed(folder: Path) -> bool:
     """The manifest is the last thing written before the folder gets its name."""
-    return (folder / NAME).is_file()
+    return os.path.isfile(folder / NAME)  # False where it cannot be looked at: `fault` says why
 
 
 def fault(folder: Path) -> str | None:
-    """What is wrong with `folder`, naming the file; None if every file is as it was written."""
+    """What is wrong with `folder`, naming the file; None if every file is as it was written.
+
+    A disk that does not answer is an error: it says nothing of what is on it.
+    """
     try:
         listed = json.loads((folder / NAME).read_bytes())
         files, digest = listed["files"], listed["sha256"]
-    except FileNotFoundError:
+    except MISSING:
         return f"{NAME} is missing, so the save was never finished"
-    except PermissionError as error:
-        raise _unreadable(folder / NAME) from error
-    except (OSError, ValueError, LookupError, TypeError):
+    except OSError as error:
+        raise unreadable(folder / NAME, error) from error
+    except (ValueError, LookupError, TypeError):
         return f"{NAME} is damaged"
     if digest != _digest_of(files):
         return f"{NAME} is damaged"
     for name, (size, _) in files.items():  # sizes first: a cut file is found without reading
         try:
             found = (folder / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             return f"{name} is missing"
-        except PermissionError as error:
-            raise _unreadable(folder / name) from error
+        except OSError as error:
+            raise unreadable(folder / name, error) from error
         if found != size:
             return f"{name} has {found} bytes instead of {size}"
     with ThreadPoolExecutor(4) as pool:
@@ -68,10 +72,10 @@ def _content_fault(path: Path, name: str, digest: str) -> str | None:
     try:
         with open(path, "rb") as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == digest
-    except PermissionError as error:
-        raise _unreadable(path) from error
+    except MISSING:
+        return f"{name} is missing"
     except OSError as error:
-        return f"{name} cannot be read ({error.strerror})"
+        raise unreadable(path, error) from error
     return None if same else f"{name} is not what was saved (its sha256 differs)"
 
 
@@ -79,5 +83,12 @@ def _digest_of(files: object) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def _unreadable(path: Path) -> AvsslError:
-    return AvsslError(f"no permission to read {path}; give it back to this user, or copy the run")
+def unreadable(path: Path, error: OSError) -> AvsslError:
+    if isinstance(error, PermissionError):
+        return AvsslError(
+            f"no permission to read {path}; give it back to this user, or copy the run"
+        )
+    return AvsslError(
+        f"cannot read {path}: {error.strerror or error}; nothing was moved, so the same command may be started "
+        "again; a checkpoint that stays unreadable must be moved away by hand"
+    )

@@ -98,16 +98,76 @@ def test_a_damaged_newest_is_moved_aside_and_named(folder, kind, capfd):
 def test_damage_while_open_and_names_of_their_own(folder, capfd):
     (folder / "damaged-300").mkdir()
     with Checkpoints(folder) as checkpoints:
-        for step in (300, 200, 100):
+        for step in (300, 200):
             flip(largest(folder / str(step)), 5)
-        assert checkpoints.latest() is None
+        assert checkpoints.latest() == 100
         assert checkpoints.save(1, items(1), {})
-        assert checkpoints.latest() == 1
+        assert checkpoints.latest() == 100
     told = capfd.readouterr().err
-    assert "damaged-300-2, no sound checkpoint is left" in told
+    assert "damaged-300-2, using the one of step 100" in told
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
-        *("1", "damaged-100", "damaged-200", "damaged-300", "damaged-300-2")
+        *("1", "100", "damaged-200", "damaged-300", "damaged-300-2")
     ]
+
+
+def test_where_none_is_sound_nothing_is_moved_and_nothing_begins_anew(folder, capfd):
+    for step in (300, 200, 100):
+        flip(largest(folder / str(step)), 5)
+    before = files_of(folder)
+    for _ in range(2):
+        with (
+            Checkpoints(folder) as checkpoints,
+            pytest.raises(AvsslError, match=r"step 300: .*; step 200: .*; step 100: ") as refusal,
+        ):
+            checkpoints.save(1, items(1), {})
+        assert "take another --workdir" in str(refusal.value)
+    assert files_of(folder) == before
+    assert CheckpointReader(folder).latest() is None
+    assert "300 is damaged and left alone" in capfd.readouterr().err
+    for step in (300, 200, 100):
+        shutil.rmtree(folder / str(step))
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.latest() is None
+
+
+ASKED = ["pathlib.Path.read_bytes", "pathlib.Path.stat", "hashlib.file_digest", "os.scandir"]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.EMFILE, errno.EACCES])
+def test_a_disk_that_does_not_answer_is_no_damage(folder, monkeypatch, asked, code):
+    flip(largest(folder / "300"), 5)
+    (folder / "200" / "params" / "_METADATA").unlink()
+    before = files_of(folder)
+    with Checkpoints(folder) as checkpoints:
+
+        def silent(*_, **__):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(asked, silent)
+        with pytest.raises(AvsslError) as refusal:
+            checkpoints.latest()
+        monkeypatch.undo()
+        assert files_of(folder) == before
+        if code != errno.EACCES:
+            assert f"{folder}" in str(refusal.value)
+            assert f": {os.strerror(code)}; nothing was moved" in str(refusal.value)
+        assert checkpoints.latest() == 100
+
+
+def test_what_its_owner_removes_meanwhile_is_passed_over(folder, monkeypatch, capfd):
+    """A shared disk calls an open file that another machine removed a stale one."""
+    fault = manifest.fault
+
+    def removed(path):
+        if path.name != "300":
+            return fault(path)
+        shutil.rmtree(path)
+        raise manifest.unreadable(path, OSError(errno.ESTALE, os.strerror(errno.ESTALE)))
+
+    monkeypatch.setattr(manifest, "fault", removed)
+    assert CheckpointReader(folder).latest() == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_an_unfinished_older_one_is_moved_aside_without_reading_it(folder, capfd):

@@ -141,6 +141,27 @@ def test_damaged_newest_checkpoint(damage, unbroken, finished):
     assert_identical(finished, unbroken)
 
 
+def test_where_all_checkpoints_are_damaged_the_run_stays_as_it_is(finished, capsys):
+    """To begin from scratch would cut the log, and is for a person to decide."""
+    checkpoints = finished / "checkpoints"
+    for step in (40, 30, 20, 10):
+        cut(checkpoints / str(step))
+
+    def kept():
+        files = (path for path in finished.rglob("*") if path.is_file() and path.name != ".owner")
+        return {path: path.read_bytes() for path in files}
+
+    before = kept()
+    command = ["pretrain", "--config", str(CONFIG), "--workdir", str(finished)]
+    for _ in range(2):
+        assert cli.main(command) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "step 40: opt_state/" in said
+        assert "step 10: opt_state/" in said
+        assert kept() == before
+
+
 def test_a_finished_run_prints_its_table(unbroken, finished):
     ended = pretrain(finished, "--config.eval.protocols=knn")
     assert "finished already" in ended.out

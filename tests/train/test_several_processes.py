@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -132,6 +133,19 @@ def test_a_save_that_fails_in_one_process_ends_both(tmp_path):
     why = r"cannot save the checkpoint of step \d+ .*\(the one of step \d+ is intact\)"
     assert re.search(rf"\[0\] avssl: {why}", ended.err), ended.err
     assert re.search(rf"\[1\] avssl: process 1: process 0 has stopped: {why}", ended.err), ended.err
+
+
+def test_where_all_checkpoints_are_damaged_both_end(one_device, tmp_path):
+    workdir = shutil.copytree(one_device, tmp_path / "run")
+    steps = sorted(path for path in (workdir / "checkpoints").iterdir() if path.is_dir())
+    for folder in steps:
+        (folder / "params" / "_METADATA").unlink()
+    ended = pretrain(workdir, *PROOF, launcher=TWO_PROCESSES, code=1)
+    why = rf"no checkpoint in {workdir}/checkpoints is sound"
+    assert re.search(rf"\[0\] avssl: {why}", ended.err), ended.err
+    assert re.search(rf"\[1\] avssl: process 1: process 0 has stopped: {why}", ended.err), ended.err
+    assert metrics(workdir) == metrics(one_device)
+    assert all(folder.is_dir() for folder in steps)
 
 
 def test_killed_on_two_processes_goes_on_with_one(one_device, tmp_path):
