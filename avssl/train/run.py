@@ -84,7 +84,11 @@ def pretrain(
     with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
         last = checkpoints.latest()
         if last is not None:
-            check_same_data(checkpoints.meta(last), source, config)
+            meta = checkpoints.meta(last)
+            check_same_data(meta, source, config)
+            changed = check_same_config(meta["config"], config, workdir, allow_config_change)
+            if changed:
+                say(f"config changed: {'; '.join(changed)}")
         # Only the owner of the checkpoints writes here: not a second start, nor one that was refused.
         write_config(workdir, to_json(config))
         if last is None or last < config.steps:
@@ -199,7 +203,7 @@ def with_num_records(config: ConfigDict, source: Source) -> ConfigDict:
 
 
 def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -> None:
-    """Refuses a run folder of another config."""
+    """Refuses a run folder of another config, before anything is built."""
     file = workdir / "config.json"
     # A run that was stopped before its first checkpoint binds nobody.
     if file.exists() and CheckpointReader(workdir / "checkpoints").steps():
@@ -209,14 +213,20 @@ def check_folder(config: ConfigDict, workdir: Path, allow_config_change: bool) -
             raise UsageError(
                 f"{file} is damaged ({error}): put back a copy of it; every checkpoint holds one in its `meta`"
             ) from error
-        changed = differences(written, to_json(config))
-        if changed and not allow_config_change:
-            raise UsageError(
-                f"{workdir} holds a run of another config ({'; '.join(changed)}); take another --workdir, "
-                "or --allow-config-change to go on with the new values"
-            )
-        if changed:
-            say(f"config changed: {'; '.join(changed)}")
+        check_same_config(written, config, workdir, allow_config_change)
+
+
+def check_same_config(
+    written: dict[str, Any], config: ConfigDict, workdir: Path, allow_config_change: bool
+) -> list[str]:
+    """What moves the numbers between the two, where that is allowed."""
+    changed = differences(written, to_json(config))
+    if changed and not allow_config_change:
+        raise UsageError(
+            f"{workdir} holds a run of another config ({'; '.join(changed)}); take another --workdir, "
+            "or --allow-config-change to go on with the new values"
+        )
+    return changed
 
 
 def build_setup(

@@ -192,6 +192,21 @@ def test_another_config_is_refused_and_shown(finished, capsys):
     assert (finished / "config.json").read_bytes() == before
 
 
+def test_without_its_config_file_the_state_says_what_it_was_trained_with(finished, capsys):
+    command = ["pretrain", "--config", str(CONFIG), "--workdir", str(finished)]
+    (finished / "config.json").unlink()
+    said = refused([*command, "--config.seed=7", "--config.log_every_steps=7"], capsys)
+    assert f"{finished} holds a run of another config (seed: 0 -> 7); take another" in said
+    assert not (finished / "config.json").exists()
+    assert cli.main([*command, "--config.log_every_steps=7"]) == 0
+    assert "config changed" not in capsys.readouterr().out
+    assert json.loads((finished / "config.json").read_text())["log_every_steps"] == 7
+
+    (finished / "config.json").unlink()
+    assert cli.main([*command, "--config.seed=7", "--allow-config-change"]) == 0
+    assert capsys.readouterr().out.count("config changed: seed: 0 -> 7\n") == 1
+
+
 def test_more_steps_and_free_keys_go_on(finished, unbroken, tmp_path):
     flags = (
         "--config.steps=44",
