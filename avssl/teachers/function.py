@@ -120,10 +120,13 @@ def said_by(teacher: FunctionTeacher, seen: Array, kinds: Sequence[str]) -> dict
     return {kind: said[kind] for kind in kinds}
 
 
-def teacher_of(run: str, encoder: str = "") -> Teacher:
-    """Of a run folder, or of a file of Python with `get_teacher()`."""
+def teacher_of(run: str, encoder: str = "", *, together: bool = False) -> Teacher:
+    """Of a run folder, or of a file of Python with `get_teacher()`.
+
+    together: all processes of a run ask for it, as in `teacher_of_run`.
+    """
     if not is_function(run):
-        return teacher_of_run(run, encoder)
+        return teacher_of_run(run, encoder, together=together)
     if encoder:
         raise UsageError(
             f"{run} is a function and has no encoder '{encoder}': leave the encoder empty"

@@ -19,6 +19,7 @@ from avssl.teachers.function import teacher_of
 from avssl.teachers.spec import Taught, TeacherSpec, build_specs
 from avssl.teachers.store import TargetStore
 from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher
+from avssl.train.agreement import said_by_all
 from avssl.train.mesh import float_type
 from avssl.train.sources import local_cache
 
@@ -88,7 +89,10 @@ NO_TEACHERS = Teachers()
 
 
 def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teachers]:
-    """(the config with the hash and the shapes of each teacher that an objective asks, the teachers)."""
+    """(the config with the hash and the shapes of each teacher that an objective asks, the teachers).
+
+    Where a run has several processes, all of them open its teachers.
+    """
     specs, asked = build_specs(config), asked_targets(config)
     online: dict[str, SeeingTeacher] = {}
     stores: dict[str, TargetStore] = {}
@@ -120,7 +124,19 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
                 check_classes(name, len(classes), classes, source)
         config.teachers[name].hash = hashed
         config.teachers[name].shapes = ConfigDict(shapes)
+    check_same_everywhere({name: config.teachers[name].hash for name in (*online, *stores)})
     return config, Teachers(online, stores, config.precision)
+
+
+def check_same_everywhere(hashes: Mapping[str, str]) -> None:
+    """Refuses teachers that are not the same in every process, as folders of one name on several disks."""
+    for name, seen in zip(hashes, said_by_all(list(hashes.values())), strict=True):
+        for process, found in enumerate(seen):
+            if found != seen[0]:
+                raise UsageError(
+                    f"teacher '{name}' is {seen[0]} in process 0 and {found} in process {process}: give all "
+                    f"processes the same teacher (teachers.{name}.run or store), on a disk that they share"
+                )
 
 
 def asked_targets(config: ConfigDict) -> dict[str, list[Target]]:
@@ -151,7 +167,7 @@ def found_teacher(
     config: ConfigDict, name: str, spec: TeacherSpec, view: View, classes: tuple[str, ...]
 ) -> Teacher:
     if spec.run:
-        return teacher_of(spec.run, spec.encoder)
+        return teacher_of(spec.run, spec.encoder, together=True)
     return random_teacher(config, name, spec.encoder, view, classes)
 
 
@@ -161,7 +177,7 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
     if cache := local_cache(config):
         store.keep_locally(cache)
     if spec.run:
-        found = teacher_of(spec.run, spec.encoder)
+        found = teacher_of(spec.run, spec.encoder, together=True)
         if found.hash != store.teacher_hash:
             raise UsageError(
                 f"teachers.{name}: {spec.store} was written by {store.teacher}, which is not {found.where} "

@@ -174,15 +174,20 @@ class SeeingTeacher:
         return {kind: leaf.shape[1:] for kind, leaf in made.items()}
 
 
-def teacher_of_run(folder: str, encoder: str = "") -> Teacher:
-    """The newest sound checkpoint of a run folder; without a name its only encoder."""
+def teacher_of_run(folder: str, encoder: str = "", *, together: bool = False) -> Teacher:
+    """The newest sound checkpoint of a run folder; without a name its only encoder.
+
+    together: all processes of a run ask for it, and get the same step.
+    """
     config = run_config(Path(folder))
     encoder = encoder or only_encoder(config, folder)
     if encoder not in config.encoders:
         raise unknown(f"encoder of {folder}", encoder, config.encoders)
     model = build_model(config)
     views = views_of(model, encoder, folder)
-    step, items = read_checkpoint(Path(folder) / "checkpoints", ("params", "batch_stats", "meta"))
+    step, items = read_checkpoint(
+        Path(folder) / "checkpoints", ("params", "batch_stats", "meta"), together=together
+    )
     where = f"step {step} of {folder}"
     name, objective = classifier_of(model, encoder)
     detector = detector_of(model, encoder)

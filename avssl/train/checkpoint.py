@@ -21,6 +21,7 @@ import orbax.checkpoint as ocp
 
 from avssl.console import warn
 from avssl.errors import AvsslError, UsageError
+from avssl.train.agreement import agreed
 from avssl.train.checkpoint_commit import committed_steps, remove_leftovers, step_writer
 from avssl.train.checkpoint_reader import CheckpointReader, Tree, going_on, read_checkpoint
 from avssl.train.checkpoint_tree import nested, num_bytes
@@ -63,7 +64,8 @@ class Checkpoints(CheckpointReader):
         None only where nothing was saved: to give up all that was is for a person to decide.
         """
         self.wait()
-        step = self._agreed(self._found() if jax.process_index() == 0 else None)
+        # The others must not look while process 0 moves things aside.
+        step = agreed(self._found() if jax.process_index() == 0 else None)
         if step is not None:
             self._sound.add(step)
         if self._manager is None:
@@ -164,13 +166,6 @@ class Checkpoints(CheckpointReader):
             f"the checkpoint of step {step} is damaged: {fault}; moved to "
             f"{self.folder.name}/{aside.name}, {going_on(chosen)}"
         )
-
-    def _agreed(self, step: int | None) -> int | None:
-        """What process 0 found: the others must not look while it moves things aside."""
-        if jax.process_count() == 1:
-            return step
-        number = ocp.multihost.broadcast_one_to_all(np.int32(-1 if step is None else step))
-        return None if number < 0 else int(number)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from etils import epath
 from avssl.console import warn
 from avssl.errors import AvsslError, UsageError
 from avssl.train import manifest
+from avssl.train.agreement import agreed
 from avssl.train.checkpoint_commit import step_folders
 from avssl.train.checkpoint_tree import check_fit, like, nested, target
 
@@ -21,7 +22,7 @@ Tree = Any
 class CheckpointReader:
     """The checkpoints of a run for someone who does not own it; the run may still be going on.
 
-    Waits for no other process: one of several may read alone.
+    But for `latest_of_all` it waits for no other process: one of several may read alone.
     """
 
     def __init__(self, folder: str | Path):
@@ -49,6 +50,13 @@ class CheckpointReader:
             left = "no sound checkpoint is left" if chosen is None else going_on(chosen)
             warn(f"{self.folder / str(step)} is damaged and left alone: {fault}; {left}")
         return chosen
+
+    def latest_of_all(self) -> int | None:
+        """`latest`, the same on all processes: process 0 alone looks, and the others take its word."""
+        step = agreed(self.latest() if jax.process_index() == 0 else None)
+        if step is not None:
+            self._sound.add(step)
+        return step
 
     def _examined(self) -> tuple[int | None, dict[int, str]]:
         """The newest sound step, and what is wrong with those that are not, as far as it matters."""
@@ -137,11 +145,14 @@ class CheckpointReader:
 
 
 def read_checkpoint(
-    folder: str | Path, names: Iterable[str]
+    folder: str | Path, names: Iterable[str], *, together: bool = False
 ) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The newest sound step of another run, and those of the named items that it has, as numpy."""
+    """The newest sound step of another run, and those of the named items that it has, as numpy.
+
+    together: all processes of this run read it, and the other run may be saving meanwhile.
+    """
     reader = CheckpointReader(folder)
-    step = reader.latest()
+    step = reader.latest_of_all() if together else reader.latest()
     if step is None:
         raise UsageError(f"{reader.folder} holds no checkpoint to start from")
     held = reader.items(step)

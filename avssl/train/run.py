@@ -307,7 +307,9 @@ def start_state(
         objectives, given = setup.model.objectives, {}
         if config.init_from:
             folder = Path(config.init_from)
-            step, given = read_checkpoint(folder / "checkpoints", items_of_start(objectives))
+            step, given = read_checkpoint(
+                folder / "checkpoints", items_of_start(objectives), together=True
+            )
             given = continued(given, objectives, fingerprint, folder)
             state, taken = graft(state, given, folder)
             say(f"start: step {step} of {folder} (init_from): {taken}")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -150,6 +151,12 @@ def temporary_folders(workdir: Path) -> list[str]:
     """What a save under way or a killed one leaves: Orbax's names and ours."""
     folder = workdir / "checkpoints"
     return [name for name in os.listdir(folder) if "tmp" in name] if folder.is_dir() else []
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
 
 
 def start_line(ended: Ended) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.preemption import Preemption
+from tests.train.command_line import free_port
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -47,12 +47,6 @@ def test_a_second_signal_during_the_save_loses_nothing(tmp_path):
     np.testing.assert_array_equal(
         reader.restore_host(4, ["params"])["params"]["w"], tree["params"]["w"]
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
 
 
 WORDS = ("restored", "running", "stopped")
