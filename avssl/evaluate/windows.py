@@ -7,6 +7,7 @@ averaged, and given as the logits that have them, so that protocols need not kno
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from scipy.special import logsumexp
 
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
-from avssl.data.views import VideoView, spread
+from avssl.data.views import VideoView, View, spread
 from avssl.errors import UsageError
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
@@ -52,7 +53,7 @@ class Averaging:
         self.number = windows.clips * crops
         self.views = {}
         for name, view in model.views.items():
-            if view.windows != 1 or any(view.shift_seconds) or getattr(view, "objects", None):
+            if has_places(view):
                 raise UsageError(
                     f"eval.clips and eval.crops make several windows of the one of a view, and '{name}' has "
                     "its own: leave them out"
@@ -64,7 +65,7 @@ class Averaging:
         self.num_clips *= self.mesh.size
         sharding = batch_sharding(self.mesh)
         self.forward = jax.jit(
-            lambda variables, batch: said(model, variables, batch, self.number),
+            lambda variables, batch: said(model, variables, batch, self.views, self.number),
             in_shardings=(replicated(self.mesh), sharding), out_shardings=sharding,
         )  # fmt: skip
 
@@ -93,6 +94,12 @@ class Averaging:
         }
 
 
+def has_places(view: View) -> bool:
+    """Whether a view has several windows, or one elsewhere than in the middle of a flat picture."""
+    drawn = any(view.shift_seconds) or getattr(view, "objects", None)
+    return bool(view.windows != 1 or drawn or getattr(view, "projection", "flat") != "flat")
+
+
 def answering(model: Model, variables: Any) -> Model:
     """The model with the objectives that say classes or tags, and with what they look at."""
     outputs = jax.eval_shape(
@@ -106,18 +113,20 @@ def answering(model: Model, variables: Any) -> Model:
     return model.only(names)
 
 
-def said(model: Model, variables: Any, batch: Any, number: int) -> Any:
+def said(model: Model, variables: Any, batch: Any, views: Mapping[str, View], number: int) -> Any:
     """The logits of every window, [clips x windows, classes], each encoded as a clip of its own."""
 
-    def as_rows(array: jax.Array) -> jax.Array:
-        # A sound has one window for all crops that begin with it.
-        every = jnp.repeat(array, number // array.shape[1], axis=1)
+    def as_rows(leaf: jax.Array, view: View) -> jax.Array:
+        # A single window has no axis; a sound has one for all crops that begin with it.
+        windows = leaf if view.windows > 1 else leaf[:, None]
+        every = jnp.repeat(windows, number // view.windows, axis=1)
         return every.reshape(-1, *every.shape[2:])
 
     apart = {
-        group: jax.tree.map(
-            lambda leaf: as_rows(leaf if number > 1 else leaf[:, None]), batch[group]
-        )
+        group: {
+            name: jax.tree.map(partial(as_rows, view=views[name]), arrays)
+            for name, arrays in batch[group].items()
+        }
         for group in ("views", "geometry")
     }
     rest = {key: value for key, value in batch.items() if key not in apart}

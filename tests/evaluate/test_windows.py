@@ -143,6 +143,35 @@ def test_the_mean_of_single_windows(tuned):
     )
 
 
+def test_crops_of_one_window_in_time_share_its_sound(tuned):
+    """Against one pass for each crop, given as the picture of a clip."""
+    model, weights = tuned
+    kept, said = said_of(tuned, windows=Windows(1, 3), indices=np.arange(6))
+    assert kept.all()
+    still = model.only(["classify", "classify__tags"]).without_draws()
+    views = {name: spread(view, 1, 3) for name, view in still.views.items()}
+    source = open_source("world:tiny@test")
+    with evaluation_batches(source, views, batch_size=6, indices=np.arange(6)) as batches:
+        batch = next(batches)
+    batch.pop("mask")
+    crops, parts = batch["views"]["video"], {"classify": [], "classify__tags": []}
+    assert crops.shape[:2] == (6, 3)
+    assert not np.array_equal(crops[:, 0], crops[:, 2])
+    for number in range(3):
+        pictures = {**batch["views"], "video": crops[:, number]}
+        outputs, _ = still.encode(
+            weights["one"], jax.tree.map(jnp.asarray, {**batch, "views": pictures}),
+            jax.random.key(0), train=False,
+        )  # fmt: skip
+        for name, logits in parts.items():
+            logits.append(np.asarray(outputs[name]["logits"]))
+    found = softmax(said["classify"]["label_logits"]["joint"], axis=1)
+    expected = softmax(np.stack(parts["classify"]), axis=2).mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    found = said["classify__tags"]["tag_logits"]["audio"]
+    np.testing.assert_allclose(found, parts["classify__tags"][0], rtol=1e-4, atol=1e-5)
+
+
 def test_any_batches_and_devices_give_the_same(tuned, monkeypatch):
     kept, said = said_of(tuned, batch_size=200)
     assert kept.all()
@@ -155,12 +184,13 @@ def test_any_batches_and_devices_give_the_same(tuned, monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), said, other)
 
 
-def test_views_with_places_of_their_own_are_refused(tuned):
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [("audio", {"shift_seconds": (0.1, 0.2)}), ("video", {"projection": "sphere"})],
+)
+def test_views_with_places_of_their_own_are_refused(tuned, name, places):
     model, weights = tuned
-    views = {
-        name: dataclasses.replace(view, shift_seconds=(0.1, 0.2))
-        for name, view in model.views.items()
-    }
+    views = {**model.views, name: dataclasses.replace(model.views[name], **places)}
     monkeyed = dataclasses.replace(model, views=views)
     with pytest.raises(UsageError, match="make several windows of the one of a view"):
         Averaging(monkeyed, weights["one"], Windows(2, 1))
