@@ -16,6 +16,8 @@ from avssl.evaluate.sides import Score, Sides
 from avssl.train.model import Model
 
 MAX_BYTES = 1 << 30
+# Shorter is the rounding of unit vectors that cancel out, which points anywhere.
+LEAST_MEAN = 1e-6
 ADVICE = "a .npz or .safetensors file that has for each class, by its name, a vector [d] or several [k, d]"
 
 
@@ -41,7 +43,7 @@ def zero_shot(model: Model, sides: Sides, vectors: Path | None = None) -> list[S
             f"zero_shot: {len(names) - len(known)} of {len(names)} classes have no vector in {vectors}; "
             f"{np.count_nonzero(~true)} clips are left out"
         )
-    candidates = [unit_mean(given[names[place]]) for place in known]
+    candidates = [unit_mean(given[names[place]], names[place], vectors) for place in known]
     targets = np.searchsorted(known, labels[true])
     scores: list[Score] = []
     for name, objective in model.objectives.items():
@@ -80,10 +82,14 @@ def ranked_classes(
     return ahead.sum(axis=1) - 1
 
 
-def unit_mean(vectors: np.ndarray) -> Float[np.ndarray, "d"]:
+def unit_mean(vectors: np.ndarray, name: str, file: Path) -> Float[np.ndarray, "d"]:
     vectors = np.atleast_2d(vectors).astype(np.float64)
     mean = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).mean(axis=0)
-    return mean / np.linalg.norm(mean)
+    if (length := np.linalg.norm(mean)) < LEAST_MEAN:
+        raise UsageError(
+            f"the vectors of '{printable(name)}' in {file} cancel out and have no mean: leave some out"
+        )
+    return mean / length
 
 
 def read_vectors(file: Path) -> Mapping[str, np.ndarray]:

@@ -87,6 +87,15 @@ def test_what_cannot_be_scored(tmp_path):
         scored(file, clips(1), clips(1))
 
 
+@pytest.mark.parametrize("opposite", [-1.0, -0.3])
+def test_prompts_that_cancel_out_are_refused(opposite, tmp_path):
+    vector = np.random.default_rng(3).normal(size=9).astype(np.float32)
+    both = np.stack([vector, np.float32(opposite) * vector])
+    np.savez(tmp_path / "vectors.npz", **{**means(), "class 3": both})
+    with pytest.raises(UsageError, match=r"the vectors of 'class 3' in .* cancel out"):
+        scored(tmp_path / "vectors.npz", clips(1), clips(1))
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros(3), np.array([np.nan, 1.0]), np.ones((2, 2, 2)), np.array(["a"])]
 )
