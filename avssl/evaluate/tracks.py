@@ -22,6 +22,7 @@ from avssl.train.model import Model
 MOST_CLIPS = 64
 # A box that is less sure is part of no track.
 LEAST_SCORE = 0.5
+NO_OBJECT = "shows no object in any of the clips that are looked at"
 
 
 def tracks(
@@ -30,14 +31,17 @@ def tracks(
     """By objective `mota` and `idf1` of boxes from a score of 0.5 on, linked frame by frame.
 
     Counts of all clips together; "chance" is what the boxes of the clip before give. A clip with a frame that
-    cannot be read is left out. Nothing, and a word, where no clip has objects in several frames.
+    cannot be read is left out. Nothing, and a word, where no clip has objects in several frames, or none of
+    those that are looked at shows any.
     """
     source, indices = sides.scored[0], sides.test.index
     places = np.unique(np.linspace(0, len(indices) - 1, MOST_CLIPS).round().astype(int))
     truths = {index: truth_of(source, index) for index in indices[places].tolist()}
     times = {index: frame_times(truth) for index, truth in truths.items()}
-    if all(len(frames) < 2 for frames in times.values()):
-        say(f"detection: no tracking: {source.spec} knows where objects are in one frame alone")
+    longest = max(map(len, times.values()))
+    if longest < 2:
+        known = "knows where objects are in one frame alone"
+        say(f"detection: no tracking: {source.spec} {known if longest else NO_OBJECT}")
         return {}
     if len(times) < len(indices):
         say(f"detection: mota and idf1 are of {len(times)} of {len(indices)} clips, evenly spread")
@@ -59,6 +63,9 @@ def tracks(
             boxes = clip.outputs[name]["boxes"]
             found.append(linked([sure(frame) for frame in boxes]))
             there.append(true_tracks(truth, clip, objective, view))
+        if not any(len(frame) for clip in there for frame in clip):
+            say(f"detection: no tracking by {name}: {source.spec} {NO_OBJECT}")
+            continue
         ours = Tracking(found, there)
         guess = Tracking(of_other_clips(found, there), there).of_clips()
         values = ours.of_clips()

@@ -1,5 +1,6 @@
 """Tracks against hand-worked cases and against all pairings; what a run finds in every frame of its clips."""
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 from typing import Any
@@ -198,18 +199,22 @@ class Answering:
                               {"video": geometry}, 0)}  # fmt: skip
 
 
-@pytest.mark.parametrize("blind", [-1.0, 0.75])
-def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
-    monkeypatch.setattr(of_a_run, "MOST_CLIPS", 5)
-    monkeypatch.setattr(Answering, "blind", blind)
-    source = open_source("world:tiny_vehicles@test")
+def tracks_of(source, monkeypatch, most_clips=5):
+    monkeypatch.setattr(of_a_run, "MOST_CLIPS", most_clips)
     sides: Any = SimpleNamespace(
         variables={}, scored=(source, np.arange(16)), workers=0,
         test=SimpleNamespace(index=np.arange(16)), extractor=lambda use, model: Answering(model),
     )  # fmt: skip
     model: Any = SimpleNamespace(views={"video": VideoView(frames=1, fps=8.0)})
     detecting: Any = {"detect": build_objective("detect", {"agnostic": True})}
-    mota, idf1 = of_a_run.tracks(model, sides, detecting)["detect"]
+    return of_a_run.tracks(model, sides, detecting)
+
+
+@pytest.mark.parametrize("blind", [-1.0, 0.75])
+def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
+    monkeypatch.setattr(Answering, "blind", blind)
+    source = open_source("world:tiny_vehicles@test")
+    mota, idf1 = tracks_of(source, monkeypatch)["detect"]
     assert (mota.metric, idf1.metric, mota.n) == ("mota", "idf1", 5)
     assert "mota and idf1 are of 5 of 16 clips" in capsys.readouterr().out
     # One vehicle may move on by more than a link allows between two frames of the tiny world.
@@ -219,6 +224,34 @@ def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
     for score in (mota, idf1):
         assert score.interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
+
+
+class Emptied:
+    """Of a source but one clip has objects in view; those of the others are `elsewhere`, if anywhere."""
+
+    def __init__(self, source, whole, elsewhere):
+        self.source, self.whole, self.elsewhere = source, whole, elsewhere
+        self.spec = source.spec
+
+    def __getitem__(self, index):
+        record = self.source[index]
+        if index == self.whole:
+            return record
+        objects = [
+            {**thing, "boxes": [box and [edge + 2 for edge in box] for box in thing["boxes"]]}
+            for thing in record.truth["objects"]
+        ]
+        truth = {**record.truth, "objects": objects if self.elsewhere else []}
+        return dataclasses.replace(record, truth=truth)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_clips_without_objects_have_no_tracks(elsewhere, monkeypatch, capsys):
+    """Evenly spread, the clips 0, 4, 8, 11 and 15 are looked at."""
+    source = open_source("world:tiny_vehicles@test")
+    assert tracks_of(Emptied(source, 5, elsewhere), monkeypatch) == {}
+    assert "tiny_vehicles@test shows no object in any of the clips" in capsys.readouterr().out
+    assert tracks_of(Emptied(source, 4, elsewhere), monkeypatch).keys() == {"detect"}
 
 
 def test_a_source_of_single_frames_is_said(capsys):
