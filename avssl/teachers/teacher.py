@@ -252,7 +252,8 @@ def only_encoder(config: ConfigDict, folder: str) -> str:
 
 
 def views_of(model: Model, encoder: str, where: str) -> tuple[View, ...]:
-    """What the encoder was trained on, as it is seen without draws."""
+    """What the encoder was trained on, as it is seen without draws; UsageError where it has nothing alone."""
+    reads = [read for read in model.reads if read.encoder == encoder]
     views = dict.fromkeys(
         dataclasses.replace(
             model.views[read.view].evaluation(),
@@ -261,12 +262,17 @@ def views_of(model: Model, encoder: str, where: str) -> tuple[View, ...]:
             shift_seconds=(0.0, 0.0),
             anchor="clip",
         )
-        for read in model.reads
-        if read.encoder == encoder and not read.toward
+        for read in reads
+        if not read.toward
     )
-    if not views:
+    if not reads:
         raise UsageError(
             f"{where}: no objective reads its encoder '{encoder}', so nothing trained it"
+        )
+    if not views:
+        raise UsageError(
+            f"{where}: its encoder '{encoder}' only knows sound that is turned toward a view of a picture, "
+            "which sound alone cannot be: take an encoder of pictures, or another run"
         )
     return tuple(views)
 

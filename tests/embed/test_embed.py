@@ -9,12 +9,13 @@ import pytest
 
 import avssl
 from avssl.config import run_config
+from avssl.config_file import load_config
 from avssl.data.open import open_source
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.run import trained_variables
 from avssl.train.build_model import evaluation_model
-from tests.teachers.conftest import make_run
+from tests.teachers.conftest import TINY, make_run, saved_run
 
 DATA = "world:tiny@test"
 
@@ -30,10 +31,25 @@ def encoders(run_folder):
 
 
 @pytest.fixture(scope="module")
+def aligned_run(tmp_path_factory):
+    """Of AVSA, whose sound is turned toward each view of a panorama."""
+    config = load_config(str(TINY))
+    config.data.source = "world:tiny_sphere@train"
+    config.views.video.update(projection="sphere", flip=False)
+    config.views.viewpoints = dict(**config.views.video.to_dict(), windows=2)
+    config.views.audio.channels = 4
+    config.objectives = dict(avsa=dict(weight=1.0, transformers=False, projection_width=8))
+    return saved_run(tmp_path_factory.mktemp("aligned") / "run", config)
+
+
+@pytest.fixture(scope="module")
 def files(tmp_path_factory):
+    return files_of(tmp_path_factory.mktemp("clips"), DATA)
+
+
+def files_of(folder: Path, data: str) -> list[Path]:
     """Five clips of the world as files of their own."""
-    folder, source = tmp_path_factory.mktemp("clips"), open_source(DATA)
-    paths = []
+    source, paths = open_source(data), []
     for index in range(5):
         media = source[index].media
         paths.append(folder / f"clip{index}.mp4")
@@ -143,6 +159,18 @@ def test_what_is_no_clip_is_named(encoders, files, sound, tmp_path):
         (lambda: encoders["vidoe"], "did you mean 'video'"),
     ):
         with pytest.raises(AvsslError, match=said):
+            call()
+
+
+def test_what_is_heard_turned_toward_a_view_alone_is_left_out(aligned_run, capsys):
+    encoders = avssl.load(aligned_run)
+    assert set(encoders) == {"video"}
+    assert "audio" not in encoders
+    said = "its encoder 'audio' only knows sound that is turned toward a view"
+    assert said in capsys.readouterr().err
+    samples = np.zeros((16000, 4), np.int16)
+    for call in (lambda: encoders["audio"], lambda: encoders.embed_audio(samples, rate=16000)):
+        with pytest.raises(UsageError, match=said):
             call()
 
 

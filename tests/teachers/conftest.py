@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from avssl.config import resolve, to_json
+from avssl.config import ConfigDict, resolve, to_json
 from avssl.config_file import load_config
 from avssl.data.open import open_source
 from avssl.train.build_model import build_model
@@ -22,7 +22,11 @@ def make_run(folder: Path, seed: int = 0, ema: float = 0.0, **names) -> Path:
     config.seed = seed
     config.ema.decay = ema
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=4))
-    source = open_source(DATA)
+    return saved_run(folder, config, **names)
+
+
+def saved_run(folder: Path, config: ConfigDict, **names) -> Path:
+    source = open_source(config.data.source)
     config = with_num_records(resolve(config), source)
     state = fresh_state(build_setup(config, build_model(config), jax.devices()[:1]))
     folder.mkdir()
