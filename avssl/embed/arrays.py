@@ -9,13 +9,16 @@ import numpy as np
 from PIL import Image
 
 from avssl.data.decoded import crop_frames, padded_window
-from avssl.data.placement import place_in_space
+from avssl.data.needs import PANORAMA_ASPECT
+from avssl.data.placement import place_in_space, place_on_sphere
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.media.channels import mix
 from avssl.media.decode import select_frames
 from avssl.media.resample import Resampler
 from avssl.media.sound import to_int16
+from avssl.media.sphere import crop_frames as crop_panorama
+from avssl.media.sphere import sampling_map
 
 # By number of channels.
 LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 8: "7.1"}
@@ -29,17 +32,28 @@ class Frames:
             raise UsageError(
                 f"frames must be uint8 [time, height, width, 3], not {pixels.dtype} {list(pixels.shape)}"
             )
+        height, width = pixels.shape[1:3]
+        low, high = PANORAMA_ASPECT
+        if view.projection == "sphere" and not low <= width / height <= high:
+            raise UsageError(
+                "this encoder looks at 360-degree video: frames must be equirectangular, twice as wide "
+                f"as high, not {list(pixels.shape)}"
+            )
         self.pixels, self.fps, self.view = pixels, fps, view
         self.duration_seconds = len(pixels) / fps
 
-    def window(self, start_seconds: float) -> np.ndarray:
-        """What the view shows from there on."""
+    def window(self, start_seconds: float, number: int) -> np.ndarray:
+        """What the view shows from there on; its number among all windows draws where on a sphere."""
         view = self.view
         wanted = start_seconds + np.arange(view.frames) / view.fps
         shown = select_frames(np.arange(len(self.pixels)) / self.fps, wanted)
         used, chosen = np.unique(shown, return_inverse=True)
         scaled = np.stack([scaled_frame(frame, view.decode_size) for frame in self.pixels[used]])
         height, width = scaled.shape[1:3]
+        if view.projection == "sphere":
+            [viewpoint] = place_on_sphere(view, seed=0, position=number)
+            sampling = sampling_map(viewpoint, (height, width), (view.size, view.size))
+            return crop_panorama(scaled[chosen], sampling)
         crop = place_in_space(view, frame_width=width, frame_height=height, seed=0, position=0)
         out = np.empty((view.frames, view.size, view.size, 3), np.uint8)
         crop_frames(scaled, chosen, crop, view.size, out)
@@ -75,7 +89,7 @@ class Samples:
         self.duration_seconds = len(samples) / rate
         self.samples = resampled(as_floats(samples), rate, view)
 
-    def window(self, start_seconds: float) -> np.ndarray:
+    def window(self, start_seconds: float, number: int = 0) -> np.ndarray:
         first = round(start_seconds * self.view.rate)
         found = self.samples[first : first + self.view.num_samples]
         return padded_window(found, self.view.num_samples)

@@ -1,6 +1,7 @@
 """One trained encoder: media or arrays in, embeddings out."""
 
 import functools
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,7 +67,8 @@ class Encoder:
 
         With `every_seconds` a window every so often, from the start: [windows, dim] of one, a list of
         such arrays of a list. `rate`: of arrays, frames or samples a second. A file that cannot be read
-        or lacks the modality raises AvsslError.
+        or lacks the modality raises AvsslError. Where a panorama is looked at is drawn for each window, by
+        its number among all: the same for one clip, and for one list.
         """
         if every_seconds is not None and not (
             math.isfinite(every_seconds) and every_seconds >= 1e-3
@@ -90,7 +92,10 @@ class Encoder:
         if len(are_arrays) == 2:
             raise UsageError("a list is of files or of arrays, not of both")
         if are_arrays == {True}:
-            windows = [self._windows(clip, rate, every_seconds) for clip in clips]
+            windows: list[np.ndarray] = []
+            for clip in clips:
+                first = sum(map(len, windows))
+                windows.append(self._windows(clip, rate, every_seconds, first))
             counts = [len(some) for some in windows]
             rows = self._rows_of(self._array_batches(np.concatenate(windows)))
         else:
@@ -104,7 +109,7 @@ class Encoder:
         return np.split(rows, np.cumsum(counts)[:-1])
 
     def _windows(
-        self, array: np.ndarray, rate: float | None, every_seconds: float | None
+        self, array: np.ndarray, rate: float | None, every_seconds: float | None, first: int
     ) -> np.ndarray:
         if rate is None or not math.isfinite(rate) or rate <= 0:
             raise UsageError(f"rate must say how many frames or samples a second, not {rate}")
@@ -120,7 +125,7 @@ class Encoder:
         if every_seconds is not None:
             count = num_windows_every(view, every_seconds, clip.duration_seconds)
             starts = [number * every_seconds for number in range(count)]
-        return np.stack([clip.window(start) for start in starts])
+        return np.stack([clip.window(*each) for each in zip(starts, itertools.count(first))])
 
     def _array_batches(self, windows: np.ndarray) -> Iterator[Batch]:
         for first in range(0, len(windows), self._num_rows):

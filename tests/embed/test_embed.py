@@ -3,6 +3,7 @@
 import wave
 from pathlib import Path
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -172,6 +173,28 @@ def test_what_is_heard_turned_toward_a_view_alone_is_left_out(aligned_run, capsy
     for call in (lambda: encoders["audio"], lambda: encoders.embed_audio(samples, rate=16000)):
         with pytest.raises(UsageError, match=said):
             call()
+
+
+def test_frames_of_a_panorama_are_looked_at_as_their_file_is(aligned_run, tmp_path):
+    encoder = avssl.load(aligned_run)["video"]
+    paths = files_of(tmp_path, "world:tiny_sphere@test")[:2]
+    frames, fps = [], 0.0
+    for path in paths:
+        with av.open(path) as opened:
+            fps = float(opened.streams.video[0].average_rate)
+            frames.append(
+                np.stack([frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)])
+            )
+    for every_seconds in (None, 0.5):
+        expected = np.vstack(encoder.embed(paths, every_seconds=every_seconds))
+        found = np.vstack(encoder.embed(frames, rate=fps, every_seconds=every_seconds))
+        assert found.shape == expected.shape
+        near = np.corrcoef(found, expected)[: len(found), len(found) :]
+        # Each window is that of the file, and looks elsewhere than the others.
+        assert (np.diag(near) > 0.99).all()
+        assert (near.argmax(axis=1) == np.arange(len(near))).all()
+    with pytest.raises(UsageError, match="twice as wide as high"):
+        encoder.embed(frames[0][:, :, :64], rate=fps)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
