@@ -5,8 +5,8 @@ batch is padded and the padding dropped, so that the numbers do not depend on th
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,30 @@ from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.evaluate.layers import layer_features
 from avssl.losses.teacher_hints import object_response
+from avssl.objectives.base import Outputs
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
 
 PROBED = ("video", "audio", "joint")
+
+
+class OnDevice(Mapping[str, jax.Array]):
+    """Arrays of the host, each moved to the device when it is asked for."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        self.arrays = arrays
+
+    def __getitem__(self, key: str) -> jax.Array:
+        return jnp.asarray(self.arrays[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +55,14 @@ class Extracted:
     geometry: dict[str, dict[str, np.ndarray]]  # by view
     num_unreadable: int
 
-    def of(self, objective: str) -> dict[str, jax.Array]:
-        """An objective's outputs, for its own functions."""
-        return {key: jnp.asarray(array) for key, array in self.outputs[objective].items()}
+    def of(self, objective: str) -> Outputs:
+        """An objective's outputs, for its own functions, which look up those that they need."""
+        return cast(Outputs, OnDevice(self.outputs[objective]))
 
     def where(self, rows: np.ndarray) -> "Extracted":
         """The rows of a mask, or those of given numbers."""
+        if rows.dtype == bool and rows.all():
+            return self
         return dataclasses.replace(
             self,
             embeddings={name: array[rows] for name, array in self.embeddings.items()},
@@ -133,10 +155,12 @@ class Extractor:
         workers: int = 0,
         starts: np.ndarray | None = None,
         starts_of: str = "",
+        features_alone: bool = False,
     ) -> dict[str, Extracted]:
         """One pass over the source, or over some of it, for several sets of weights at once.
 
         starts: for each of `indices`, which may repeat, when the view `starts_of` begins; else centre windows.
+        features_alone: whether to keep no outputs of heads and no geometry.
         """
         placed = {
             name: jax.device_put(variables, replicated(self.mesh))
@@ -152,11 +176,15 @@ class Extractor:
                     modality: batch["present"][read.view]
                     for modality, read in self.first_view.items()
                 }
-                known = batch["label"], batch["index"], present, batch["geometry"]
+                geometry = {} if features_alone else batch["geometry"]
+                known = batch["label"], batch["index"], present, geometry
+                # Numbers and no mask, which copy in any case: the batch's memory is used again.
+                rows = np.flatnonzero(mask)
                 on_device = jax.device_put(batch, batch_sharding(self.mesh))
                 for name, variables in placed.items():
-                    embeddings, outputs = jax.device_get(self.forward(variables, on_device))
-                    parts[name].append(Extracted(embeddings, outputs, *known, 0).where(mask))
+                    found, said = self.forward(variables, on_device)
+                    found, said = jax.device_get((found, {} if features_alone else said))
+                    parts[name].append(Extracted(found, said, *known, 0).where(rows))
         return {name: joined(found, num_unreadable) for name, found in parts.items()}
 
 

@@ -153,7 +153,8 @@ def both_sides(
     workers: int,
 ) -> dict[str, Sides]:
     """Features of both parts, with the test labels in the numbering of the training part."""
-    fitted, scored = (one_side(extractor, weights, part, workers) for part in (train, test))
+    fitted = one_side(extractor, weights, train, workers, features_alone=True)
+    scored = one_side(extractor, weights, test, workers)
 
     def side(name: str) -> Sides:
         names = test[0].label_names, train[0].label_names
@@ -165,10 +166,14 @@ def both_sides(
 
 
 def one_side(
-    extractor: Extractor, weights: Mapping[str, Any], part: Part, workers: int
+    extractor: Extractor,
+    weights: Mapping[str, Any],
+    part: Part,
+    workers: int,
+    features_alone: bool = False,
 ) -> dict[str, Extracted]:
     """Features of the clips that have every modality the model looks at."""
-    extracted = extractor.extract(weights, *part, workers=workers)
+    extracted = extractor.extract(weights, *part, workers=workers, features_alone=features_alone)
     present = next(iter(extracted.values())).present
     whole = np.logical_and.reduce(list(present.values()))
     if not whole.any():
