@@ -80,6 +80,11 @@ class Extracted:
         )
 
 
+def nothing() -> Extracted:
+    none = np.zeros(0, np.int32)
+    return Extracted({}, {}, none, none, {}, {}, 0)
+
+
 def probed(extracted: Extracted) -> dict[str, np.ndarray]:
     """Features by name: of modalities, joint ones, of layers.
 

@@ -19,8 +19,9 @@ from avssl.data.record import Source
 from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate.baseline import NUM_BATCHES, random_variables
-from avssl.evaluate.features import Extracted, Extractor
+from avssl.evaluate.features import Extracted, Extractor, nothing
 from avssl.evaluate.places import PLAIN, MapOptions
+from avssl.evaluate.protocols import FITTED
 from avssl.evaluate.rows import Row
 from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
@@ -39,10 +40,10 @@ AVERAGING = "classification and tagging"
 class Measurement:
     """Measures weights of a config's encoders, as often as it is asked to.
 
-    train, test: the records that probes train on and are scored on; where they lack a modality, `model` is the
-    part of the `whole` one that they can be shown to. several: the windows that `classification` and `tagging`
-    average. asked_for: whether a protocol that the data do not allow is an error. layers: see `layers.py`.
-    maps: how `localization` is scored.
+    train, test: the records that probes train on and are scored on, the first looked at only for those of the
+    protocols; where they lack a modality, `model` is the part of the `whole` one that they can be shown to.
+    several: the windows that `classification` and `tagging` average. asked_for: whether a protocol that the
+    data do not allow is an error. layers: see `layers.py`. maps: how `localization` is scored.
     """
 
     config: ConfigDict
@@ -58,13 +59,25 @@ class Measurement:
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        self.whole, self.model = self.model, for_data(self.model, (self.train, self.test))
-        self.train, self.test = usable(self.model, *self.train), usable(self.model, *self.test)
-        for part in (self.train, self.test):
+        self.whole, self.model = self.model, for_data(self.model, self.parts)
+        if self.fits:
+            self.train = usable(self.model, *self.train)
+        self.test = usable(self.model, *self.test)
+        for part in self.parts:
             check_media(*part, self.model)
         source = open_data(self.config, self.config.data.source, needs_cache=False)
         self.trained_on = source, training_indices(self.config, source, self.whole)
         self.compiled["features"] = Extractor(self.model, layers=self.layers)
+
+    @property
+    def fits(self) -> bool:
+        """Whether any protocol reads the training part."""
+        return bool(set(FITTED) & self.protocols.keys())
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those that are looked at."""
+        return (self.train, self.test) if self.fits else (self.test,)
 
     def __call__(self, variables: Any, name: str) -> tuple[list[Row], Sides]:
         """The rows of these weights, and what was measured of them. name: of the weights, for people.
@@ -76,14 +89,15 @@ class Measurement:
             weights["random"] = baseline(self.config, self.whole)
         sides = both_sides(
             self.compiled["features"], weights, self.train, self.test, self.trained_on,
-            self.config.data.workers,
+            self.config.data.workers, fits=self.fits,
         )  # fmt: skip
         sides = {
             who: dataclasses.replace(own, compiled=self.compiled) for who, own in sides.items()
         }
         trained = sides["trained"]
-        for part, extracted in ((self.train, trained.train), (self.test, trained.test)):
-            tell_lost(part, extracted)
+        if self.fits:
+            tell_lost(self.train, trained.train)
+        tell_lost(self.test, trained.test)
         scored = self.test[0].spec
         say(f"evaluated {name} on {len(trained.test.index)} clips of {scored}")
         of_windows = self.with_windows(sides) if self.several else sides
@@ -151,9 +165,15 @@ def both_sides(
     test: Part,
     trained_on: Part,
     workers: int,
+    fits: bool = True,
 ) -> dict[str, Sides]:
-    """Features of both parts, with the test labels in the numbering of the training part."""
-    fitted = one_side(extractor, weights, train, workers, features_alone=True)
+    """Features of both parts, with the test labels in the numbering of the training part.
+
+    fits: whether anything reads those of the training part; else it is left alone.
+    """
+    fitted = dict.fromkeys(weights, nothing())
+    if fits:
+        fitted = one_side(extractor, weights, train, workers, features_alone=True)
     scored = one_side(extractor, weights, test, workers)
 
     def side(name: str) -> Sides:

@@ -80,9 +80,9 @@ def evaluate_folder(
     if measurement is None:
         return []
     json_file = json_file or workdir / "eval.json"
-    sides = measurement.train[0], measurement.test[0]
-    missing = tell_missing(sides, json_file.with_suffix(".missing.txt"))
-    if set(FITTED) & measurement.protocols.keys():
+    looked_at = [source for source, _ in measurement.parts]
+    missing = tell_missing(looked_at, json_file.with_suffix(".missing.txt"))
+    if measurement.fits:
         warn_of_shared(measurement.test, measurement.train, "that probes are trained on")
     warn_of_shared(measurement.test, measurement.trained_on, "that the run was trained on")
     step, variables = trained_variables(workdir, measurement.whole)
@@ -188,7 +188,7 @@ def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) 
     probes = [name for name in protocols if name in PROBES]
     try:
         if probes:
-            check_classes(train, test)
+            check_classes(train if set(FITTED) & set(probes) else None, test)
     except UsageError as error:
         if asked_for:
             raise
@@ -197,9 +197,12 @@ def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) 
     return list(protocols)
 
 
-def check_classes(train: Part, test: Part) -> None:
-    """Refuses, before any clip is decoded, what no probe could be trained or scored on."""
-    for (source, indices), purpose in ((train, "trained"), (test, "scored")):
+def check_classes(train: Part | None, test: Part) -> None:
+    """Refuses, before any clip is decoded, what no probe could be trained, if one is, or scored on."""
+    for part, purpose in ((train, "trained"), (test, "scored")):
+        if part is None:
+            continue
+        source, indices = part
         labels = source.labels()[indices]
         if (num_classes := len(np.unique(labels[labels >= 0]))) < 2:
             raise UsageError(

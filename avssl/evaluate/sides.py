@@ -21,10 +21,10 @@ Part = tuple[Source, np.ndarray]
 class Sides:
     """One set of weights and the features they give on the training and on the test part.
 
-    `scored` is the test part itself, `fitted` the training part of probes, and `trained_on` what the run was
-    trained on, for protocols that look at more of it than its features. `averaged`: what objectives say of
-    several windows of each test clip (`windows.py`), where that is asked for. `compiled`: what is kept for the
-    next weights, by its use.
+    `scored` is the test part itself, `fitted` the training part of probes (without any, `train` is empty), and
+    `trained_on` what the run was trained on, for protocols that look at more of it than its features.
+    `averaged`: what objectives say of several windows of each test clip (`windows.py`), where that is asked
+    for. `compiled`: what is kept for the next weights, by its use.
     """
 
     variables: Any

@@ -25,9 +25,8 @@ class LocalizingObjective(Objective):
     give, which must then be of one width. Positions of several frames are positions of one picture.
 
     `outputs["video"]` [batch, positions x channels] are all positions: every sound of the batch meets every
-    picture, so each map leaves its device once. An evaluation keeps them of all clips of both parts on the
-    host (100 kB a clip for 7 x 7 positions of 512 numbers): for `localization` alone give a large training
-    set no part in it (`avssl evaluate --data`, which needs no labels then).
+    picture, so each map leaves its device once. An evaluation keeps them of all clips of the test part on the
+    host (100 kB a clip for 7 x 7 positions of 512 numbers).
 
     In evaluation `video_map` [batch, height, width] is the cosine of each position with the picture's own
     sound, averaged over frames. Retrieval goes by `pair_scores`.
