@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost."""
+"""Ctrl-C and a scheduler's request to stop that are not lost."""
 
 import contextlib
 import signal
@@ -7,12 +7,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from avssl.errors import Preempted
+
 AGAIN_SECONDS = 0.05
+SIGNAL_OF = {KeyboardInterrupt: signal.SIGINT, Preempted: signal.SIGTERM}
 
 
 @contextlib.contextmanager
 def heard() -> Iterator[None]:
-    """Raises a KeyboardInterrupt anew where Python dropped it.
+    """Raises a KeyboardInterrupt or a Preempted anew where Python dropped it.
 
     In garbage collection, finalisers and callbacks of weak references nobody can catch an
     exception: Python prints it and goes on. JAX collects garbage often enough for one Ctrl-C in
@@ -21,11 +24,12 @@ def heard() -> Iterator[None]:
     before = sys.unraisablehook
 
     def hook(dropped: Any) -> None:
-        if issubclass(dropped.exc_type, KeyboardInterrupt):
-            # Later and from outside: raised here, it would be dropped again.
-            threading.Timer(AGAIN_SECONDS, interrupt_main).start()
-        else:
-            before(dropped)
+        for kind, number in SIGNAL_OF.items():
+            if issubclass(dropped.exc_type, kind):
+                # Later and from outside: raised here, it would be dropped again.
+                threading.Timer(AGAIN_SECONDS, signal_main, (number,)).start()
+                return
+        before(dropped)
 
     sys.unraisablehook = hook
     try:
@@ -34,8 +38,10 @@ def heard() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def interrupt_main() -> None:
+def signal_main(number: signal.Signals) -> None:
     """A real signal, which also ends a system call that the main thread is in."""
     main = threading.main_thread().ident
     assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)
+    # Where nobody listens any more, what was to be stopped has ended by itself.
+    if signal.getsignal(number) != signal.SIG_DFL:
+        signal.pthread_kill(main, number)

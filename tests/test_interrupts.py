@@ -10,31 +10,41 @@ from pathlib import Path
 
 import pytest
 
+from avssl.errors import Preempted
 from avssl.interrupts import heard
+from avssl.train.preemption import stopping_at_once
 
 AVSSL = [sys.executable, "-m", "avssl.cli"]
 PRETRAIN = [*AVSSL, "pretrain", "--config", "tests/train/tiny_config.py", "--config.steps=100000"]
 PATIENCE_SECONDS = 120.0
 
 
-class Interrupted:
-    """Is interrupted while it is collected."""
+class Signalled:
+    """A signal arrives while it is collected."""
+
+    def __init__(self, number):
+        self.number = number
 
     def __del__(self):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), self.number)
+        for _ in range(1000):  # Python calls the handler between two instructions
+            pass
 
 
-def lose_an_interrupt():
-    with heard():
-        thing = Interrupted()
+def lose(number):
+    with heard(), stopping_at_once():
+        thing = Signalled(number)
         del thing
         time.sleep(30)
 
 
-def test_an_interrupt_that_python_drops_is_raised_again():
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Preempted)]
+)
+def test_a_signal_that_python_drops_is_heard_again(number, raised):
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        lose_an_interrupt()
+    with pytest.raises(raised):
+        lose(number)
     assert time.monotonic() - began < 10
 
 
