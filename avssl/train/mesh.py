@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError, UsageError
-from avssl.train.peers import RESTART, explain_abort
+from avssl.train.peers import RESTART, explain_abort, name_by_scheduler, own_name
 
 BATCH_AXES = ("data", "fsdp")
 # Arrays below this many elements are cheaper to copy than to gather.
@@ -41,13 +41,13 @@ def start_processes(
     environment = os.environ
     coordinator = coordinator or environment.get("AVSSL_COORDINATOR", "")
     if num_processes is None:
-        num_processes = int(environment.get("AVSSL_NUM_PROCESSES", "1"))
+        num_processes = number_in("AVSSL_NUM_PROCESSES", 1)
     if process_id is None:
-        process_id = int(environment.get("AVSSL_PROCESS_ID", "0"))
-    if cpu_devices := environment.get("AVSSL_CPU_DEVICES"):
+        process_id = number_in("AVSSL_PROCESS_ID", 0)
+    if cpu_devices := number_in("AVSSL_CPU_DEVICES", 0):
         # XLA's CPU collectives block threads of one pool: with too few of them they wait for each other.
-        environment.setdefault("NPROC", str(8 * int(cpu_devices)))
-        jax.config.update("jax_num_cpu_devices", int(cpu_devices))
+        environment.setdefault("NPROC", str(8 * cpu_devices))
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
     automatic = environment.get("AVSSL_DISTRIBUTED") == "1"
     if not coordinator and not automatic:
         return
@@ -56,7 +56,7 @@ def start_processes(
         "num_processes": num_processes,
         "process_id": process_id,
     }  # fmt: skip
-    name = f"process {process_id} of {num_processes}"
+    name = f"process {process_id} of {num_processes}" if arguments else name_by_scheduler()
     where = coordinator or "the scheduler's coordinator"
     joining = True
 
@@ -66,7 +66,7 @@ def start_processes(
                 f"{name} could not meet the others at {where} within {timeout_seconds} s; check the "
                 "address and that all of them started"
             )
-        return f"{name}: process 0 at {where} is lost, or cannot be reached; {RESTART}"
+        return f"{own_name()}: process 0 at {where} is lost, or cannot be reached; {RESTART}"
 
     explain_abort(why_ended)
     try:
@@ -79,6 +79,16 @@ def start_processes(
             f"({str(error).splitlines()[0]}); check the address and that all of them started"
         ) from error
     joining = False
+
+
+def number_in(variable: str, default: int) -> int:
+    """A number of the environment; an empty one is the default."""
+    text = os.environ.get(variable, "")
+    if text and not text.isdecimal():
+        raise UsageError(
+            f"{variable} is '{text}': give it a number, such as {default}, or unset it"
+        )
+    return int(text or default)
 
 
 def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:

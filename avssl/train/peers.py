@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -129,6 +130,24 @@ class Watch:
     def _words(self) -> dict[str, str]:
         pairs = self._client.key_value_dir_get(FOLDER)
         return {key.rsplit("/", 1)[1]: word for key, word in pairs}
+
+
+def own_name() -> str:
+    """What this process calls itself, once it has joined the others."""
+    # Not `jax.process_index`, which may start the backend: this is asked while the process is being aborted.
+    from jax._src.distributed import global_state
+
+    return f"process {global_state.process_id} of {global_state.num_processes}"
+
+
+def name_by_scheduler() -> str:
+    """The same before, by what the scheduler tells each process."""
+    environment = os.environ
+    if number := environment.get("SLURM_PROCID"):
+        return f"process {number} of {environment.get('SLURM_NTASKS', 'several')}"
+    if number := environment.get("TPU_WORKER_ID"):
+        return f"process {number}"
+    return f"the process on {socket.gethostname()}"
 
 
 def leave(code: int) -> NoReturn:

@@ -1,0 +1,51 @@
+"""Processes that join: what they call themselves, and what is wrong with the words that say where they are."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import TINY_CONFIG
+
+JOIN = "from avssl.train.mesh import start_processes; start_processes(timeout_seconds={seconds})"
+NAME = "; from avssl.train.peers import own_name; print(own_name())"
+
+
+def started(process: int, num_processes: int, job: int, program: str) -> subprocess.Popen:
+    """One process of a job of SLURM, whose number JAX makes a port of."""
+    environment = {
+        **os.environ, "AVSSL_DISTRIBUTED": "1", "JAX_PLATFORMS": "cpu", "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": str(num_processes), "SLURM_LOCALID": "0",
+        "SLURM_PROCID": str(process),
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_processes_of_a_scheduler_know_their_numbers_once_they_have_joined():
+    job = os.getpid()
+    pair = [started(number, 2, job, JOIN.format(seconds=60) + NAME) for number in range(2)]
+    said = [process.communicate(timeout=120) for process in pair]
+    assert [out.splitlines()[-1:] for out, _ in said] == [["process 0 of 2"], ["process 1 of 2"]], (
+        said
+    )
+
+
+def test_one_that_meets_nobody_says_which_one_it_is():
+    process = started(2, 3, os.getpid() + 2048, JOIN.format(seconds=2))
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "avssl: process 2 of 3 could not meet the others" in told
+
+
+@pytest.mark.parametrize(
+    "variable", ["AVSSL_NUM_PROCESSES", "AVSSL_PROCESS_ID", "AVSSL_CPU_DEVICES"]
+)
+def test_a_place_that_is_no_number_is_named(variable, run, monkeypatch, tmp_path):
+    monkeypatch.setenv(variable, "two")
+    code, _, told = run("pretrain", "--config", TINY_CONFIG, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert f"{variable} is 'two'" in told
