@@ -22,7 +22,12 @@ import orbax.checkpoint as ocp
 from avssl.console import warn
 from avssl.errors import AvsslError, UsageError
 from avssl.train.agreement import agreed
-from avssl.train.checkpoint_commit import committed_steps, remove_leftovers, step_writer
+from avssl.train.checkpoint_commit import (
+    check_renames,
+    committed_steps,
+    remove_leftovers,
+    step_writer,
+)
 from avssl.train.checkpoint_reader import CheckpointReader, Tree, going_on, read_checkpoint
 from avssl.train.checkpoint_tree import nested, num_bytes
 from avssl.train.disk_errors import why_not_written, write_error
@@ -56,6 +61,7 @@ class Checkpoints(CheckpointReader):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._ownership = Ownership(self.folder)
                 remove_leftovers(self.folder)
+                check_renames(self.folder)
         ocp.multihost.sync_global_processes("avssl:checkpoints_opened")
 
     def latest(self) -> int | None:

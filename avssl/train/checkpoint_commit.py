@@ -7,6 +7,7 @@ from typing import Any
 
 import orbax.checkpoint as ocp
 
+from avssl.errors import UsageError
 from avssl.train import manifest
 
 TEMPORARY = ocp.path.atomicity.TMP_DIR_SUFFIX
@@ -28,6 +29,24 @@ def remove_leftovers(folder: Path, step: int | None = None) -> None:
         owner, found, _ = path.name.partition(TEMPORARY)
         if found and owner.isdecimal() and step in (None, int(owner)) and not path.is_symlink():
             shutil.rmtree(path)
+
+
+def check_renames(folder: Path) -> None:
+    """Renames a folder with something in it, as every save will: not all mounted buckets do that."""
+    # Named as what a killed save leaves behind, so that the next start removes it.
+    before, after = (folder / f"0{TEMPORARY}-{word}" for word in ("renaming", "renamed"))
+    (before / "item").mkdir(parents=True)
+    (before / "item" / "file").write_bytes(b"0")
+    try:
+        os.rename(before, after)
+    except OSError as error:
+        raise UsageError(
+            f"a folder in {folder} cannot be renamed ({error.strerror}), which is how a checkpoint is "
+            "committed: mount a bucket by gcsfuse with rename-dir-limit=200000, or take one with "
+            "hierarchical namespace"
+        ) from error
+    finally:
+        remove_leftovers(folder, 0)
 
 
 def step_writer(keep: int) -> type[ocp.path.atomicity.AtomicRenameTemporaryPath]:

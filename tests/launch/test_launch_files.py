@@ -72,3 +72,7 @@ def test_the_job_set_starts_one_process_on_each_host():
     (saved, _) = job["podFailurePolicy"]["rules"]
     assert saved["onExitCodes"]["values"] == [75]
     assert saved["onExitCodes"]["containerName"] == container["name"]
+    ((bucket,), (mounted,)) = pod["volumes"], container["volumeMounts"]
+    assert bucket["name"] == mounted["name"]
+    # Without it gcsfuse refuses the rename that commits a checkpoint.
+    assert "rename-dir-limit=" in bucket["csi"]["volumeAttributes"]["mountOptions"]

@@ -1,7 +1,9 @@
 """Save and restore: what goes in comes out, on any devices, and the folder stays in order."""
 
+import errno
 import functools
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -180,6 +182,21 @@ def test_a_step_is_saved_once_and_older_than_the_latest_is_allowed(folder):
         assert checkpoints.save(4, state(4), {})  # what Orbax itself would refuse without a word
         assert checkpoints.latest() == 10
         assert_same(checkpoints.restore(4, state()), state(4))
+
+
+def test_a_folder_where_folders_cannot_be_renamed_is_refused_at_start(folder, monkeypatch):
+    """As gcsfuse does by its defaults."""
+    rename = os.rename
+
+    def refuse(source, target):
+        if os.path.isdir(source) and os.listdir(source):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(UsageError, match=r"Too many open files.*rename-dir-limit=200000"):
+        Checkpoints(folder)
+    assert [path.name for path in folder.iterdir()] == [".owner"]
 
 
 def test_leftovers_are_removed_at_start(folder):
