@@ -1,6 +1,5 @@
 """How a command that failed says so: a sentence on stderr and an exit code."""
 
-import os
 import sys
 import traceback
 
@@ -15,10 +14,6 @@ def report(error: BaseException, debug: bool) -> int:
         case KeyboardInterrupt():
             print("avssl: interrupted", file=sys.stderr)
             return 130
-        case BrokenPipeError():
-            # The reader of a pipe (head, less) has gone; nothing is left to say to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
     if debug:
         traceback.print_exception(error)
     print(f"avssl: {sentence(error)}", file=sys.stderr)

@@ -304,6 +304,12 @@ def run_bench_teachers(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# What these say is all that they do.
+ONLY_PRINTING = {
+    run_list, run_data_guide, run_data_inspect, run_data_verify, run_bench_data, run_bench_step
+}  # fmt: skip
+
+
 def set_up_jax(precision: str) -> None:
     """Before the first array is made: memory for a CPU's steps, float64, and a cache of compiled programs."""
     import jax

@@ -168,7 +168,8 @@ def explain_abort(sentence: Callable[[], str]) -> None:
     """
 
     def ended(_number: int) -> None:
-        os.write(2, f"avssl: {sentence()}\n".encode())
+        with contextlib.suppress(OSError):  # nobody reads it
+            os.write(2, f"avssl: {sentence()}\n".encode())
         os._exit(1)
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(ended)
