@@ -47,14 +47,15 @@ def run_pretrain(arguments: argparse.Namespace) -> int:
     from avssl.train.run import pretrain
 
     set_up_jax(config.precision)
-    start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
-    with together(lambda error: report(error, arguments.debug)), stopping_at_once():
-        pretrain(
-            config,
-            arguments.workdir,
-            allow_config_change=arguments.allow_config_change,
-            profile=arguments.profile,
-        )
+    with stopping_at_once():
+        start_processes(arguments.coordinator, arguments.num_processes, arguments.process_id)
+        with together(lambda error: report(error, arguments.debug)):
+            pretrain(
+                config,
+                arguments.workdir,
+                allow_config_change=arguments.allow_config_change,
+                profile=arguments.profile,
+            )
     return 0
 
 

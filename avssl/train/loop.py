@@ -17,6 +17,7 @@ import numpy as np
 from avssl.data.keys import printable
 from avssl.errors import AvsslError, Preempted, UsageError
 from avssl.train.mesh import local_value
+from avssl.train.preemption import StopAsked
 from avssl.train.state import TrainState
 
 # How many steps may be under way before their logs are read: the device never waits for the host.
@@ -174,7 +175,7 @@ class Loop:
     log: Log
     faults: Faults
     gaps: Gaps
-    stop_requested: Any  # step -> bool, the same on every process
+    stop_requested: Callable[[], bool]  # the same on every process
     refresh: Callable[[int, TrainState], TrainState]
     evaluations: Evaluations | None = None
     profile: Profile | None = None
@@ -186,21 +187,19 @@ class Loop:
         saved = self.start
         self.restart_clock(self.start)
         for step in range(self.start, self.steps):
-            stop = self.stop_requested(step)
-            if step > saved and (stop or step % self.checkpoint_every_steps == 0):
+            if step > saved and step % self.checkpoint_every_steps == 0:
                 self.drain(pending, 0)
                 self.save(step, state)
                 saved = step
-            if stop:
+            try:
+                state = self.before_step(step, state, pending)
+            except StopAsked:
+                self.drain(pending, 0)
+                if step > saved:
+                    self.save(step, state)
                 raise Preempted(
                     f"stopped on request after step {step}; the same command resumes it"
-                )
-            if self.evaluations is not None and self.evaluations.due(step):
-                self.drain(pending, 0)
-                self.evaluations(step, state)
-                # It takes no part in the speed of training.
-                self.restart_clock(step)
-            state = self.refresh(step, state)
+                ) from None
             if self.profile is not None:
                 self.profile.begin(step + 1, state)
             batch = next(self.feed)
@@ -214,6 +213,21 @@ class Loop:
         if self.steps > saved:
             self.save(self.steps, state)
         return state
+
+    def before_step(self, step: int, state: TrainState, pending: collections.deque) -> TrainState:
+        """The evaluation and the refresh that are due. Both may take long: a stop comes before them."""
+        self.stop_if_asked()
+        if self.evaluations is not None and self.evaluations.due(step):
+            self.drain(pending, 0)
+            self.evaluations(step, state)
+            # It takes no part in the speed of training.
+            self.restart_clock(step)
+            self.stop_if_asked()
+        return self.refresh(step, state)
+
+    def stop_if_asked(self) -> None:
+        if self.stop_requested():
+            raise StopAsked
 
     def drain(self, pending: collections.deque, keep: int) -> None:
         """Reads the logs of all but the last `keep` steps; every step is checked, some are written."""

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError, UsageError
 from avssl.train.peers import RESTART, explain_abort, name_by_scheduler, own_name
+from avssl.train.preemption import held
 
 BATCH_AXES = ("data", "fsdp")
 # Arrays below this many elements are cheaper to copy than to gather.
@@ -70,9 +71,10 @@ def start_processes(
 
     explain_abort(why_ended)
     try:
-        jax.distributed.initialize(
-            initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=40, **arguments
-        )
+        with held():
+            jax.distributed.initialize(
+                initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=40, **arguments
+            )
     except Exception as error:
         raise AvsslError(
             f"{name} could not meet the others at {where} within {timeout_seconds} s "

@@ -41,6 +41,7 @@ def together(report: Callable[[BaseException], int]) -> Iterator[None]:
     from jax._src.distributed import global_state
 
     watch = Watch(global_state.client, global_state.process_id, global_state.num_processes)
+    _watches.append(watch)
     try:
         yield
     except Preempted:
@@ -150,6 +151,14 @@ def name_by_scheduler() -> str:
     return f"the process on {socket.gethostname()}"
 
 
+def leave_together(code: int) -> NoReturn:
+    """At once, as all others do in this moment; process 0 last."""
+    for watch in _watches:
+        watch.end("done")
+        watch.wait_for_others()
+    leave(code)
+
+
 def leave(code: int) -> NoReturn:
     """At once: the orderly way out would wait for processes that do not come."""
     sys.stdout.flush()
@@ -157,6 +166,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+_watches: list[Watch] = []  # the one of this process, if it has joined others
 _handlers: list[Any] = []  # what C code may call must not be collected
 
 

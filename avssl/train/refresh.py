@@ -25,6 +25,7 @@ from avssl.data.record import Source, known_class_sets
 from avssl.objectives.base import Outputs, Owned
 from avssl.train.mesh import batch_sharding, path_name, place_on_mesh
 from avssl.train.model import Model, purpose_key
+from avssl.train.preemption import StopAsked
 from avssl.train.state import TrainState
 
 
@@ -38,6 +39,7 @@ class Refresher:
     indices: np.ndarray  # of the records that are trained on
     mesh: Mesh
     shardings: Any
+    stop_requested: Callable[[], bool]  # the same on every process
     reader: BatchReader | None = None  # of the training batches, to share its cache
     compiled: dict[tuple[bool | str, ...], Callable[..., Any]] = dataclasses.field(
         default_factory=dict
@@ -115,6 +117,8 @@ class Refresher:
         table: Any = None
         with DeviceFeed(batches, place) as feed:
             for batch in feed:
+                if self.stop_requested():
+                    raise StopAsked
                 found = self.compiled[draws, *names](variables, batch, key)
                 if table is None:
                     table = self.empty_table(found, num_records)

@@ -34,7 +34,7 @@ from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
 from avssl.train.mixup import mixup_of
 from avssl.train.model import Model
 from avssl.train.optim import build_optimizer
-from avssl.train.preemption import Preemption
+from avssl.train.preemption import Preemption, nothing_to_save
 from avssl.train.profile import StepProfile, Steps, check_steps
 from avssl.train.progress import Progress, parameter_table
 from avssl.train.refresh import Refresher
@@ -96,17 +96,22 @@ def pretrain(
         else:
             say(f"finished already: {workdir} holds step {last} of {config.steps}")
     sync_processes("trained")
-    if is_main and config.eval.protocols:
-        from avssl.evaluate.run import evaluate_folder
+    with nothing_to_save():
+        if is_main and config.eval.protocols:
+            evaluate_last(config, workdir)
+        sync_processes("evaluated")
 
-        try:
-            rows = evaluate_folder(workdir)
-            if rows and config.eval.get("every_steps"):
-                write_last(workdir, config.steps, rows)
-        except UsageError as error:
-            # The training is done and saved, whatever its data allow to be measured.
-            say(f"no table of results: {error}")
-    sync_processes("evaluated")
+
+def evaluate_last(config: ConfigDict, workdir: Path) -> None:
+    from avssl.evaluate.run import evaluate_folder
+
+    try:
+        rows = evaluate_folder(workdir)
+        if rows and config.eval.get("every_steps"):
+            write_last(workdir, config.steps, rows)
+    except UsageError as error:
+        # The training is done and saved, whatever its data allow to be measured.
+        say(f"no table of results: {error}")
 
 
 def check_evaluation(config: ConfigDict, source: Source, indices: np.ndarray) -> None:
@@ -176,7 +181,14 @@ def train(
                     gaps=Gaps(config.data.max_bad_fraction, source.key, frozenset(teachers.stores)),
                     stop_requested=preemption.requested,
                     refresh=Refresher(
-                        stage, config, source, indices, setup.mesh, setup.shardings, pipeline.reader
+                        stage,
+                        config,
+                        source,
+                        indices,
+                        setup.mesh,
+                        setup.shardings,
+                        preemption.requested,
+                        pipeline.reader,
                     ),
                     evaluations=evaluations,
                     profile=traced,

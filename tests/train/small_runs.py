@@ -216,7 +216,13 @@ def started(setup: Setup) -> TrainState:
     """The initial state; objectives that wait for a pass over the data get noise of every record instead."""
     state, nothing = fresh_state(setup), np.zeros(0)
     refresher = Refresher(
-        setup.model, setup.config, cast(Any, None), nothing, setup.mesh, setup.shardings
+        setup.model,
+        setup.config,
+        cast(Any, None),
+        nothing,
+        setup.mesh,
+        setup.shardings,
+        lambda: False,
     )
     rows = -(-NUM_RECORDS // setup.mesh.size) * setup.mesh.size
     generator = np.random.default_rng(0)

@@ -37,7 +37,7 @@ def main(coordinator: str, process_id: str, folder: str) -> None:
         state = checkpoints.restore(start, abstract)
         print("restored", start, int(state["counters"]["n"]), flush=True)
         for step in range(start, start + 2000):
-            if preemption.requested(step):
+            if preemption.requested():
                 checkpoints.save(step, state, {"step": step})
                 checkpoints.wait()
                 if process_id == "0":  # reading waits for nobody

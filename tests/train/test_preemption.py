@@ -21,11 +21,11 @@ from tests.train.command_line import free_port
 def test_a_signal_is_a_request(number):
     before = signal.getsignal(number)
     with Preemption() as preemption:
-        assert not preemption.requested(1)
+        assert not preemption.requested()
         os.kill(os.getpid(), number)
-        assert preemption.requested(2)
+        assert preemption.requested()
         os.kill(os.getpid(), number)
-        assert preemption.requested(3)
+        assert preemption.requested()
     assert signal.getsignal(number) == before
 
 
@@ -38,7 +38,7 @@ def test_a_second_signal_during_the_save_loses_nothing(tmp_path):
     tree = {"params": {"w": jnp.arange(500_000.0)}}
     with Preemption() as preemption, Checkpoints(tmp_path / "checkpoints") as checkpoints:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert preemption.requested(4)
+        assert preemption.requested()
         checkpoints.save(4, tree, {})
         os.kill(os.getpid(), signal.SIGTERM)
         checkpoints.wait()
@@ -49,7 +49,22 @@ def test_a_second_signal_during_the_save_loses_nothing(tmp_path):
     )
 
 
-WORDS = ("restored", "running", "stopped")
+def pair(child: str, argument: object) -> list[subprocess.Popen]:
+    """Two processes that join each other."""
+    address = f"localhost:{free_port()}"
+    program = str(Path(__file__).with_name(child))
+    return [
+        subprocess.Popen(
+            [sys.executable, program, address, str(number), str(argument)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+
+
+WORDS = ("restored", "running", "stopped", "ready")
 
 
 def said(process: subprocess.Popen) -> str:
@@ -67,17 +82,7 @@ def test_two_processes_stop_at_one_step_when_one_is_told(tmp_path):
         checkpoints.save(200, tree, {})
     (folder / "200" / "params" / "_METADATA").unlink()
 
-    child = str(Path(__file__).with_name("stopping_child.py"))
-    address = f"localhost:{free_port()}"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, child, address, str(number), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
+    processes = pair("stopping_child.py", folder)
     try:
         for process in processes:
             assert said(process) == "restored 100 0\n"
@@ -101,3 +106,30 @@ def test_two_processes_stop_at_one_step_when_one_is_told(tmp_path):
     assert reader.latest() == stop
     restored = reader.restore(stop, tree)  # from 4 devices of 2 processes onto one
     assert (np.asarray(restored["params"]["w"]) == stop - 100).all()
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    ("moment", "told", "number"),
+    [
+        ("joining", 0, signal.SIGUSR1),
+        ("starting", 1, signal.SIGUSR1),
+        ("last step", 0, signal.SIGTERM),
+        ("evaluating", 0, signal.SIGUSR1),
+        ("evaluating", 1, signal.SIGTERM),
+    ],
+)
+def test_two_processes_end_with_75_wherever_they_are(moment, told, number):
+    processes = pair("asked_child.py", moment)
+    try:
+        assert said(processes[told]) == "ready\n"
+        time.sleep(0.5)
+        processes[told].send_signal(number)
+        ends = [process.communicate(timeout=60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in processes] == [75, 75], ends
+    words = "nothing was left" if moment in ("last step", "evaluating") else "after step 500;"
+    assert all("avssl: stopped on request" in err and words in err for _, err in ends), ends

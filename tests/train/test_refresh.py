@@ -1,7 +1,11 @@
 """Runs that recompute labels from all clips: stopped after a refresh or at one, they go on exactly."""
 
+import os
+import signal
+
 import pytest
 
+from avssl.train import refresh
 from tests.train.command_line import assert_identical, final_state
 
 XDC = (
@@ -29,3 +33,32 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(keys, stop, pretrain, tmp_p
     labels = {name: x for name, x in final_state(whole)[1].items() if name.endswith("labels")}
     assert labels
     assert all(x.min() >= 0 and x.max() > 0 for x in labels.values())
+
+
+def test_a_request_in_a_pass_over_the_data_drops_it_and_the_next_start_repeats_it(
+    pretrain, tmp_path, monkeypatch
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    keys = ("objectives.xid.weight=0", *XDC, "steps=5")
+    assert pretrain(*keys, workdir=whole)[0] == 0
+    passes, filled = [], refresh.filled
+
+    def asked(table, found, index, mask):
+        if len(passes) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return filled(table, found, index, mask)
+
+    def counted(self, *arguments):
+        passes.append(arguments[0])
+        return with_pass(self, *arguments)
+
+    with_pass = refresh.Refresher.with_pass
+    with monkeypatch.context() as patched:
+        patched.setattr(refresh, "filled", asked)
+        patched.setattr(refresh.Refresher, "with_pass", counted)
+        code, said, told = pretrain(*keys, workdir=broken)
+    assert code == 75
+    assert f"stopped on request after step {passes[1]};" in told
+    assert f"step {passes[1]}: refreshed" not in said
+    assert pretrain(*keys, workdir=broken)[0] == 0
+    assert_identical(broken, whole)
