@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 
 from avssl.config import override, resolve
 from avssl.config_file import load_config
-from avssl.console import aligned
+from avssl.console import aligned, warn
 from avssl.errors import UsageError
 from avssl.evaluate.results import commit, markdown_table, write_section
 from avssl.failures import sentence
@@ -39,6 +40,7 @@ def walk(name: str, batch: int, kept: Path, results: Path | None = None) -> Iter
     """
     files = walked_configs()
     topology = find_topology(name)
+    drop_torn_line(kept)
     found = read_rows(kept, name, batch)
     for file in files:
         if file not in found:
@@ -73,16 +75,26 @@ def walked_configs() -> list[str]:
     return files + [name for name in BEYOND if Path(name.partition(":")[0]).exists()]
 
 
+def drop_torn_line(kept: Path) -> None:
+    """What a stop left of the last row; the next row would be glued to it, and lost with it."""
+    content = kept.read_bytes() if kept.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        warn(f"{kept}: a stop tore its last line, which is dropped")
+        os.truncate(kept, whole)
+
+
 def read_rows(kept: Path, name: str, batch: int) -> dict[str, Any]:
-    """By config. A last line that a stop tore is not there."""
+    """By config."""
     rows = {}
-    for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ()
+    for number, line in enumerate(lines, 1):
         try:
             one = json.loads(line)
-        except ValueError:
-            continue
-        if (one["topology"], one["batch"]) == (name, batch):
-            rows[one["config"]] = one
+            if (one["topology"], one["batch"]) == (name, batch):
+                rows[one["config"]] = one
+        except (ValueError, LookupError, TypeError):
+            warn(f"{kept}:{number} is not a row of a walk and is passed over")
     return rows
 
 

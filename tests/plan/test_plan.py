@@ -233,6 +233,35 @@ def test_a_walk_keeps_its_rows_and_says_what_does_not_compile(run, tmp_path, mon
     assert len(Path("rows.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_row_after_a_torn_one_is_kept(tmp_path, monkeypatch, capsys):
+    kept = tmp_path / "rows.jsonl"
+    monkeypatch.setattr(walking, "walked_configs", lambda: ["a.py", "b.py"])
+    compiled = []
+    monkeypatch.setattr(
+        walking,
+        "cells_of",
+        lambda file, *_: (compiled.append(file) or (file, *walking.HEADER[1:]), ""),
+    )
+    list(walking.walk("cpu:2", 8, kept))
+    whole = kept.read_bytes()
+    # A kill within the row of b.py.
+    kept.write_bytes(whole[:-20])
+    list(walking.walk("cpu:2", 8, kept))
+    assert kept.read_bytes() == whole
+    assert compiled == ["a.py", "b.py", "b.py"]
+    assert "rows.jsonl: a stop tore its last line, which is dropped" in capsys.readouterr().err
+    list(walking.walk("cpu:2", 8, kept))
+    assert len(compiled) == 3
+
+
+@pytest.mark.parametrize("line", ["5", "{}", '{"config": "a.py"}{"config": "b.py"}'])
+def test_a_line_that_is_no_row_of_a_walk_is_named(tmp_path, capsys, line):
+    kept = tmp_path / "rows.jsonl"
+    kept.write_text(f'{{"config": "a.py", "topology": "cpu:2", "batch": 8}}\n{line}\n')
+    assert list(walking.read_rows(kept, "cpu:2", 8)) == ["a.py"]
+    assert "rows.jsonl:2 is not a row of a walk" in capsys.readouterr().err
+
+
 def test_a_walk_trains_every_objective():
     trained = set()
     for name in walking.walked_configs():
