@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from avssl.plan.program import COLLECTIVES, Instruction, Program, called_by
+from avssl.plan.collectives import COLLECTIVES
+from avssl.plan.instructions import Instruction, called_by
+from avssl.plan.program import Program
 
 CONVOLUTION = "convolution"
 MATMUL = "matrix products"

@@ -12,7 +12,8 @@ import numpy as np
 
 from avssl.config import ConfigDict
 from avssl.errors import AvsslError, UsageError
-from avssl.plan.program import Collective, Program
+from avssl.plan.collectives import Collective
+from avssl.plan.program import Program
 from avssl.plan.topology import Topology
 from avssl.teachers.open import NO_TEACHERS, Teachers
 from avssl.train.build_model import build_model

@@ -4,52 +4,26 @@ The compiler's own cost analysis counts the body of a loop once. Here every inst
 it runs, by the trip counts that the compiler found.
 """
 
-import dataclasses
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+)$")
-OPCODE = re.compile(r"(?:^|[\s)}\]])([a-z][\w\-]*)\(")
-CALLED = re.compile(
-    r"\b(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)"
-    r"|\bbranch_computations=\{([^}]*)\}"
+from avssl.plan.collectives import (
+    Collective,
+    bytes_sent,
+    channel,
+    collective_kind,
+    group_size,
 )
+from avssl.plan.instructions import Instruction, called_by, parse
+
 TRIPS = re.compile(r"known_trip_count[^0-9]*(\d+)")
-ARRAY = re.compile(r"\b(pred|[subf]\d+|bf16|f8\w*|c64|c128|token)\[([\d,]*)\]")
-OPERAND = re.compile(r"%([\w.\-]+)")
-WIDTHS = {"pred": 1, "token": 0, "c64": 8, "c128": 16, "bf16": 2}
-# Kinds by the name of the instruction; the `-done` half of an asynchronous pair repeats its result.
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-GROUP = re.compile(r"replica_groups=(?:\{\{([\d,]+)\}|\[(\d+),(\d+)\])")
+CALLS = ("while", "conditional", "call")
 # What moves no byte.
 FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call"
 }  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    name: str
-    opcode: str
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    operands: tuple[str, ...]
-    text: str
-
-    @property
-    def num_bytes(self) -> float:
-        return sum(width(kind) * math.prod(shape) for kind, shape in self.shapes)
-
-
-@dataclasses.dataclass(frozen=True)
-class Collective:
-    """bytes_sent: by one device, at best (ring or torus): 2 (n-1)/n of what an all-reduce sums, and so on."""
-
-    kind: str
-    runs: int
-    bytes_sent: float
 
 
 class Program:
@@ -62,13 +36,40 @@ class Program:
         self.runs: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._count(entry, 1, 1)
+        self._callers: dict[str, list[tuple[str, Instruction]]] = defaultdict(list)
+        for name, body in self.computations.items():
+            for one in body:
+                for called in called_by(one):
+                    self._callers[called].append((name, one))
 
     def collectives(self, num_devices: int) -> list[Collective]:
-        return [
-            Collective(kind, runs, runs * bytes_sent(kind, one, num_devices))
-            for one, runs in self.instructions()
-            if (kind := collective_kind(one))
-        ]
+        """Each once, however many instructions carry it on.
+
+        On TPUs the start of an asynchronous collective, each product that it runs beside and its end are fused
+        computations, and the collective stands in each, under one channel. Outside of those a channel says
+        nothing: late passes of the compiler give all that they add the same one.
+        """
+        met: dict[tuple[str, ...], list[tuple[Instruction, set[str]]]] = defaultdict(list)
+        for name, body in self.computations.items():
+            for one in body:
+                if kind := self._collective_kind(name, one, num_devices):
+                    homes = self._homes(name)
+                    own = (name, one.name) if homes == {name} else (channel(one) or one.name,)
+                    met[kind, *own].append((one, homes))
+        started = {
+            name
+            for one in self.named.values()
+            if 'custom_call_target="AsyncCollectiveStart"' in one.text
+            for name in one.operands
+        }
+        found = []
+        for (kind, *_), parts in met.items():
+            begun = [part for part in parts if part[0].name in started] or parts
+            sent = bytes_sent(kind, begun[0][0], num_devices)
+            for home in set().union(*(homes for _, homes in begun)):
+                if runs := self.runs[home]:
+                    found.append(Collective(kind, runs, runs * sent))
+        return found
 
     def repeated_flops(self) -> float:
         """Of products in loops, beyond the one time that the cost analysis counts."""
@@ -131,100 +132,28 @@ class Program:
                 if self.runs[name]:
                     yield one, self.runs[name]
 
+    def _collective_kind(self, name: str, one: Instruction, num_devices: int) -> str:
+        kind = collective_kind(one)
+        if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
+            # How TPUs write a reduce-scatter: the caller gets its own part of the sum alone.
+            members = group_size(one, num_devices)
+            if all(part.num_bytes * members <= one.num_bytes for _, part in self._callers[name]):
+                return "reduce-scatter"
+        return kind
+
+    def _homes(self, name: str) -> set[str]:
+        """The computation itself, or those whose instructions it is fused into."""
+        homes = set()
+        for caller, one in self._callers[name]:
+            homes |= {name} if one.opcode in CALLS else self._homes(caller)
+        return homes or {name}
+
     def _fused(self) -> set[str]:
         """Computations whose inner values never reach the chip's memory."""
         return {
             called
             for body in self.computations.values()
             for one in body
-            if one.opcode not in ("while", "conditional", "call")
+            if one.opcode not in CALLS
             for called in called_by(one)
         }
-
-
-def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    """(instructions by computation, the name of the one that the program starts with)."""
-    computations: dict[str, list[Instruction]] = {}
-    entry = current = ""
-    for line in text.splitlines():
-        if head := COMPUTATION.match(line):
-            current = head[2]
-            computations[current] = []
-            entry = current if head[1] else entry
-        elif current and (found := INSTRUCTION.match(line)):
-            computations[current].append(instruction(found[1], found[2]))
-        elif line.startswith("}"):
-            current = ""
-    return computations, entry
-
-
-def instruction(name: str, right: str) -> Instruction:
-    opcode = OPCODE.search(right)
-    if opcode is None:
-        return Instruction(name, "", (), (), right)
-    result, rest = right[: opcode.start(1)], right[opcode.end() :]
-    inside = rest[: closing(rest)]
-    shapes = tuple((kind, dims(sizes)) for kind, sizes in ARRAY.findall(result))
-    return Instruction(name, opcode[1], shapes, tuple(OPERAND.findall(inside)), right)
-
-
-def closing(text: str) -> int:
-    """Where the parenthesis closes that was open before the text."""
-    depth = 1
-    for place, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if not depth:
-            return place
-    return len(text)
-
-
-def dims(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split(",") if size)
-
-
-def width(kind: str) -> float:
-    """Bytes of one element."""
-    if kind in WIDTHS:
-        return WIDTHS[kind]
-    if kind.startswith("f8"):
-        return 1
-    return int(kind[1:]) / 8
-
-
-def called_by(one: Instruction) -> list[str]:
-    names = []
-    for single, several in CALLED.findall(one.text):
-        names += [single] if single else [name.strip().lstrip("%") for name in several.split(",")]
-    return names
-
-
-def collective_kind(one: Instruction) -> str:
-    """Empty for what is none; the second half of an asynchronous pair sends nothing more."""
-    return next((kind for kind in COLLECTIVES if one.opcode in (kind, f"{kind}-start")), "")
-
-
-def bytes_sent(kind: str, one: Instruction, num_devices: int) -> float:
-    """By one device, at best: what rings send."""
-    members = group_size(one, num_devices)
-    # The start of an asynchronous one gives its operands back beside its results.
-    arrays = [width(dtype) * math.prod(shape) for dtype, shape in one.shapes]
-    if one.opcode.endswith("-start") and kind in ("all-gather", "collective-permute"):
-        total = max(arrays, default=0)
-    else:
-        total = sum(arrays)
-    share = (members - 1) / members
-    if kind == "all-reduce":
-        return 2 * share * total
-    if kind == "reduce-scatter":
-        return share * total * members
-    if kind == "collective-permute":
-        return total
-    return share * total
-
-
-def group_size(one: Instruction, num_devices: int) -> int:
-    """How many devices speak with each other."""
-    found = GROUP.search(one.text)
-    if found is None:
-        return num_devices
-    return found[1].count(",") + 1 if found[1] else int(found[3])

@@ -1,11 +1,16 @@
 """Compiled programs read from their text, against what they were made of."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from avssl.plan.program import Program, bytes_sent, instruction
+from avssl.errors import AvsslError
+from avssl.plan.collectives import bytes_sent, group_size
+from avssl.plan.instructions import instruction
+from avssl.plan.program import Program
 
 
 def compiled_text(function, *shapes, shardings=None, out=None):
@@ -119,6 +124,79 @@ def test_loops_within_loops():
 def test_bytes_of_a_ring(right, sent):
     one = instruction("c", right)
     assert bytes_sent(one.opcode.removesuffix("-start"), one, 8) == sent
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("{}", 16),
+        ("{{0,1,2,3},{4,5,6,7},{8,9,10,11},{12,13,14,15}}", 4),
+        ("[2,8]<=[4,4]T(1,0)", 8),
+        ("mesh['axis_0'=16,'axis_1'=1] {'axis_0'}", 16),
+        ("mesh['axis_0'=4,'axis_1'=1,'axis_2'=4], device_ids=([4,4]T(1,0)) {'axis_2'}", 4),
+        ("mesh['data'=2,'fsdp'=8] {'data','fsdp'}", 16),
+        ("mesh['data'=2,'fsdp'=8] {'data','fsdp':(2)4}", 8),
+        ("mesh['data'=2,'fsdp'=8] {}", 1),
+    ],
+)
+def test_how_many_devices_speak_with_each_other(groups, size):
+    one = instruction("c", f"f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%add")
+    assert group_size(one, 16) == size
+
+
+@pytest.mark.parametrize(
+    "groups", [", replica_groups=ring(4)", ", replica_groups=mesh['a'=4] {'b'}", ""]
+)
+def test_an_unknown_form_of_groups_is_refused(groups):
+    one = instruction("sum", f"f32[8]{{0}} all-reduce(%x){groups}, to_apply=%add")
+    with pytest.raises(AvsslError, match="'sum' is over, which is no known form"):
+        bytes_sent("all-reduce", one, 16)
+
+
+# Of six products of [64, 256] rows with [256, 256] parameters and their gradients, on v5e:4x4 with fsdp=4.
+TPU_STEP = Path(__file__).with_name("tpu_step.txt").read_text()
+
+
+def by_kind_of(text):
+    found = {}
+    for one in Program(text).collectives(16):
+        runs, sent = found.get(one.kind, (0, 0))
+        found[one.kind] = runs + one.runs, sent + one.bytes_sent
+    return found
+
+
+def test_collectives_of_a_tpu_are_counted_once():
+    part = 64 * 256
+    assert by_kind_of(TPU_STEP) == {
+        # One in three fused computations and one that nothing runs beside, in bf16.
+        "all-gather": (2, 2 * 3 * part * 2),
+        # Written as an all-reduce of which each device keeps its part.
+        "reduce-scatter": (1, 3 * part * 4),
+        "all-reduce": (1, 6 * 2 * 3 / 4 * part * 4),
+        # Two under one channel.
+        "collective-permute": (2, 2 * 48 * 2048 * 4),
+    }
+
+
+def test_a_sum_that_is_kept_whole_is_no_reduce_scatter():
+    whole = TPU_STEP.replace(
+        "%fusion = f32[64,256]{1,0:T(8,128)S(1)} fusion(%fusion.6)",
+        "%fusion = f32[256,256] fusion(%x)",
+    )
+    assert "reduce-scatter" not in by_kind_of(whole)
+    assert by_kind_of(whole)["all-reduce"][0] == 2
+
+
+def test_what_a_loop_carries_on_is_sent_once():
+    """As an all-gather that is begun before a product in parts and ended after it."""
+    (product,) = (line for line in TPU_STEP.splitlines() if line.startswith("  %fusion.49 ="))
+    text = TPU_STEP.replace(
+        product,
+        "  %w = (s32[]) while(%t), condition=%c, body=%b, "
+        'backend_config={"known_trip_count":{"n":"4"}}',
+    ).replace("ENTRY", f"%b (p: (s32[])) -> (s32[]) {{\n{product}\n}}\n\nENTRY")
+    assert Program(text).runs["async_collective_fusion.49"] == 4
+    assert by_kind_of(text) == by_kind_of(TPU_STEP)
 
 
 def test_a_sum_over_devices_is_found_with_its_bytes():
