@@ -17,8 +17,8 @@ from avssl.plan.collectives import (
     group_size,
 )
 from avssl.plan.instructions import Instruction, called_by, parse
+from avssl.plan.loops import trips
 
-TRIPS = re.compile(r"known_trip_count[^0-9]*(\d+)")
 CALLS = ("while", "conditional", "call")
 # What moves no byte.
 FREE = {
@@ -115,11 +115,9 @@ class Program:
         self.runs[name] += runs
         self.calls[name] += calls
         for one in self.computations.get(name, ()):
-            trips = 1
-            if one.opcode == "while" and (found := TRIPS.search(one.text)):
-                trips = int(found[1])
+            again = trips(one, self.computations, self.named) if one.opcode == "while" else 1
             for called in called_by(one):
-                self._count(called, runs * trips, calls)
+                self._count(called, runs * again, calls)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         one = self.named.get(name)

@@ -199,6 +199,34 @@ def test_what_a_loop_carries_on_is_sent_once():
     assert by_kind_of(text) == by_kind_of(TPU_STEP)
 
 
+TPU_LOOP = Path(__file__).with_name("tpu_loop.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "trips"),
+    [
+        ("", "", 6),
+        ("s32[]{:T(128)} constant(6)", "s32[]{:T(128)} constant(7)", 7),
+        ("s32[]{:T(128)} constant(0)", "s32[]{:T(128)} constant(2)", 4),
+        ("s32[]{:T(128)} constant(1)", "s32[]{:T(128)} constant(4)", 2),
+        # Loops of which nobody can tell.
+        ("direction=LT", "direction=NE", 1),
+        (
+            "s32[]{:T(128)} constant(6)",
+            "s32[]{:T(128)} get-tuple-element(%wide.param.1), index=6",
+            1,
+        ),
+        ("copy(%constant.59.clone)", "copy(%param.5)", 1),
+        ("add(%copy.9", "multiply(%copy.9", 1),
+    ],
+)
+def test_loops_of_a_tpu_count_as_often_as_they_run(old, new, trips):
+    assert not old or old in TPU_LOOP
+    (found,) = Program(TPU_LOOP.replace(old, new) if old else TPU_LOOP).collectives(16)
+    assert (found.kind, found.runs) == ("all-gather", trips)
+    assert found.bytes_sent == trips * 3 / 4 * 2048 * 2048 * 2
+
+
 def test_a_sum_over_devices_is_found_with_its_bytes():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     rows, whole = (NamedSharding(mesh, PartitionSpec(axis)) for axis in ("data", None))
