@@ -30,7 +30,10 @@ Draw = Callable[[int, int, int | str], grain.MapDataset]
 
 
 class Pipeline:
-    """Endless shuffled batches of a source; host 1 of 4 reads the second quarter of the rows.
+    """Endless shuffled batches of a source.
+
+    `rows`: those of the global batch that are read here, ascending (all by default); a host reads what its
+    devices hold (`rows_of_process` of `avssl/train/mesh.py`).
 
     `indices`: the records to use (all by default). A memory cache belongs to one process and the
     worker processes share its budget, each for the records that it meets: with workers, prefer the
@@ -54,8 +57,7 @@ class Pipeline:
         workers: int = 0,
         cache: str = "none",
         cache_gigabytes: float = 2.0,
-        host: int = 0,
-        num_hosts: int = 1,
+        rows: np.ndarray | None = None,
         indices: np.ndarray | None = None,
         parts: Sequence[np.ndarray] | None = None,
         with_replacement: bool = False,
@@ -63,11 +65,6 @@ class Pipeline:
         read_threads: int = READ_THREADS,
         joins: Mapping[str, Join] = MappingProxyType({}),
     ):
-        if batch_size % num_hosts:
-            raise UsageError(
-                f"batch_size {batch_size} does not divide among {num_hosts} hosts: "
-                f"make it a multiple of {num_hosts}"
-            )
         if seed < 0:
             raise UsageError(f"seed must not be negative: {seed}")
         draw = drawn if with_replacement else shuffled
@@ -82,7 +79,6 @@ class Pipeline:
                 f"'{source.spec}' has {num_records} usable records, fewer than batch_size "
                 f"{batch_size}: set a smaller batch_size or add data"
             )
-        rows = batch_size // num_hosts
         self.source = source
         self.views = dict(views)
         self.batch_size = batch_size
@@ -95,7 +91,7 @@ class Pipeline:
             seed=seed,
             cache=CacheOptions(cache, cache_gigabytes, max(1, workers)),
             limits=limits or Limits(),
-            rows=slice(host * rows, (host + 1) * rows),
+            rows=rows,
             batch_size=batch_size,
             joins=joins,
         )
@@ -121,14 +117,14 @@ def evaluation_batches(
     workers: int = 0,
     limits: Limits | None = None,
     seed: int = 0,
-    host: int = 0,
-    num_hosts: int = 1,
+    rows: np.ndarray | None = None,
     reader: BatchReader | None = None,
     starts: np.ndarray | None = None,
     starts_of: View | None = None,
 ) -> BatchIterator:
     """One pass in order, with the views as given; `mask` marks the rows that hold a record.
 
+    `rows`: those of each batch that are read here, as of a `Pipeline`.
     `reader`: another reader of this source, such as a training pipeline's, whose cache to share.
     `starts`: where the views of each of `indices` begin; an index of -1 is a blank row. `starts_of`: the one
     that begins there, with the others around it as they lie to each other.
@@ -137,7 +133,6 @@ def evaluation_batches(
     its row is blank and out of `mask`, its index in `fault`.
     """
     members = np.arange(len(source)) if indices is None else np.asarray(indices)
-    rows = batch_size // num_hosts
     in_order = BatchReader(
         source,
         distinct(views),
@@ -145,7 +140,7 @@ def evaluation_batches(
         seed=seed,
         cache=CacheOptions(),
         limits=limits or Limits(),
-        rows=slice(host * rows, (host + 1) * rows),
+        rows=rows,
         batch_size=batch_size,
         starts=starts,
         starts_of=starts_of,

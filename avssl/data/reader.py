@@ -116,7 +116,7 @@ class OncePerProcess:
 
 
 class BatchReader:
-    """Reads the rows of one host. `parts` holds the record indices of each part of a mix.
+    """Reads the rows of one host, by default all. `parts` holds the record indices of each part of a mix.
 
     A batch is of what was chosen for it: (position, part, place in the part) of all its rows, or, if
     `ordered`, its number in one pass over the first part.
@@ -131,8 +131,8 @@ class BatchReader:
         seed: int,
         cache: CacheOptions,
         limits: Limits,
-        rows: slice,
         batch_size: int,
+        rows: np.ndarray | None = None,
         joins: Mapping[str, Join] = MappingProxyType({}),
         starts: np.ndarray | None = None,
         starts_of: View | None = None,
@@ -149,7 +149,8 @@ class BatchReader:
         self.cache = cache
         self.limits = limits
         self.watch: Watch | None = None
-        self.rows = rows
+        # Of the global batch: those of a host need not be neighbours.
+        self.rows = np.arange(batch_size) if rows is None else rows
         self.ordered = ordered
         # A teacher's view has its part in the common window, whether it is decoded or not.
         on_grid = [join.view for join in self.joins.values() if join.on_grid and join.view]
@@ -174,7 +175,7 @@ class BatchReader:
 
     @property
     def num_rows(self) -> int:
-        return self.rows.stop - self.rows.start
+        return len(self.rows)
 
     @property
     def batch_bytes(self) -> int:
@@ -185,7 +186,7 @@ class BatchReader:
 
     def empty(self) -> Batch:
         batch = empty_batch(self.views, self.num_rows, self.joins)
-        batch["row"] += self.rows.start
+        batch["row"][:] = self.rows
         if self.ordered:
             batch["mask"] = np.zeros(self.num_rows, bool)
         return batch
@@ -201,7 +202,7 @@ class BatchReader:
             if self.ordered:
                 self._read_or_leave_blank(batch, row, chosen)
             else:
-                position, part, place = (int(column[self.rows][row]) for column in chosen)
+                position, part, place = (int(column[self.rows[row]]) for column in chosen)
                 self._read_or_substitute(batch, row, position, self.parts[part], place)
 
     def reason(self, index: int) -> str:
@@ -216,7 +217,7 @@ class BatchReader:
     def _read_or_leave_blank(self, batch: Batch, row: int, number: int) -> None:
         """The record of this row of batch `number`; past the end of the part there is none."""
         members = self.parts[0]
-        place = number * self.batch_size + self.rows.start + row
+        place = number * self.batch_size + int(self.rows[row])
         index = int(members[place]) if place < len(members) else NONE
         if index != NONE and self._read(batch, row, place, index) is None:
             batch["mask"][row] = batch["valid"][row] = True
@@ -408,5 +409,5 @@ def reader_of_single(source: Source, view: View) -> BatchReader:
     """For a look at single records by `handle` and `reason`."""
     return BatchReader(
         source, (view,), [np.arange(len(source))], seed=0, cache=CacheOptions(), limits=Limits(),
-        rows=slice(0, 1), batch_size=1,
+        batch_size=1,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from avssl.data.pipeline import evaluation_batches
 from avssl.data.reader import BatchReader
 from avssl.data.record import Source, known_class_sets
 from avssl.objectives.base import Outputs, Owned
-from avssl.train.mesh import batch_sharding, path_name, place_on_mesh
+from avssl.train.mesh import batch_sharding, path_name, place_on_mesh, rows_of_process
 from avssl.train.model import Model, purpose_key
 from avssl.train.preemption import StopAsked
 from avssl.train.state import TrainState
@@ -107,8 +107,7 @@ class Refresher:
             workers=self.config.data.workers,
             # Other windows and crops in each pass.
             seed=self.config.seed + step if draws else 0,
-            host=jax.process_index(),
-            num_hosts=jax.process_count(),
+            rows=rows_of_process(self.mesh, self.config.batch_size),
             reader=self.reader,
         )
         place = place_on_mesh(self.mesh)

@@ -30,7 +30,7 @@ from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.evaluations import StepEvaluations, write_last
 from avssl.train.finite import check_state
 from avssl.train.loop import Faults, Gaps, Loop, sync_processes
-from avssl.train.mesh import check_batch_divides, make_mesh, state_shardings
+from avssl.train.mesh import check_batch_divides, make_mesh, rows_of_process, state_shardings
 from avssl.train.mixup import mixup_of
 from avssl.train.model import Model
 from avssl.train.optim import build_optimizer
@@ -161,7 +161,8 @@ def train(
         for begin, end in stages(model, start, config.steps):
             stage = build_model(config, begin)
             setup = build_setup(config, model, stage=stage, teachers=teachers)
-            pipeline = training_pipeline(config, source, stage, indices, teachers)
+            rows = rows_of_process(setup.mesh, config.batch_size)
+            pipeline = training_pipeline(config, source, stage, indices, teachers, rows)
             if frozen is None:
                 frozen = teachers.place(setup.frozen_shardings)
             with DeviceFeed(pipeline.batches(begin), setup.step.place) as feed:

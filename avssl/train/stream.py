@@ -1,6 +1,5 @@
 """The training stream of a config: which records, and the pipeline over them."""
 
-import jax
 import numpy as np
 
 from avssl.config import ConfigDict
@@ -41,8 +40,12 @@ def training_pipeline(
     model: Model,
     indices: np.ndarray,
     teachers: Teachers | None = None,
+    rows: np.ndarray | None = None,
 ) -> Pipeline:
-    """teachers: whose stores are joined; none where only the student's own views matter."""
+    """teachers: whose stores are joined; none where only the student's own views matter.
+
+    rows: those of each batch that are read here, all by default.
+    """
     return Pipeline(
         source,
         dict(model.views),
@@ -51,8 +54,7 @@ def training_pipeline(
         workers=config.data.workers,
         cache=config.data.cache,
         cache_gigabytes=config.data.cache_gigabytes,
-        host=jax.process_index(),
-        num_hosts=jax.process_count(),
+        rows=rows,
         indices=indices,
         parts=class_parts(source, indices) if config.data.get("class_balanced") else None,
         with_replacement=config.data.get("with_replacement", False),

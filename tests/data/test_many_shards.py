@@ -131,10 +131,10 @@ def test_training_stops_at_a_shard_that_is_not_what_it_should_be(linked, damage,
 def test_a_host_reads_its_rows_and_no_more(built):
     """Host 0 of 4, over an epoch: a quarter of the bytes, and a footer of each shard."""
     source = open_source(f"tfds:{built}")
-    pipeline = Pipeline(source, VIEWS, batch_size=32, seed=0, host=0, num_hosts=4)
+    pipeline = Pipeline(source, VIEWS, batch_size=32, seed=0, rows=np.arange(8))
     drain(pipeline, 1)
     source = open_source(f"tfds:{built}")
-    pipeline = Pipeline(source, VIEWS, batch_size=32, seed=0, host=0, num_hosts=4)
+    pipeline = Pipeline(source, VIEWS, batch_size=32, seed=0, rows=np.arange(8))
     before = bytes_read()
     indices = drain(pipeline, NUM_RECORDS // 32)
     taken = bytes_read() - before

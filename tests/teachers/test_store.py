@@ -223,7 +223,7 @@ def test_no_worker_host_or_start_changes_what_is_joined(store, grid):
 
     with pipeline().batches() as batches:
         expected = [next(batches) for _ in range(3)]
-    with pipeline(workers=1, host=1, num_hosts=2).batches(1) as batches:
+    with pipeline(workers=1, rows=np.arange(BATCH // 2, BATCH)).batches(1) as batches:
         others = [next(batches) for _ in range(2)]
     half = slice(BATCH // 2, BATCH)
     for one, other in zip(expected[1:], others, strict=True):

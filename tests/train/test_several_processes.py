@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_same_losses_as_one_device(mode, one_device, tmp_path):
     assert "[0] evaluated step 10" in ended.out
     assert "[0] evaluated step 20" in ended.out
     assert "[1] evaluated" not in ended.out
+
+
+def test_same_losses_where_devices_of_processes_take_turns(tmp_path):
+    """As along the mesh of a slice of TPUs. Three rows a device: mixup pairs rows of two of them."""
+    flags = (
+        *PROOF, "--config.steps=4", "--config.batch_size=12", "--config.data.mixup=1.0",
+        "--config.objectives.xid.weight=0", "--config.objectives.classify.weight=1",
+    )  # fmt: skip
+    pretrain(tmp_path / "one", *flags)
+    child = (sys.executable, "-m", "tests.train.interleaved_child")
+    launcher = (str(ROOT / "launch" / "local.sh"), "2", "2", *child)
+    ended = pretrain(tmp_path / "two", *flags, launcher=launcher)
+    assert "[0] processes along the batch: 0 1 0 1" in ended.out
+    assert_close(tmp_path / "two", tmp_path / "one", TOLERANCE)
 
 
 def test_sigterm_stops_both_at_one_step_and_one_process_goes_on(one_device, tmp_path):
