@@ -43,10 +43,10 @@ def work_lines(work: Work) -> Iterator[str]:
     for kind in sorted(work.collectives.keys() | work.least_sent.keys()):
         runs, sent = work.collectives.get(kind, (0, 0.0))
         least = work.least_sent.get(kind, 0.0)
-        yield f"{kind:<14}{sent / 1e6:10.1f} MB sent by {runs}; for parameters at least {least / 1e6:.1f}"
+        yield f"{kind:<14}{sent / 1e6:10.1f} MB sent by {runs}; parameters alone {least / 1e6:.1f}"
     if work.least_bytes_sent:
         times = work.bytes_sent / work.least_bytes_sent
-        yield f"{'sent in all':<14}{work.bytes_sent / 1e6:10.1f} MB, {times:.2f} times the least for parameters"
+        yield f"{'sent in all':<14}{work.bytes_sent / 1e6:10.1f} MB, {times:.2f} times the parameters alone"
 
 
 def speed_lines(one: Estimate) -> Iterator[str]:
