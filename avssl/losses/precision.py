@@ -10,6 +10,6 @@ def widen(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
 
 
-def dot(first: Float[Array, "m n"], second: Float[Array, "n o"]) -> Float[Array, "m o"]:
-    """The product of two matrices, not rounded on the way as TPUs and GPUs (TF32) would have it."""
+def dot(first: Float[Array, "*b m n"], second: Float[Array, "*b n o"]) -> Float[Array, "*b m o"]:
+    """The product of two matrices, or of several, not rounded on the way as TPUs and GPUs (TF32) have it."""
     return jnp.matmul(first, second, precision=jax.lax.Precision.HIGHEST)

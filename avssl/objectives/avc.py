@@ -36,7 +36,8 @@ class Avc(Objective):
     def setup(self) -> None:
         self.video_half = nn.Dense(self.hidden)
         self.audio_half = nn.Dense(self.hidden, use_bias=False)
-        self.classify = nn.Dense(2)
+        # Not rounded as TPUs and GPUs would: retrieval ranks by these logits.
+        self.classify = nn.Dense(2, precision=jax.lax.Precision.HIGHEST)
         if self.norm_heads:
             self.video_norm, self.audio_norm = (
                 BatchNorm(dtype=self.dtype),

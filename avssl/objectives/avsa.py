@@ -9,6 +9,7 @@ from jax import Array
 from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.contrastive import symmetric_info_nce
+from avssl.losses.precision import dot
 from avssl.losses.spatial import contrasted_viewpoints, spatial_alignment_loss
 from avssl.models.features import Features
 from avssl.models.set_transformer import SetTransformer
@@ -170,4 +171,4 @@ def cosines(video: Array, audio: Array) -> Array:
     video, audio = (
         x / jnp.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12) for x in (video, audio)
     )
-    return video @ audio.swapaxes(1, 2)
+    return dot(video, audio.swapaxes(1, 2))

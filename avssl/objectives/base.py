@@ -18,7 +18,7 @@ from jax import Array
 
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
-from avssl.losses.contrastive import unit_rows
+from avssl.losses.contrastive import cosines, unit_rows
 from avssl.models.features import Features
 
 # What `heads` returns: arrays whose first axis is the example.
@@ -299,7 +299,7 @@ class Objective(nn.Module):
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """How well each row of outputs["video"] goes with each of outputs["audio"], [num_video, num_audio]."""
-        return unit_rows(video) @ unit_rows(audio).T
+        return cosines(video, audio)
 
     def row_similarity(self, video: Array, audio: Array) -> Array:
         """How well row i of outputs["video"] goes with row i of outputs["audio"], [batch]."""

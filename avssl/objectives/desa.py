@@ -22,6 +22,7 @@ from avssl.losses.disagreement import (
     soft_disagreement,
 )
 from avssl.losses.kmeans import nearest_centroid, random_rows
+from avssl.losses.precision import dot
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Owned, Read
@@ -224,7 +225,7 @@ class Desa(Objective):
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """How likely both modalities name one class."""
-        return jax.nn.softmax(video) @ jax.nn.softmax(audio).T
+        return dot(jax.nn.softmax(video), jax.nn.softmax(audio).T)
 
     def row_similarity(self, video: Array, audio: Array) -> Array:
         return jnp.sum(jax.nn.softmax(video) * jax.nn.softmax(audio), axis=-1)

@@ -10,6 +10,7 @@ from jax import Array
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
 from avssl.losses.contrastive import negative_mask, unit_rows
+from avssl.losses.precision import dot
 from avssl.losses.soft_clusters import (
     center_distances,
     cluster_cosines,
@@ -193,7 +194,7 @@ class Dmc(Objective):
     def similarity(self, video: Array, audio: Array) -> Array:
         """The sum of cosines, or less the root of the summed squared distances."""
         if self.projected:
-            return self.unit_centers(video) @ self.unit_centers(audio).T
+            return dot(self.unit_centers(video), self.unit_centers(audio).T)
 
         def against_all(one_video: Array) -> Array:
             return self.row_similarity(

@@ -16,6 +16,7 @@ from avssl.losses.multimodal_clusters import (
     pairwise_contrastive,
     reconstruction_loss,
 )
+from avssl.losses.precision import dot
 from avssl.models.features import Features
 from avssl.models.gated import GatedEmbedding, GatedProjection
 from avssl.models.reconstruction import Reconstruction
@@ -178,7 +179,7 @@ class Mcn(Objective):
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """The dot product, as it is trained."""
-        return video @ audio.T
+        return dot(video, audio.T)
 
     def row_similarity(self, video: Array, audio: Array) -> Array:
         return jnp.sum(video * audio, axis=-1)

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from avssl.errors import UsageError, unknown
+from avssl.losses.precision import dot
 from avssl.losses.self_labelling import head_groups, multi_head_loss, solve_steps
 from avssl.losses.sinkhorn import (
     empty_queue,
@@ -230,7 +231,7 @@ class Selavi(Objective):
 
     def similarity(self, video: Array, audio: Array) -> Array:
         """How likely both modalities name one cluster, mean over the heads."""
-        return self.posteriors(video) @ self.posteriors(audio).T / self.num_heads
+        return dot(self.posteriors(video), self.posteriors(audio).T) / self.num_heads
 
     def row_similarity(self, video: Array, audio: Array) -> Array:
         return jnp.sum(self.posteriors(video) * self.posteriors(audio), axis=-1) / self.num_heads
