@@ -20,7 +20,7 @@ class Record:
     (of the record, not of the file) are None where nobody has opened the file yet. `label` is -1 where
     there is none. `truth` holds whatever else the source knows (captions, boxes, onsets ...); of data sets
     whose records have several classes `classes`, their names, with a `label` of -1; without `classes`
-    nobody said which they are.
+    nobody said which they are, and of classes in `ignored` not whether the record has them.
     """
 
     key: str
@@ -90,6 +90,12 @@ def classes_of(source: Source, index: int) -> Sequence[str] | None:
     return truth_of(source, index).get("classes") if find is None else find(index)
 
 
+def ignored_of(source: Source, index: int) -> Sequence[str]:
+    """The classes that are ignored in a record, without reading its media where the source can."""
+    find = getattr(source, "ignored", None)
+    return truth_of(source, index).get("ignored", ()) if find is None else find(index)
+
+
 def class_sets(source: Source, indices: np.ndarray) -> np.ndarray:
     """bool [len(indices), num_classes]: all classes of each record, one or several, or known to be none.
 
@@ -117,3 +123,21 @@ def known_class_sets(source: Source, indices: np.ndarray) -> tuple[np.ndarray, n
             for name in names or ():
                 sets[row, places[name]] = True
     return sets, known
+
+
+def ignored_sets(source: Source, indices: np.ndarray) -> np.ndarray:
+    """bool [len(indices), num_classes]: the classes that a record is no example of, nor of the rest."""
+    places = {name: place for place, name in enumerate(source.label_names)}
+    labels = source.labels()
+    sets = np.zeros((len(indices), len(places)), bool)
+    for row, index in enumerate(np.asarray(indices).tolist()):
+        # One class that is known says all of a record.
+        if labels[index] < 0:
+            sets[row, [places[name] for name in ignored_of(source, index)]] = True
+    return sets
+
+
+def tags_of(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(which record has which class; of which that is known), bool [len(indices), num_classes] each."""
+    sets, said = known_class_sets(source, indices)
+    return sets, said[:, None] & ~ignored_sets(source, indices)

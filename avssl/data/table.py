@@ -30,12 +30,14 @@ class RecordTable:
     has_audio: np.ndarray  # bool [n]
     duration_seconds: np.ndarray  # float32 [n]
     num_bytes: np.ndarray  # int64 [n]: of the media
-    # Of records with several classes their numbers, UNKNOWN where nobody said; empty in older tables.
+    # Of records with several classes their numbers, UNKNOWN where nobody said, `ignored_number` of those that
+    # the source ignores in the record; empty in older tables.
     class_numbers: np.ndarray  # int32
     class_ends: np.ndarray  # int64 [n]
     shard_marks: np.ndarray  # uint8 [shards, 32]: see avssl.data.records.shard_mark
     label_names: tuple[str, ...] = ()
     has_facts: bool = True  # False: nobody knows has_video and has_audio
+    tells_ignored: bool = False  # False in older tables, which keep no ignored classes
 
     def __len__(self) -> int:
         return len(self.label)
@@ -50,9 +52,19 @@ class RecordTable:
 
     def classes(self, row: int) -> tuple[str, ...] | None:
         """The names of all classes of a record that has several; None where nobody said which."""
+        numbers = self._class_numbers(row)
+        if UNKNOWN in numbers:
+            return None
+        return tuple(self.label_names[number] for number in numbers if number >= 0)
+
+    def ignored(self, row: int) -> tuple[str, ...]:
+        """The names of the classes that are ignored in a record."""
+        numbers = map(ignored_number, self._class_numbers(row))
+        return tuple(self.label_names[number] for number in numbers if number >= 0)
+
+    def _class_numbers(self, row: int) -> list[int]:
         start = self.class_ends[row - 1] if row else 0
-        numbers = self.class_numbers[start : self.class_ends[row]].tolist()
-        return None if UNKNOWN in numbers else tuple(self.label_names[number] for number in numbers)
+        return self.class_numbers[start : self.class_ends[row]].tolist()
 
     @classmethod
     def from_rows(
@@ -85,6 +97,7 @@ class RecordTable:
             shard_marks=np.frombuffer(b"".join(shard_marks), np.uint8).reshape(-1, 32),
             label_names=tuple(label_names),
             has_facts=has_facts,
+            tells_ignored=bool(classes),
         )
 
     def rows(self, start: int, stop: int) -> "RecordTable":
@@ -113,6 +126,7 @@ class RecordTable:
             shard_marks=tables[0].shard_marks[:0],
             label_names=tables[0].label_names,
             has_facts=all(table.has_facts for table in tables),
+            tells_ignored=all(table.tells_ignored for table in tables),
             **joined,
         )
 
@@ -138,13 +152,15 @@ class RecordTable:
                 older = {
                     "class_numbers": np.zeros(0, np.int32),
                     "class_ends": np.zeros(0, np.int64),
+                    "tells_ignored": False,
                 }
                 names = [field.name for field in dataclasses.fields(cls)]
                 fields = {
                     name: columns[name] if name in columns or name not in older else older[name]
                     for name in names
                 }
-            fields["has_facts"] = bool(fields["has_facts"])
+            for name in ("has_facts", "tells_ignored"):
+                fields[name] = bool(fields[name])
             fields["label_names"] = tuple(json.loads(fields["label_names"].tobytes()))
             if len({len(fields[name]) for name in ("key_ends", *_COLUMNS)}) > 1:
                 raise ValueError("its columns differ in length")
@@ -157,12 +173,18 @@ class RecordTable:
 
 def class_numbers(truth: Mapping[str, Any], places: Mapping[str, int]) -> list[int]:
     """What the table keeps of the classes in a record's truth; `places`: of their names among all."""
-    names = truth.get("classes")
-    if stranger := next((name for name in names or () if name not in places), None):
+    names, ignored = truth.get("classes"), truth.get("ignored", ())
+    if stranger := next((name for name in (*(names or ()), *ignored) if name not in places), None):
         raise UsageError(
             f"the source has a record of class '{printable(stranger)}', which is none of its classes"
         )
-    return [UNKNOWN] if names is None else [places[name] for name in names]
+    numbers = [UNKNOWN] if names is None else [places[name] for name in names]
+    return numbers + [ignored_number(places[name]) for name in ignored]
+
+
+def ignored_number(number: int) -> int:
+    """What stands in `class_numbers` for a class that is ignored, below UNKNOWN; and the class again."""
+    return UNKNOWN - 1 - number
 
 
 def _cut(

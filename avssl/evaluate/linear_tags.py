@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from avssl.data.record import Source, known_class_sets, truth_of
+from avssl.data.record import Source, tags_of
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features
 from avssl.evaluate.features import probed
@@ -38,8 +38,9 @@ def linear_tags(model: Model, sides: Sides) -> list[Score]:
     give.
     """
     assert sides.fitted is not None
-    train, train_known, names = tags_of(sides.fitted[0], sides.train.index)
-    test, test_known, test_names = tags_of(sides.scored[0], sides.test.index)
+    names, test_names = (part[0].label_names for part in (sides.fitted, sides.scored))
+    train, train_known = told_tags(sides.fitted[0], sides.train.index)
+    test, test_known = told_tags(sides.scored[0], sides.test.index)
     pairs = [
         (place, test_names.index(name))
         for place, name in enumerate(names)
@@ -67,17 +68,12 @@ def linear_tags(model: Model, sides: Sides) -> list[Score]:
     return scores
 
 
-def tags_of(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(which clip has which class, whether anybody said, bool [clips, classes] each; the classes)."""
-    names = list(source.label_names)
-    sets, said = known_class_sets(source, indices)
-    known = np.repeat(said[:, None], len(names), axis=1)
-    for row, index in enumerate(np.asarray(indices).tolist()):
-        for name in truth_of(source, index).get("ignored", ()):
-            known[row, names.index(name)] = False
+def told_tags(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`tags_of` where any is known."""
+    tags, known = tags_of(source, indices)
     if not known.any():
         raise UsageError(f"nobody said of which classes the clips of {source.spec} are")
-    return sets, known, names
+    return tags, known
 
 
 def has_both(tags: Bool[np.ndarray, "n"], known: Bool[np.ndarray, "n"]) -> bool:

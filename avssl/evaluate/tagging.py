@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from scipy.special import expit, ndtri
 
 from avssl.console import say
-from avssl.data.record import class_sets
+from avssl.data.record import class_sets, ignored_sets
 from avssl.errors import UsageError
 from avssl.evaluate.intervals import intervals_of
 from avssl.evaluate.ranked import (
@@ -29,7 +29,8 @@ THRESHOLD = 0.5
 def tagging(model: Model, sides: Sides) -> list[Score]:
     """Mean average precision, mean area under the ROC curve, d', and F1 at a probability of 0.5.
 
-    Over the classes that some test clip has. Chance is what equal scores give: for F1 every tag on every clip.
+    Over the classes that some test clip has; a clip in which the source ignores a class is no part of that
+    one's. Chance is what equal scores give: for F1 every tag on every clip.
     `OBJECTIVE/map` of every objective after the first.
     """
     scores: list[Score] = []
@@ -37,14 +38,14 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
         prefix = f"{name}/" if scores else ""
         for who, logits in sides.said(model, name, "tag_logits").items():
             found = np.asarray(logits, np.float64)
-            tags, columns = true_tags(sides, found.shape[1])
+            tags, known, columns = true_tags(sides, found.shape[1])
             found = found[:, columns]
-            values = tag_scores(found, tags)
-            chance = tag_scores(np.zeros(tags.shape), tags)
+            values = tag_scores(found, tags, known)
+            chance = tag_scores(np.zeros(tags.shape), tags, known)
             if "roc_auc" not in values:
                 say("tagging: no ROC-AUC and d', as every test clip has all of the classes")
             intervals = intervals_of(
-                TagScores(found, tags), values, len(tags), num_elements=tags.size
+                TagScores(found, tags, known), values, len(tags), num_elements=tags.size
             )
             scores += scores_of(who, prefix, values, chance, len(tags), intervals)
     if not scores:
@@ -54,29 +55,41 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
     return scores
 
 
-def true_tags(sides: Sides, num_columns: int) -> tuple[Bool[np.ndarray, "n c"], list[int]]:
-    """The test clips' classes that occur in them and were trained on, and which columns of logits they are."""
+def true_tags(
+    sides: Sides, num_columns: int
+) -> tuple[Bool[np.ndarray, "n c"], Bool[np.ndarray, "n c"], list[int]]:
+    """The test clips' classes that occur in them and were trained on, and which columns of logits they are.
+
+    In the middle: where a class is not ignored.
+    """
     source = sides.scored[0]
-    sets = class_sets(source, sides.test.index)
+    sets, known = class_sets(source, sides.test.index), ~ignored_sets(source, sides.test.index)
     columns = {name: place for place, name in enumerate(sides.trained_on[0].label_names)}
-    occurring = [place for place, _ in enumerate(source.label_names) if sets[:, place].any()]
-    known = [
+    occurring = [
+        place for place, _ in enumerate(source.label_names) if (sets & known)[:, place].any()
+    ]
+    trained = [
         place
         for place in occurring
         if columns.get(source.label_names[place], num_columns) < num_columns
     ]
-    if not known:
+    if not trained:
         raise UsageError(f"no clip of {source.spec} has a class that this run was trained on")
-    if len(known) < len(occurring):
+    if len(trained) < len(occurring):
         say(
-            f"tagging: {len(occurring) - len(known)} of {len(occurring)} classes of {source.spec} were not "
+            f"tagging: {len(occurring) - len(trained)} of {len(occurring)} classes of {source.spec} were not "
             "trained on and are left out"
         )
-    return sets[:, known], [columns[source.label_names[place]] for place in known]
+    places = [columns[source.label_names[place]] for place in trained]
+    return sets[:, trained], known[:, trained], places
 
 
-def tag_scores(logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"]) -> dict[str, float]:
-    """Each class has a clip at least. A probability of exactly 0.5 is a tag.
+def tag_scores(
+    logits: Float[np.ndarray, "n c"],
+    tags: Bool[np.ndarray, "n c"],
+    known: Bool[np.ndarray, "n c"] | None = None,
+) -> dict[str, float]:
+    """Each class has a clip at least. A probability of exactly 0.5 is a tag. known: None is all.
 
     - `map`: the mean over classes of the average precision.
     - `roc_auc`: the mean over classes of the area under the ROC curve; a class of every clip has none and is
@@ -84,32 +97,45 @@ def tag_scores(logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"]) 
     - `d_prime`: see there.
     - `micro_f1_at_0.5`, `macro_f1_at_0.5`.
     """
-    found = TagScores(logits, tags)(np.ones((len(tags), 1)))
+    known = np.ones_like(tags) if known is None else known
+    found = TagScores(logits, tags, known)(np.ones((len(tags), 1)))
     return {metric: float(of_clips) for metric, [of_clips] in found.items()}
 
 
 class TagScores:
-    """The same of clips that count so many times. A class without clips is then no part of a mean."""
+    """The same of clips that count so many times; of each class those where it is known.
 
-    def __init__(self, logits: Float[np.ndarray, "n c"], tags: Bool[np.ndarray, "n c"]):
-        self.tags, self.said = tags, expit(logits) >= THRESHOLD
+    A class without clips is then no part of a mean.
+    """
+
+    def __init__(
+        self,
+        logits: Float[np.ndarray, "n c"],
+        tags: Bool[np.ndarray, "n c"],
+        known: Bool[np.ndarray, "n c"],
+    ):
+        self.known = known.T
+        self.true, self.false = tags & known, ~tags & known
+        self.said = (expit(logits) >= THRESHOLD) & known
         self.ranked = [
-            Ranked(finite_scores(scores), own) for scores, own in zip(logits.T, tags.T, strict=True)
+            Ranked(finite_scores(scores[clips]), own[clips])
+            for scores, own, clips in zip(logits.T, tags.T, self.known, strict=True)
         ]
 
     def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
+        each = zip(self.ranked, self.known, strict=True)
         curves = [
             (average_precisions(steps), areas_under_curve(steps))
-            for steps in (one.steps(times) for one in self.ranked)
+            for steps in (one.steps(times[clips]) for one, clips in each)
         ]
         precisions, areas = np.stack(curves, axis=1)
         found = {"map": mean_of_known(precisions)}
-        if not self.tags.all():
+        if self.false.any():
             found["roc_auc"] = mean_of_known(areas)
-            found["d_prime"] = d_prime(found["roc_auc"], least_miss(self.tags) / 2)
+            found["d_prime"] = d_prime(found["roc_auc"], least_miss(self.true, self.false) / 2)
         right, said, true = (
             kind.T.astype(times.dtype) @ times
-            for kind in (self.said & self.tags, self.said, self.tags)
+            for kind in (self.said & self.true, self.said, self.true)
         )
         # Twice the right ones over them, the wrong ones and the missed ones: no class is without any.
         total = said + true
@@ -132,10 +158,10 @@ def d_prime(areas: Float[np.ndarray, "r"], edge: float) -> Float[np.ndarray, "r"
     return math.sqrt(2) * ndtri(np.clip(areas, edge, 1 - edge))
 
 
-def least_miss(tags: Bool[np.ndarray, "n c"]) -> float:
+def least_miss(true: Bool[np.ndarray, "n c"], false: Bool[np.ndarray, "n c"]) -> float:
     """By how much the mean area under the curve misses 1 if two clips tie, in the class with most pairs.
 
     Any mean but 1 itself misses it by as much at least.
     """
-    pairs = tags.sum(axis=0) * (~tags).sum(axis=0)
+    pairs = true.sum(axis=0) * false.sum(axis=0)
     return float(1 / (2 * pairs.max() * np.count_nonzero(pairs)))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar
+from avssl.losses.precision import widen
 from avssl.losses.rows import blank_absent, mean_present
 
 
@@ -25,9 +26,11 @@ def bernoulli_divergence(
     return jnp.sum(has + has_not, axis=1)
 
 
-def tag_cross_entropy(logits: Float[Array, "b c"], tags: Float[Array, "b c"]) -> Float[Array, "b"]:
-    """Binary cross-entropy of tags from 0 to 1, summed over tags."""
-    return jnp.sum(jax.nn.softplus(logits) - logits * tags, axis=1)
+def tag_cross_entropy(
+    logits: Float[Array, "b c"], tags: Float[Array, "b c"], known: Bool[Array, "b c"]
+) -> Float[Array, "b"]:
+    """Binary cross-entropy of tags from 0 to 1, summed over those that are known."""
+    return jnp.sum(jax.nn.softplus(logits) - logits * tags, axis=1, where=known)
 
 
 def mutual_loss(
@@ -42,7 +45,7 @@ def mutual_loss(
     one_way: bool = False,
     student_present: Bool[Array, "b"],
     other_present: Bool[Array, "b"],
-    labelled: Bool[Array, "b"],
+    known: Bool[Array, "b c"],
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """BCE(student) + BCE(teacher) + a single-modal + b cross-modal transfer, one scalar for both.
 
@@ -60,12 +63,14 @@ def mutual_loss(
 
     Terms of the student and the single-modal one take the rows that have its modality, those of the
     fused teacher and the cross-modal one the rows that have both, cross-entropies those of them
-    that are `labelled`; others may hold anything. Without any row a term is 0. Metrics: the four
-    terms, and how many rows have the student's modality, both, and tags for the student.
+    that have tags that are `known`, of those tags; others may hold anything. Without any row a term
+    is 0. Metrics: the four terms, and how many rows have the student's modality, both, and tags for
+    the student.
     """
     both = student_present & other_present
+    labelled = jnp.any(known, axis=1)
     heard = student_present & labelled
-    tags = blank_absent(tags, heard)
+    tags = jnp.where(known & student_present[:, None], widen(tags), 0.0)
     student, embedding, branch = (
         blank_absent(x, student_present)
         for x in (student_logits, student_embedding, teacher_branch)
@@ -76,8 +81,10 @@ def mutual_loss(
     if not one_way:
         crossed += bernoulli_divergence(student, teacher)
     metrics = {
-        "student_classification": mean_present(tag_cross_entropy(student, tags), heard),
-        "teacher_classification": mean_present(tag_cross_entropy(teacher, tags), both & labelled),
+        "student_classification": mean_present(tag_cross_entropy(student, tags, known), heard),
+        "teacher_classification": mean_present(
+            tag_cross_entropy(teacher, tags, known), both & labelled
+        ),
         "single_modal": mean_present(jnp.sum((embedding - taught) ** 2, axis=1), student_present),
         "cross_modal": mean_present(crossed, both),
     }

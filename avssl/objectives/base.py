@@ -238,7 +238,7 @@ class Objective(nn.Module):
         """New parameters and memory from what the pass kept, row = record; `seen` marks the rows it met.
 
         Without a pass, `kept` is what is known unread: the `label` of each record that is trained on, else -1;
-        with `refresh_tags` its `tags`, int8 [num_records, num_classes], 0 or 1, or -1 where nobody said.
+        with `refresh_tags` its `tags`, int8 [num_records, num_classes], 0 or 1, or -1: not known.
         Runs on the host between two steps, on global arrays. Moments of the optimiser for parameters that
         it replaces begin anew.
         """

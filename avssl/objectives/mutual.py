@@ -35,8 +35,9 @@ class Mutual(StudentObjective):
     single_modal_weight=0, cross_modal_weight=0: without that term; both: the student alone.
 
     A clip without the other modality leaves the teacher's tags and the cross-modal term, and one of which
-    nobody said which classes it has the cross-entropies. Departures: both sides step at once by one optimiser;
-    no pooling by attention over time but the encoders' own.
+    nobody said which classes it has the cross-entropies; a tag that is not known is no
+    part of them. Departures: both sides step at once by one optimiser; no pooling by attention over time but
+    the encoders' own.
     """
 
     student: str = "audio"
@@ -113,7 +114,7 @@ class Mutual(StudentObjective):
             one_way=self.one_way,
             student_present=self.both_present(batch),
             other_present=batch["present"][self.other_read.view],
-            labelled=tags[:, 0] != UNKNOWN,
+            known=tags != UNKNOWN,
         )  # fmt: skip
         return Outcome(loss, metrics)
 

@@ -5,12 +5,12 @@ from jax import Array
 
 from avssl.errors import UsageError
 
-# What nobody said of a record's tags.
+# What is not known of a record's tags: nobody said, or the source ignores that class in it.
 UNKNOWN = -1
 
 
 def tags_as_memory(tags: Array, num_classes: int, config_key: str) -> Array:
-    """int8 [records, num_classes] from a refresh with `refresh_tags`: 0, 1, or UNKNOWN for the whole record."""
+    """int8 [records, num_classes] from a refresh with `refresh_tags`: 0, 1 or UNKNOWN."""
     if (lacking := num_classes - tags.shape[1]) < 0:
         raise UsageError(
             f"{config_key}.num_classes is {num_classes}, and the data has {tags.shape[1]}"

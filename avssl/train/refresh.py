@@ -21,7 +21,7 @@ from avssl.console import say
 from avssl.data.feed import DeviceFeed
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.reader import BatchReader
-from avssl.data.record import Source, known_class_sets
+from avssl.data.record import Source, tags_of
 from avssl.objectives.base import Outputs, Owned
 from avssl.train.mesh import batch_sharding, path_name, place_on_mesh, rows_of_process
 from avssl.train.model import Model, purpose_key
@@ -68,10 +68,10 @@ class Refresher:
         return {"label": jnp.asarray(labels)}
 
     def tags(self) -> Outputs:
-        """The same of all classes of a record: int8 [num_records, num_classes], -1 where nobody said."""
-        sets, known = known_class_sets(self.source, self.indices)
+        """The same of all classes of a record: int8 [num_records, num_classes], -1 where it is not known."""
+        sets, known = tags_of(self.source, self.indices)
         tags = np.full((self.config.data.num_records, sets.shape[1]), -1, np.int8)
-        tags[self.indices] = np.where(known[:, None], sets, -1)
+        tags[self.indices] = np.where(known, sets, -1)
         return {"tags": jnp.asarray(tags)}
 
     def with_pass(

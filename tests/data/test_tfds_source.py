@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from avssl.data.open import open_source
-from avssl.data.record import known_class_sets
+from avssl.data.record import known_class_sets, tags_of
 from avssl.data.records import StoredRecord
 from avssl.data.split_reader import SplitReader, SplitShards
 from avssl.data.store import StoreWriter
@@ -334,7 +334,10 @@ def test_sets_without_media_are_refused(tmp_path):
 @pytest.mark.parametrize("split", ["train", "train[2:]", "train[3:]+train[:3]"])
 def test_all_classes_of_records_are_known_without_reading_them(tmp_path, split):
     names = ("x", "y", "z")
-    told = [{"classes": ["z", "x"]}, {}, {"classes": []}, {"classes": ["y"]}, {}]
+    told = [
+        {"classes": ["z", "x"], "ignored": ["y"]}, {}, {"classes": [], "ignored": ["x", "z"]},
+        {"classes": ["y"]}, {},
+    ]  # fmt: skip
     store = StoreWriter(
         str(tmp_path / "set"), split="train", num_records=5, num_shards=2, settings={},
         label_names=names, source="here",
@@ -353,6 +356,12 @@ def test_all_classes_of_records_are_known_without_reading_them(tmp_path, split):
     assert sets.tolist() == [
         [name in truth.get("classes", ()) for name in names] for truth in truths
     ]
+    tags, known = tags_of(source, np.arange(len(source)))
+    assert tags.tolist() == sets.tolist()
+    assert known.tolist() == [
+        ["classes" in truth and name not in truth.get("ignored", ()) for name in names]
+        for truth in truths
+    ]
 
 
 def test_a_table_without_classes_leaves_them_to_the_records(tmp_path):
@@ -361,12 +370,15 @@ def test_a_table_without_classes_leaves_them_to_the_records(tmp_path):
         label_names=("x", "y"), source="here",
     )  # fmt: skip
     with store:
-        store.add(0, StoredRecord("k", b"m", truth={"classes": ["y"]}))
+        store.add(0, StoredRecord("k", b"m", truth={"classes": ["y"], "ignored": ["x"]}))
         store.finish()
     file = tmp_path / "set" / "records-train.npz"
     with np.load(file) as columns:
-        older = {name: columns[name] for name in columns if not name.startswith("class_")}
+        older = {
+            name: columns[name] for name in columns if not name.startswith(("class_", "tells_"))
+        }
     np.savez(file, **older)
     source = open_source(f"tfds:{tmp_path / 'set'}")
     assert not source.table.has_classes
     assert known_class_sets(source, np.array([0]))[0].tolist() == [[False, True]]
+    assert tags_of(source, np.array([0]))[1].tolist() == [[False, True]]

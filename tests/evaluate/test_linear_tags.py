@@ -65,15 +65,15 @@ def test_a_resample_without_the_class_has_no_eleven_points():
 class Tagged:
     label_names = NAMES
 
-    def __init__(self, tags, ignored=(), names=NAMES):
-        self.tags, self.ignored, self.spec, self.label_names = tags, ignored, "tagged", names
+    def __init__(self, tags, hidden=(), names=NAMES):
+        self.tags, self.hidden, self.spec, self.label_names = tags, hidden, "tagged", names
 
     def labels(self):
         return np.full(len(self.tags), -1, np.int32)
 
     def truth(self, index):
         has = [name for name, own in zip(self.label_names, self.tags[index], strict=True) if own]
-        return {"classes": has, "ignored": [name for row, name in self.ignored if row == index]}
+        return {"classes": has, "ignored": [name for row, name in self.hidden if row == index]}
 
 
 def measured(train, test, train_features, test_features):

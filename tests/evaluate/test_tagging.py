@@ -70,7 +70,7 @@ def test_clips_that_count_several_times_are_as_scikit_learn_weights_them():
     logits, tags = random_tags(3)
     times = np.random.default_rng(0).integers(0, 3, (len(tags), 4))
     times[tags[:, 0], 1] = 0  # without any clip of the first class
-    found = TagScores(logits, tags)(times)
+    found = TagScores(logits, tags, np.ones_like(tags))(times)
     for column, weights in enumerate(times.T):
         classes = [place for place in range(6) if (weights * tags[:, place]).any()]
         assert (0 in classes) == (column != 1)
@@ -85,6 +85,23 @@ def test_clips_that_count_several_times_are_as_scikit_learn_weights_them():
             if one != 5
         ]
         assert found["roc_auc"][column] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_a_clip_counts_for_the_classes_that_are_known():
+    logits, tags = random_tags(3)
+    known = np.random.default_rng(1).random(tags.shape) < 0.7
+    found = tag_scores(logits, tags, known)
+    columns = [(tags[rows, one], logits[rows, one]) for one, rows in enumerate(known.T)]
+    expected = np.mean([average_precision_score(*column) for column in columns])
+    assert found["map"] == pytest.approx(expected, abs=1e-12)
+    area = np.mean([roc_auc_score(*column) for column in columns[:5]])
+    assert found["roc_auc"] == pytest.approx(area, abs=1e-12)
+    expected = np.mean([f1_score(own, said >= 0) for own, said in columns])
+    assert found["macro_f1_at_0.5"] == pytest.approx(expected, abs=1e-12)
+    expected = f1_score(tags[known], logits[known] >= 0)
+    assert found["micro_f1_at_0.5"] == pytest.approx(expected, abs=1e-12)
+    flipped = tag_scores(np.where(known, logits, -logits), np.where(known, tags, ~tags), known)
+    assert flipped == found
 
 
 def test_without_any_order_scores_are_at_chance():
@@ -142,6 +159,19 @@ def test_columns_are_the_classes_that_were_trained_on():
         assert score.interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
     assert all(score.n == len(TAGS) for score in found.values())
+
+
+def test_a_class_that_is_ignored_in_a_clip_is_neither_right_nor_wrong(monkeypatch):
+    hidden = {1: ["car"], 4: ["bus", "car"]}
+    monkeypatch.setattr(Clips, "ignored", lambda self, index: hidden.get(index, ()), raising=False)
+    logits = np.where(TAGS, 1.0, -1.0)
+    for row, names in hidden.items():
+        logits[row, [NAMES.index(name) for name in names]] = 5.0
+    found = measured(logits, NAMES)
+    for metric in ("map", "roc_auc", "micro_f1_at_0.5", "macro_f1_at_0.5"):
+        assert found[metric].value == 1.0
+    # Of buses 2 of 4, of cars 2 of 3, of trains 3 of 5.
+    assert found["map"].chance == pytest.approx(np.mean([2 / 4, 2 / 3, 3 / 5]))
 
 
 def test_what_cannot_be_scored():

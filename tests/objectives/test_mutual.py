@@ -93,7 +93,7 @@ def test_the_loss_is_that_of_the_tags_in_memory(student):
         outputs["logits"], outputs["teacher_logits"],
         features_of(objective)[reads[0]].embedding, features_of(objective)[reads[2]].embedding, tags,
         student_present=batch["present"][student], other_present=batch["present"][other],
-        labelled=jnp.arange(ROWS) != 2, **WEIGHTS,
+        known=jnp.broadcast_to(jnp.arange(ROWS)[:, None] != 2, tags.shape), **WEIGHTS,
     )  # fmt: skip
     assert float(total) == pytest.approx(float(expected), rel=1e-5)
     assert {name: float(x) for name, x in metrics.items()} == pytest.approx(
@@ -110,6 +110,23 @@ def test_the_loss_is_that_of_the_tags_in_memory(student):
     assert np.any(of_branch[alone])
     assert not np.any(of_other[alone])
     assert all(np.all(np.any(gradient[2:], axis=1)) for gradient in gradients)
+
+
+def test_a_record_keeps_the_tags_that_are_known():
+    """Without its first one the others are learnt, and nothing depends on what stands in its place."""
+    objective, batch = made(), batch_of()
+    held_back = TAGS.copy()
+    held_back[3, 0] = -1  # the record of row 3
+    variables, without = started(objective), started(objective, held_back)
+    own = without["memory"]["tags"][batch["index"][3]]
+    assert own.tolist() == [-1, *TAGS[3, 1:], 0]
+    _, (metrics, outputs) = trained(objective, without, batch)[0]
+    _, (complete, _) = trained(objective, variables, batch)[0]
+    assert metrics["num_labelled"] == complete["num_labelled"]
+    logit = float(outputs["logits"][3, 0])
+    lost = np.logaddexp(0, logit) - logit * TAGS[3, 0]
+    expected = complete["student_classification"] - lost / (ROWS - 2)
+    assert float(metrics["student_classification"]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_one_way_the_teacher_learns_from_labels_alone():

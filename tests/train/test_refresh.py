@@ -2,7 +2,10 @@
 
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from avssl.train import refresh
@@ -62,3 +65,21 @@ def test_a_request_in_a_pass_over_the_data_drops_it_and_the_next_start_repeats_i
     assert f"step {passes[1]}: refreshed" not in said
     assert pretrain(*keys, workdir=broken)[0] == 0
     assert_identical(broken, whole)
+
+
+def test_tags_that_a_source_ignores_are_not_known():
+    truths: list[Any] = [
+        {"classes": ["dog"], "ignored": ["cat"]},
+        {},
+        {"classes": []},
+        {"classes": []},
+    ]
+    source: Any = SimpleNamespace(
+        label_names=("cat", "dog"), labels=lambda: np.full(4, -1), truth=truths.__getitem__
+    )
+    config: Any = SimpleNamespace(data=SimpleNamespace(num_records=4))
+    nothing: Any = None
+    refresher = refresh.Refresher(
+        nothing, config, source, np.array([0, 1, 2]), nothing, nothing, nothing
+    )
+    assert refresher.tags()["tags"].tolist() == [[-1, 1], [-1, -1], [0, 0], [-1, -1]]

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source, classes_of, durations_of, identity_of, truth_of
+from avssl.data.record import (
+    Record,
+    Source,
+    classes_of,
+    durations_of,
+    identity_of,
+    ignored_of,
+    truth_of,
+)
 
 
 class MixedSource:
@@ -70,6 +78,10 @@ class MixedSource:
     def classes(self, index: int) -> Sequence[str] | None:
         part, inside = self._place(index)
         return classes_of(self.parts[part][0], inside)
+
+    def ignored(self, index: int) -> Sequence[str]:
+        part, inside = self._place(index)
+        return ignored_of(self.parts[part][0], inside)
 
     def durations(self) -> np.ndarray | None:
         known = [durations_of(source) for source, _ in self.parts]

@@ -168,6 +168,12 @@ class TfdsSource:
             return self.table.classes(index)
         return self[index].truth.get("classes")
 
+    def ignored(self, index: int) -> Sequence[str]:
+        """The classes that are ignored in a record; from the record itself where an older table has none."""
+        if self.table.tells_ignored:
+            return self.table.ignored(index)
+        return self[index].truth.get("ignored", ())
+
     def durations(self) -> np.ndarray | None:
         return self.table.duration_seconds if self.table.has_facts else None
 

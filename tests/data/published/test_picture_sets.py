@@ -9,9 +9,9 @@ from PIL import Image
 from avssl.data.needs import modalities_there
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
+from avssl.data.record import tags_of
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
-from avssl.evaluate.linear_tags import tags_of
 from avssl.media.decode import decode_video
 from avssl.media.errors import MediaError
 from avssl.media.probe import probe
@@ -125,8 +125,7 @@ def test_voc2007(voc):
         assert keys(source) == ["000001", "000002", "000003"]
         assert sets_of(source) == [{"bird", "cat"}, set(), {"bird"}]
     assert source.skipped == (("000004", "not on disk"),)
-    sets, known, names = tags_of(source, np.array([2, 0]))
-    assert names == ["bird", "cat"]
+    sets, known = tags_of(source, np.array([2, 0]))
     assert known.tolist() == [[True, False], [True, True]]
     assert sets.tolist() == [[True, False], [True, True]]
     assert shown(source[2].media) == [3, 3, 3]
