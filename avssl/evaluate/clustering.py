@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from avssl.errors import UsageError
 from avssl.evaluate.checks import finite_features, labelled
-from avssl.evaluate.intervals import Interval, intervals_of
+from avssl.evaluate.intervals import LEAST_RESAMPLES, Interval, intervals_of, num_resamples
 from avssl.evaluate.knn import unit_rows
 from avssl.losses.kmeans import kmeans, plus_plus_rows
 
@@ -23,7 +23,9 @@ ELEMENTS_OF_A_TABLE = 10**5
 ROUNDING = 1e-9
 
 
-def clustering(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> dict[str, float]:
+def clustering(
+    labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"], expected: float | None = None
+) -> dict[str, float]:
     """The agreement of a cluster per clip with a class per clip, both as any numbers from 0.
 
     - `nmi`: mutual information over the mean of both entropies.
@@ -41,14 +43,24 @@ def clustering(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> 
 
     Purity and entropy improve with the number of clusters whatever they are: compare at equal
     numbers, and with `clustering_chance`.
+
+    expected: their `expected_of`, the dearest part of all this, where it is known.
     """
-    return agreement_of(contingency(labels, clusters))
+    return agreement_of(contingency(labels, clusters), expected)
 
 
-def agreement_of(table: Int[np.ndarray, "classes clusters"]) -> dict[str, float]:
+def expected_of(labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"]) -> float:
+    """The expected mutual information, which shuffled labels or clusters have as well."""
+    table = contingency(labels, clusters)
+    return expected_mutual_information(table.sum(axis=1), table.sum(axis=0))
+
+
+def agreement_of(
+    table: Int[np.ndarray, "classes clusters"], expected: float | None = None
+) -> dict[str, float]:
     return {
         "nmi": normalised_mutual_information(table),
-        "ami": adjusted_mutual_information(table),
+        "ami": adjusted_mutual_information(table, expected),
         "ari": adjusted_rand_index(table),
         "accuracy": matched_accuracy(table),
         "purity": float(table.max(axis=0).sum() / table.sum()),
@@ -58,18 +70,31 @@ def agreement_of(table: Int[np.ndarray, "classes clusters"]) -> dict[str, float]
 
 
 def clustering_chance(
-    labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"], *, seed: int = 0
+    labels: Int[np.ndarray, "n"],
+    clusters: Int[np.ndarray, "n"],
+    expected: float | None = None,
+    *,
+    seed: int = 0,
 ) -> dict[str, float]:
     """What clusters of the same sizes give on average when the clips in them are shuffled."""
     rng = np.random.default_rng(seed)
-    draws = [clustering(labels, rng.permutation(clusters)) for _ in range(SHUFFLES)]
+    if expected is None:
+        expected = expected_of(labels, clusters)
+    draws = [clustering(labels, rng.permutation(clusters), expected) for _ in range(SHUFFLES)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
 
 
 def clustering_intervals(
-    labels: Int[np.ndarray, "n"], clusters: Int[np.ndarray, "n"], values: Mapping[str, float]
+    labels: Int[np.ndarray, "n"],
+    clusters: Int[np.ndarray, "n"],
+    values: Mapping[str, float],
+    expected: float | None = None,
 ) -> dict[str, Interval]:
-    """Of other clips in these clusters: no resample is clustered anew."""
+    """Of other clips in these clusters: no resample is clustered anew.
+
+    Of large tables, where it would take all the time, the expected mutual information in `ami` is that of the
+    clips as they are, and not of each resample. It hardly differs where most clusters have ten clips or more.
+    """
     table = contingency(labels, clusters)
     rows, columns = (np.unique(numbers, return_inverse=True)[1] for numbers in (labels, clusters))
     cells = rows * table.shape[1] + columns
@@ -78,14 +103,20 @@ def clustering_intervals(
         shape=(table.size, len(cells)),
     )
 
-    def statistics(times: np.ndarray) -> dict[str, np.ndarray]:
-        tables = (place @ times).T.reshape(-1, *table.shape).round().astype(np.int64)
-        found = [agreement_of(one[one.any(axis=1)][:, one.any(axis=0)]) for one in tables]
-        return {metric: np.array([each[metric] for each in found]) for metric in values}
-
     # What each resample costs: mostly the expected mutual information.
     largest = np.minimum(table.sum(axis=1)[:, None], table.sum(axis=0)[None])
     work = ELEMENTS_OF_A_TABLE + len(labels) + 10 * int(largest.sum())
+    if num_resamples(work) > LEAST_RESAMPLES:
+        expected = None
+    elif expected is None:
+        expected = expected_of(labels, clusters)
+
+    def statistics(times: np.ndarray) -> dict[str, np.ndarray]:
+        tables = (place @ times).T.reshape(-1, *table.shape).round().astype(np.int64)
+        met = (one[one.any(axis=1)][:, one.any(axis=0)] for one in tables)
+        found = [agreement_of(one, expected) for one in met]
+        return {metric: np.array([each[metric] for each in found]) for metric in values}
+
     return intervals_of(statistics, values, len(labels), num_elements=work)
 
 
@@ -110,10 +141,13 @@ def normalised_mutual_information(table: Int[np.ndarray, "classes clusters"]) ->
     return min(mutual_information(table) / mean, 1.0) if mean > 0 else 1.0
 
 
-def adjusted_mutual_information(table: Int[np.ndarray, "classes clusters"]) -> float:
+def adjusted_mutual_information(
+    table: Int[np.ndarray, "classes clusters"], expected: float | None = None
+) -> float:
     of_classes, of_clusters = table.sum(axis=1), table.sum(axis=0)
     largest = (entropy(of_classes) + entropy(of_clusters)) / 2
-    expected = expected_mutual_information(of_classes, of_clusters)
+    if expected is None:
+        expected = expected_mutual_information(of_classes, of_clusters)
     room = largest - expected
     if room < ROUNDING:
         # Each clip alone, or all as one, in both: no clustering of these sizes would disagree.

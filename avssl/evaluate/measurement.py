@@ -92,7 +92,9 @@ class Measurement:
             self.config.data.workers, fits=self.fits,
         )  # fmt: skip
         sides = {
-            who: dataclasses.replace(own, compiled=self.compiled) for who, own in sides.items()
+            # Tables of results have an interval of the trained weights alone.
+            who: dataclasses.replace(own, compiled=self.compiled, with_intervals=who == "trained")
+            for who, own in sides.items()
         }
         trained = sides["trained"]
         if self.fits:

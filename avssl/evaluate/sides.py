@@ -24,7 +24,8 @@ class Sides:
     `scored` is the test part itself, `fitted` the training part of probes (without any, `train` is empty), and
     `trained_on` what the run was trained on, for protocols that look at more of it than its features.
     `averaged`: what objectives say of several windows of each test clip (`windows.py`), where that is asked
-    for. `compiled`: what is kept for the next weights, by its use.
+    for. `compiled`: what is kept for the next weights, by its use. `with_intervals`: False where nobody reads
+    them, for protocols with dear ones.
     """
 
     variables: Any
@@ -36,6 +37,7 @@ class Sides:
     averaged: Any = None
     fitted: Part | None = None
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
+    with_intervals: bool = True
 
     def extractor(self, use: str, model: Model) -> Extractor:
         """That of a model, which is the same whenever it has this use."""

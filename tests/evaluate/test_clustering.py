@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import entropy
@@ -13,13 +15,16 @@ from avssl.evaluate.clustering import (
     clustering_chance,
     clustering_intervals,
     contingency,
+    expected_of,
 )
+from avssl.evaluate.intervals import NUM_RESAMPLES
 
 
 def noisy_clusters(num_clips=300, num_classes=6, num_clusters=9, noise=0.4, seed=0):
     """Clusters follow the classes but for a share; the labels are not 0, 1, 2 ..."""
     rng = np.random.default_rng(seed)
-    classes = rng.choice(num_classes, num_clips, p=np.arange(1, num_classes + 1) / 21)
+    sizes = np.arange(1, num_classes + 1)
+    classes = rng.choice(num_classes, num_clips, p=sizes / sizes.sum())
     random = rng.integers(0, num_clusters, num_clips)
     clusters = np.where(rng.random(num_clips) < noise, random, classes % num_clusters)
     return 3 * classes, 7 * (num_clusters - clusters)
@@ -117,6 +122,42 @@ def test_intervals_are_of_clips_that_count_several_times(monkeypatch):
     for column in range(3):
         expected = clustering(*(np.repeat(array, times[:, column]) for array in (labels, clusters)))
         assert {metric: of[column] for metric, of in numbers.items()} == pytest.approx(expected)
+
+
+def test_what_chance_expects_is_computed_once(monkeypatch):
+    labels, clusters = noisy_clusters()
+    values, chance = clustering(labels, clusters), clustering_chance(labels, clusters)
+    expected = expected_of(labels, clusters)
+    computed = []
+    counted = partial(counting, module.expected_mutual_information, computed)
+    monkeypatch.setattr(module, "expected_mutual_information", counted)
+    assert clustering_chance(labels, clusters) == chance
+    assert len(computed) == 1
+    assert clustering_chance(labels, clusters, expected) == chance
+    assert clustering(labels, clusters, expected) == values
+    assert len(computed) == 1
+
+
+def counting(function, calls, *arguments):
+    calls.append(arguments)
+    return function(*arguments)
+
+
+def test_large_tables_have_nearly_the_interval_of_ami_that_each_resample_computes(monkeypatch):
+    """Both ends within 2 % of the width; all other intervals are the same."""
+    labels, clusters = noisy_clusters(num_clips=4000, num_classes=40, num_clusters=50)
+    values = clustering(labels, clusters)
+    monkeypatch.setattr(module, "num_resamples", lambda work: NUM_RESAMPLES)
+    each = clustering_intervals(labels, clusters, values)
+    monkeypatch.undo()
+    computed = []
+    counted = partial(counting, module.expected_mutual_information, computed)
+    monkeypatch.setattr(module, "expected_mutual_information", counted)
+    found = clustering_intervals(labels, clusters, values)
+    assert len(computed) == 1
+    low, high = each["ami"]
+    assert found["ami"] == pytest.approx((low, high), abs=0.02 * (high - low))
+    assert {**found, "ami": each["ami"]} == each
 
 
 def test_labels_are_asked_for():

@@ -41,7 +41,7 @@ def test_each_objective_names_its_own_clusters_and_the_first_has_no_prefix():
     test = Extracted(CLASSES, {"video": features.astype(np.float32)}, LABELS)
     objective = SimpleNamespace(clusters=dict)
     model = SimpleNamespace(objectives=dict.fromkeys(LABELS, objective))
-    scores = clusters(model, SimpleNamespace(test=test))
+    scores = clusters(model, SimpleNamespace(test=test, with_intervals=True))
     found = {
         (score.features, score.metric): score.value
         for score in scores
@@ -54,7 +54,9 @@ def test_each_objective_names_its_own_clusters_and_the_first_has_no_prefix():
             ("audio", "two/labels_accuracy"): 2 / 3,
         }
     )
-    assert all(score.n == 24 for score in scores)
+    assert all(score.n == 24 and score.interval for score in scores)
+    without = clusters(model, SimpleNamespace(test=test, with_intervals=False))
+    assert without == [dataclasses.replace(score, interval=None) for score in scores]
     for score in scores:
         Row("clustering", score.features, score.metric, score.value, 0.0, score.chance, score.n)
     names = {score.metric for score in scores if score.features == "video"}
