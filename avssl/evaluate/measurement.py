@@ -23,6 +23,7 @@ from avssl.evaluate.features import Extracted, Extractor, nothing
 from avssl.evaluate.places import PLAIN, MapOptions
 from avssl.evaluate.protocols import FITTED
 from avssl.evaluate.rows import Row
+from avssl.evaluate.saying import sayable, with_incomplete
 from avssl.evaluate.side_alone import for_data
 from avssl.evaluate.sides import Part, Score, Sides, classes_by_name
 from avssl.evaluate.windows import Averaging, Windows
@@ -60,6 +61,8 @@ class Measurement:
 
     def __post_init__(self):
         self.whole, self.model = self.model, for_data(self.model, self.parts)
+        source, indices = self.test
+        self.sayable = source, sayable(self.model, source, indices)
         if self.fits:
             self.train = usable(self.model, *self.train)
         self.test = usable(self.model, *self.test)
@@ -102,10 +105,12 @@ class Measurement:
         tell_lost(self.test, trained.test)
         scored = self.test[0].spec
         say(f"evaluated {name} on {len(trained.test.index)} clips of {scored}")
-        of_windows = self.with_windows(sides) if self.several else sides
+        asked = sides
+        if SAYING & self.protocols.keys():
+            asked = self.with_windows(sides) if self.several else self.with_incomplete(sides)
         rows, allowed = [], {}
         for protocol, measure in self.protocols.items():
-            each = of_windows if protocol in SAYING else sides
+            each = asked if protocol in SAYING else sides
             try:
                 ours = measure(self.model, each["trained"])
                 if "random" in each:
@@ -123,6 +128,16 @@ class Measurement:
             ]
         self.protocols = allowed
         return rows, trained
+
+    def with_incomplete(self, sides: dict[str, Sides]) -> dict[str, Sides]:
+        """With the test clips too that lack a modality which some objective does without."""
+        extractor = self.compiled["features"]
+        asked = with_incomplete(
+            self.model, extractor, sides, self.sayable, self.config.data.workers
+        )
+        if more := len(asked["trained"].test.index) - len(sides["trained"].test.index):
+            say(f"{AVERAGING}: {more} clips more, without a modality that an objective can lack")
+        return asked
 
     def with_windows(self, sides: Mapping[str, Sides]) -> dict[str, Sides]:
         """With what is said of several windows, of the test clips that can be read in all of them."""

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int
 
 from avssl.data.record import Source
 from avssl.evaluate.features import Extracted, Extractor
@@ -45,12 +46,22 @@ class Sides:
             self.compiled[use] = Extractor(model)
         return self.compiled[use]
 
-    def said(self, model: Model, name: str, kind: str) -> dict[str, np.ndarray]:
-        """An objective's `label_logits` or `tag_logits` of the test clips."""
+    def said(
+        self, model: Model, name: str, kind: str
+    ) -> dict[str, tuple[Int[np.ndarray, "k"], Float[np.ndarray, "k c"]]]:
+        """An objective's `label_logits` or `tag_logits`, by who says it: (of which records, what).
+
+        Of the test clips that have what it looks at.
+        """
         if self.averaged is not None:
-            return self.averaged.get(name, {}).get(kind, {})
-        found = getattr(model.objectives[name], kind)(self.test.of(name))
-        return {who: np.asarray(logits) for who, logits in found.items()}
+            averaged = self.averaged.get(name, {}).get(kind, {})
+            return {who: (self.test.index, logits) for who, logits in averaged.items()}
+        objective, batch = model.objectives[name], presence(model, self.test.present)
+        found = {}
+        for who, logits in getattr(objective, kind)(self.test.of(name)).items():
+            rows = np.asarray(objective.can_say(batch, who))
+            found[who] = self.test.index[rows], np.asarray(logits)[rows]
+        return found
 
     def row_similarity(self, model: Model, name: str, video: Array, audio: Array) -> np.ndarray:
         """An objective's score of the picture and the sound of each row."""
@@ -59,6 +70,12 @@ class Sides:
             self.compiled["compare"] = jax.jit(model.compare, static_argnums=(1, 2))
         compare = self.compiled["compare"]
         return np.asarray(compare(parameters, name, "row_similarity", video, audio))
+
+
+def presence(model: Model, present: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """What a batch says of the views that are there, by which modalities are."""
+    modalities = {read.view: model.views[read.view].modality for read in model.reads}
+    return {"present": {view: present[modality] for view, modality in modalities.items()}}
 
 
 @dataclasses.dataclass(frozen=True)

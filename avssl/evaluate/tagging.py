@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import expit, ndtri
 
 from avssl.console import say
@@ -36,9 +36,9 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
     scores: list[Score] = []
     for name in model.objectives:
         prefix = f"{name}/" if scores else ""
-        for who, logits in sides.said(model, name, "tag_logits").items():
+        for who, (index, logits) in sides.said(model, name, "tag_logits").items():
             found = np.asarray(logits, np.float64)
-            tags, known, columns = true_tags(sides, found.shape[1])
+            tags, known, columns = true_tags(sides, index, found.shape[1])
             found = found[:, columns]
             values = tag_scores(found, tags, known)
             chance = tag_scores(np.zeros(tags.shape), tags, known)
@@ -56,14 +56,13 @@ def tagging(model: Model, sides: Sides) -> list[Score]:
 
 
 def true_tags(
-    sides: Sides, num_columns: int
+    sides: Sides, index: Int[np.ndarray, "n"], num_columns: int
 ) -> tuple[Bool[np.ndarray, "n c"], Bool[np.ndarray, "n c"], list[int]]:
-    """The test clips' classes that occur in them and were trained on, and which columns of logits they are.
-
-    In the middle: where a class is not ignored.
+    """Of these clips of the test part: the classes that occur in them and were trained on, where each is not
+    ignored, and which columns of logits they are.
     """
     source = sides.scored[0]
-    sets, known = class_sets(source, sides.test.index), ~ignored_sets(source, sides.test.index)
+    sets, known = class_sets(source, index), ~ignored_sets(source, index)
     columns = {name: place for place, name in enumerate(sides.trained_on[0].label_names)}
     occurring = [
         place for place, _ in enumerate(source.label_names) if (sets & known)[:, place].any()

@@ -262,6 +262,10 @@ class Objective(nn.Module):
         """A logit for each class of the data's labels, of which a clip may have several, by who says so."""
         return {}
 
+    def can_say(self, batch: Batch, who: str) -> Array:
+        """bool [batch]: the rows that have what `label_logits` and `tag_logits` of `who` look at."""
+        return self.both_present(batch)
+
     @property
     def learns_labels(self) -> bool:
         """Whether it learns the one class of each clip from the data's labels."""

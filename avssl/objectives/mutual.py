@@ -134,3 +134,8 @@ class Mutual(StudentObjective):
 
     def tag_logits(self, outputs: Outputs) -> dict[str, Array]:
         return {self.student: outputs["logits"], "joint": outputs["teacher_logits"]}
+
+    def can_say(self, batch: Batch, who: str) -> Array:
+        """The teacher needs both."""
+        there = self.both_present(batch)
+        return there & batch["present"][self.other_read.view] if who == "joint" else there

@@ -23,9 +23,13 @@ class Source:
 def scored(objectives, outputs, scored_on, trained_on=None):
     trained_on = trained_on or scored_on
     index = np.arange(len(scored_on.labels()))
-    test: Any = SimpleNamespace(index=index, of=outputs.__getitem__)
+    there = np.ones(len(index), bool)
+    present = {"video": there, "audio": there}
+    test: Any = SimpleNamespace(index=index, of=outputs.__getitem__, present=present)
     sides: Any = Sides({}, test, test, (scored_on, index), (trained_on, index), 0)
-    model = SimpleNamespace(objectives=objectives, encoders={"video": None, "audio": None})
+    reads = [SimpleNamespace(view=name) for name in present]
+    views = {name: SimpleNamespace(modality=name) for name in present}
+    model: Any = SimpleNamespace(objectives=objectives, reads=reads, views=views)
     found = classified(model, sides)
     return {(score.features, score.metric): (score.value, score.chance, score.n) for score in found}
 

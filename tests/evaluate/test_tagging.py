@@ -16,6 +16,12 @@ from avssl.evaluate.tagging import TagScores, tag_scores, tagging
 NAMES = ("bus", "car", "dog", "train")
 TAGS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], bool)
 
+EVERY = np.ones(len(TAGS), bool)
+HEARS: dict[str, Any] = {
+    "reads": [SimpleNamespace(view="sound")],
+    "views": {"sound": SimpleNamespace(modality="audio")},
+}
+
 
 class Clips:
     spec = "clips"
@@ -32,14 +38,20 @@ class Clips:
         return Record(self.key(index), index, b"", truth={"classes": names})
 
 
-def measured(logits, trained_names):
-    objective = SimpleNamespace(tag_logits=lambda outputs: outputs)
+def measured(logits, trained_names, there=EVERY):
+    objective = SimpleNamespace(
+        tag_logits=lambda outputs: outputs, can_say=lambda batch, who: batch["present"]["sound"]
+    )
     silent = SimpleNamespace(tag_logits=lambda outputs: {})
-    test: Any = SimpleNamespace(index=np.arange(len(TAGS)), of=lambda name: {"audio": logits})
+    test: Any = SimpleNamespace(
+        index=np.arange(len(TAGS)), of=lambda name: {"audio": logits}, present={"audio": there}
+    )
     trained_on: Any = SimpleNamespace(label_names=trained_names), None
     scored: Any = Clips(), np.arange(len(TAGS))
     sides = Sides({}, test, test, scored, trained_on, 0)
-    model: Any = SimpleNamespace(objectives={"none": silent, "one": objective, "two": objective})
+    model: Any = SimpleNamespace(
+        objectives={"none": silent, "one": objective, "two": objective}, **HEARS
+    )
     return {score.metric: score for score in tagging(model, sides)}
 
 
@@ -174,13 +186,20 @@ def test_a_class_that_is_ignored_in_a_clip_is_neither_right_nor_wrong(monkeypatc
     assert found["map"].chance == pytest.approx(np.mean([2 / 4, 2 / 3, 3 / 5]))
 
 
+def test_clips_without_what_an_objective_looks_at_are_no_part():
+    logits = np.where(TAGS, 1.0, -1.0)
+    logits[2] *= -1
+    found = measured(logits, NAMES, there=np.arange(len(TAGS)) != 2)
+    assert {score.n for score in found.values()} == {len(TAGS) - 1}
+    assert found["map"].value == found["micro_f1_at_0.5"].value == 1.0
+
+
 def test_what_cannot_be_scored():
     with pytest.raises(UsageError, match="has a class that this run was trained on"):
         measured(np.zeros((5, 1)), ("cat",))
-    model: Any = SimpleNamespace(
-        objectives={"none": SimpleNamespace(tag_logits=lambda outputs: {})}
-    )
-    nothing: Any = SimpleNamespace(of=lambda name: {})
+    silent = SimpleNamespace(tag_logits=lambda outputs: {})
+    model: Any = SimpleNamespace(objectives={"none": silent}, **HEARS)
+    nothing: Any = SimpleNamespace(of=lambda name: {}, present={"audio": np.zeros(0, bool)})
     sides = Sides({}, nothing, nothing, nothing, nothing, 0)
     with pytest.raises(UsageError, match="no objective of this run tags clips"):
         tagging(model, sides)

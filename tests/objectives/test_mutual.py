@@ -182,6 +182,9 @@ def test_what_an_evaluation_looks_at():
     outputs = {"logits": jnp.eye(CLASSES), "teacher_logits": -jnp.eye(CLASSES)}
     assert objective.tag_logits(outputs).keys() == {"audio", "joint"}
     assert objective.clusters(outputs)["audio"].tolist() == list(range(CLASSES))
+    said = {who: objective.can_say(batch_of(), who).tolist() for who in ("audio", "joint")}
+    assert [said["audio"].index(False), said["audio"].count(False)] == [0, 1]
+    assert [place for place, can in enumerate(said["joint"]) if not can] == [0, 1]
     views = {"audio": "the sound", "video": "the picture"}
     assert objective.views(views) == views
     assert objective.needed_views(views) == {"audio": "the sound"}
