@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# How often a wait is interrupted to see whether a reader hangs, and for Ctrl-C.
+# How often a wait is interrupted for Ctrl-C.
 LOOK_SECONDS = 1.0
 # A read that is under way when the feed is closed may end by itself for this long.
 JOIN_SECONDS = 5.0
@@ -65,13 +65,11 @@ class DeviceFeed(Iterator[Any]):
         self._thread.join(JOIN_SECONDS)
 
     def _wait(self) -> tuple[Any, BaseException | None]:
-        check_stall = getattr(self._batches, "check_stall", None)
         while True:
             try:
                 return self._ready.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                if check_stall is not None:
-                    check_stall()
+                continue
 
     def _run(self) -> None:
         try:

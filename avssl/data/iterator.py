@@ -1,7 +1,5 @@
 """Running a data set of batches: read threads or worker processes, and a clean end of either."""
 
-import contextlib
-import gc
 import os
 import signal
 import threading
@@ -10,43 +8,35 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grain
-import numpy as np
-from absl import flags
 
 from avssl.data.handle import WHOLE_RECORD_SHARE
 from avssl.data.keys import printable
 from avssl.data.readahead import ReadAhead
 from avssl.data.reader import Batch, BatchReader
 from avssl.data.views import View
-from avssl.data.workers import (
-    READ_THREADS_PER_WORKER,
-    Watch,
-    check_shared_memory,
-    out_of_reach_of_signals,
-    start_worker,
-)
+from avssl.data.worker_batches import SHARED_BATCHES_PER_WORKER, in_workers
+from avssl.data.workers import READ_THREADS_PER_WORKER, Watch, check_shared_memory
 from avssl.errors import AvsslError
 
 # Without worker processes; FFmpeg runs outside Python's lock.
 READ_THREADS = min(4, os.cpu_count() or 1)
-# Batches of each worker that lie in shared memory at once: on the way into its queue, in it, and
-# out of it; and one that is being copied.
-SHARED_BATCHES_PER_WORKER = 3
-# Smaller arrays travel through the queue itself: a piece of shared memory for each would cost more.
-MIN_SHARED_BYTES = 1 << 16
 # A record that takes this much longer than the time limit hangs inside a decoder, where no time
 # limit of Python's reaches.
 STALL_GRACE_SECONDS = 15.0
+# How often a wait is interrupted to see whether a reader hangs.
+LOOK_SECONDS = 1.0
 # A pause of the whole process (a debugger, SIGSTOP) is no stall: time between two looks counts this
 # much.
 MAX_LOOK_SECONDS = 2.0
 # How long a worker may take over its record once the iterator is closed.
 GRACE_SECONDS = 3.0
-FREEING_SECONDS = 0.1
 
 
 class BatchIterator(Iterator[Batch]):
-    """Batches with the views by name. `close` it, or use it in a `with` statement."""
+    """Batches with the views by name. `close` it, or use it in a `with` statement.
+
+    `next` raises once one record has hung for too long, with its name.
+    """
 
     def __init__(
         self,
@@ -58,14 +48,13 @@ class BatchIterator(Iterator[Batch]):
     ):
         self._records = reader.source
         self._numbers = {name: reader.views.index(view) for name, view in views.items()}
-        self._workers = workers
         if workers:
             num_batches = SHARED_BATCHES_PER_WORKER * workers + 1
             check_shared_memory(num_batches * reader.batch_bytes)
         num_readers = workers * READ_THREADS_PER_WORKER or read_threads
         self._watch = Watch(num_readers, shared=workers > 0)
         watched = reader.for_iterator(self._watch)
-        self._iterator: Any = (
+        self._ahead = (
             in_workers(order, watched, workers)
             if workers
             else in_threads(order, watched, read_threads)
@@ -79,8 +68,9 @@ class BatchIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         try:
-            with self._starting():
-                batch = next(self._iterator)
+            while not self._ahead.wait(LOOK_SECONDS):
+                self._check_stall()
+            batch = next(self._ahead)
         except StopIteration:
             self.close()
             raise
@@ -92,8 +82,6 @@ class BatchIterator(Iterator[Batch]):
                 f"a data worker died while reading {names or 'nothing'} ({_exit_code(error)}): "
                 f"remove it, or leave it out with `avssl data build {self._records.spec} OUT`"
             ) from error
-        if self._workers:
-            batch = _copied(batch)
         for group in ("views", "geometry", "present"):
             batch[group] = {name: batch[group][n] for name, n in self._numbers.items()}
         return batch
@@ -106,11 +94,9 @@ class BatchIterator(Iterator[Batch]):
 
     def start(self) -> None:
         """Begins to read ahead of the first `next`."""
-        with self._starting():
-            self._iterator.start_prefetch()
+        self._ahead.start_prefetch()
 
-    def check_stall(self) -> None:
-        """Call about once a second while waiting: raises once one record has hung for too long."""
+    def _check_stall(self) -> None:
         now = time.monotonic()
         looked, self._looked = self._looked, now
         busy = self._watch.busy()
@@ -131,10 +117,6 @@ class BatchIterator(Iterator[Batch]):
         """Makes the readers give up before their next record; `close` still has to follow."""
         self._watch.stop()
 
-    def _starting(self) -> contextlib.AbstractContextManager[None]:
-        """Around what may start worker processes."""
-        return out_of_reach_of_signals() if self._workers else contextlib.nullcontext()
-
     def _key(self, index: int) -> str:
         return printable(self._records.key(index))
 
@@ -143,18 +125,12 @@ class BatchIterator(Iterator[Batch]):
             return
         self._closed = True
         self._watch.stop()
-        # Grain waits for the batch that a worker is at, and a record that hangs never ends.
+        # A worker that hangs never gives up by itself.
         killer = threading.Timer(GRACE_SECONDS, self._kill_workers)
         killer.start()
-        self._iterator.close()
+        self._ahead.close()
         killer.cancel()
         self._watch.close()
-        self._iterator = iter(())
-        if self._workers:
-            # Batches that were read ahead lie in shared memory, held by reference cycles.
-            gc.collect()
-            # Grain frees them in a thread of its own, which the end of the program would cut off.
-            time.sleep(FREEING_SECONDS)
 
     def _kill_workers(self) -> None:
         for _, _, process in self._watch.busy():
@@ -162,7 +138,7 @@ class BatchIterator(Iterator[Batch]):
                 os.kill(process, signal.SIGKILL)
 
 
-def in_threads(order: grain.MapDataset, reader: BatchReader, num_threads: int) -> Any:
+def in_threads(order: grain.MapDataset, reader: BatchReader, num_threads: int) -> ReadAhead:
     # Grain's bookkeeping is not made for threads; what takes long happens outside the lock.
     lock = threading.Lock()
 
@@ -177,28 +153,6 @@ def in_threads(order: grain.MapDataset, reader: BatchReader, num_threads: int) -
         return batch, fill
 
     return ReadAhead(begin, len(order), num_threads)
-
-
-def in_workers(order: grain.MapDataset, reader: BatchReader, workers: int) -> Any:
-    if not flags.FLAGS.is_parsed():
-        # Grain reads absl flags, which nothing but absl's own app.run would have parsed.
-        flags.FLAGS.mark_as_parsed()
-    threads = READ_THREADS_PER_WORKER
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    dataset = order.map(reader.batch).to_iter_dataset(options)
-    small = grain.experimental.DatasetOptions(min_shm_size=MIN_SHARED_BYTES)
-    dataset = grain.experimental.WithOptionsIterDataset(dataset, small)
-    workers_options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-    return iter(dataset.mp_prefetch(workers_options, worker_init_fn=start_worker))
-
-
-def _copied(tree: Any) -> Any:
-    """Out of shared memory, which is then free again at once, and not when the consumer is done."""
-    if isinstance(tree, dict):
-        return {key: _copied(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_copied(value) for value in tree]
-    return np.array(tree, subok=False)
 
 
 def _exit_code(error: RuntimeError) -> str:

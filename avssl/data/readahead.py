@@ -5,9 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# How long `close` waits for the reads that are under way.
-JOIN_SECONDS = 3.0
-
 Fill = Callable[[int], None]
 
 
@@ -38,6 +35,9 @@ class ReadAhead(Iterator[Any]):
     leaving when a read hangs or takes long.
     """
 
+    # How long `close` waits for the reads that are under way.
+    join_seconds = 3.0
+
     def __init__(self, begin: Callable[[int], tuple[Any, Fill]], length: int, num_threads: int):
         self._begin = begin
         self._length = length
@@ -58,14 +58,17 @@ class ReadAhead(Iterator[Any]):
         for thread in self._threads:
             thread.start()
 
-    def __next__(self) -> Any:
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether `next` need not wait, after so long at most."""
         self.start_prefetch()
+        with self._changed:
+            return self._changed.wait_for(self._is_next_over, seconds)
+
+    def __next__(self) -> Any:
+        self.wait()
         with self._changed:
             number = self._num_given
             if self._closed or number >= self._length:
-                raise StopIteration
-            self._changed.wait_for(lambda: self._closed or self._is_over(number))
-            if self._closed:
                 raise StopIteration
             begun = self._begun[number]
             if begun.error is not None:
@@ -81,13 +84,15 @@ class ReadAhead(Iterator[Any]):
             self._begun.clear()
             self._changed.notify_all()
         # A thread that is inside a C++ reader when the interpreter leaves aborts the whole process.
-        deadline = time.monotonic() + JOIN_SECONDS
+        deadline = time.monotonic() + self.join_seconds
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _is_over(self, number: int) -> bool:
-        begun = self._begun.get(number)
+    def _is_next_over(self) -> bool:
+        if self._closed or self._num_given >= self._length:
+            return True
+        begun = self._begun.get(self._num_given)
         return begun is not None and (begun.num_left == 0 or begun.error is not None)
 
     def _may_begin(self) -> bool:

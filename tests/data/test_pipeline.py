@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 import time
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from avssl.data import iterator, reader
+from avssl.data.feed import DeviceFeed
 from avssl.data.pipeline import Pipeline, evaluation_batches, usable_indices
 from avssl.data.views import AudioView, VideoView
 from avssl.data.workers import Watch, check_shared_memory
@@ -363,23 +365,47 @@ def test_no_batches_are_no_batches(list_source, clips):
             assert list(batches) == []
 
 
-def test_a_decoder_that_hangs_is_named(list_source, clips, monkeypatch):
+@pytest.mark.parametrize("feed", [False, True], ids=["read", "fed"])
+def test_a_decoder_that_hangs_is_named(list_source, clips, monkeypatch, feed):
     monkeypatch.setattr(iterator, "STALL_GRACE_SECONDS", 0.15)
-    release = []
-    monkeypatch.setattr(
-        "avssl.data.decoded.Decoder.audio",
-        lambda *_: [time.sleep(0.01) for _ in iter(lambda: bool(release), True)],
-    )
+    monkeypatch.setattr(iterator, "LOOK_SECONDS", 0.02)
+    release = threading.Event()
+    monkeypatch.setattr("avssl.data.decoded.Decoder.audio", lambda *_: release.wait())
     limits = Limits(max_decode_seconds=0.1)
     pipeline = Pipeline(list_source(clips), {"audio": AUDIO}, batch_size=2, seed=0, limits=limits)
-    with pipeline.batches() as batches:
-        batches.start()
-        time.sleep(0.1)
-        batches.check_stall()
-        time.sleep(0.4)
+    batches = pipeline.batches()
+    reader = DeviceFeed(batches, lambda batch: batch) if feed else batches
+    with reader:
         with pytest.raises(AvsslError, match=r"decoding 'list/\d+' hangs"):
-            batches.check_stall()
-        release.append(True)
+            next(reader)
+        release.set()
+    assert not read_threads()
+
+
+def read_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_hangs_is_named_and_ended(list_source, clips, monkeypatch):
+    class Hanging(list_source):
+        def __getitem__(self, index):
+            if index == self.hangs:
+                time.sleep(1000)
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(iterator, "STALL_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(iterator, "LOOK_SECONDS", 0.02)
+    source = Hanging(clips)
+    source.hangs = 3
+    limits = Limits(max_decode_seconds=0.4)
+    options = {"batch_size": 1, "indices": np.arange(2, 5), "workers": 1, "limits": limits}
+    with evaluation_batches(source, {"audio": AUDIO}, **options) as batches:
+        assert next(batches)["index"].tolist() == [2]
+        with pytest.raises(AvsslError, match="decoding 'list/3' hangs"):
+            next(batches)
+    assert not read_threads()
+    assert not multiprocessing.active_children()
 
 
 def test_a_pause_of_the_whole_process_is_no_stall(list_source, clips, monkeypatch):
@@ -388,10 +414,10 @@ def test_a_pause_of_the_whole_process_is_no_stall(list_source, clips, monkeypatc
     with pipeline.batches() as batches, watch.reading(3):
         monkeypatch.setattr(batches, "_watch", watch)
         now = time.monotonic()
-        batches.check_stall()
+        batches._check_stall()
         monkeypatch.setattr(time, "monotonic", lambda: now + 1000.0)
-        batches.check_stall()
-        batches.check_stall()
+        batches._check_stall()
+        batches._check_stall()
     watch.close()
 
 

@@ -1,5 +1,6 @@
 """Reading ahead by threads: in order, bounded, honest about errors, and no hindrance at the end."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -89,6 +90,17 @@ def test_an_error_does_not_wait_for_the_other_parts():
         next(ahead)
     release.set()
     ahead.close()
+
+
+def test_a_wait_may_be_in_vain():
+    release = threading.Event()
+    with contextlib.closing(ReadAhead(filled_by(lambda *_: release.wait()), 1, 2)) as ahead:
+        assert not ahead.wait(0.01)
+        release.set()
+        assert ahead.wait(5)
+        assert next(ahead) == 0
+        assert ahead.wait(0.01)
+        assert next(ahead, "end") == "end"
 
 
 def test_closing_frees_whoever_waits():
