@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import socket
@@ -118,6 +119,61 @@ def test_a_bomb_of_links_ends(tmp_path):
             (tmp_path / f"{level:02d}" / way).symlink_to(tmp_path / f"{(level + 1) % 40:02d}")
     write(tmp_path / "00" / "clip.mp4")
     assert keys(FolderSource(str(tmp_path))) == ["00/clip.mp4"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch, linked):
+    write(tmp_path / "data" / "dog" / "1.mp4")
+    cats = write(tmp_path / ("elsewhere" if linked else "data/cat") / "1.mp4").parent
+    if linked:
+        (tmp_path / "data" / "cat").symlink_to(cats)
+    scandir = os.scandir
+
+    def failing(path):
+        if str(path).endswith("cat"):
+            raise OSError(errno.EIO, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(UsageError, match=r"data/cat' cannot be listed \(Input/output error\)"):
+        FolderSource(str(tmp_path / "data"))
+
+
+def test_a_folder_that_vanishes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    write(tmp_path / "dog" / "1.mp4")
+    write(tmp_path / "cat" / "1.mp4")
+    stat = os.stat
+
+    def failing(path, **options):
+        if str(path).endswith("cat"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", failing)
+    assert FolderSource(str(tmp_path)).skipped == (("cat", "gone while it was listed"),)
+
+
+def test_a_link_into_the_unreachable_is_no_unreadable_file(tmp_path):
+    """It may be a class of its own."""
+    write(tmp_path / "dog" / "1.mp4")
+    # Longer than any name may be, which is an error for root as well.
+    (tmp_path / "cat").symlink_to(tmp_path / ("x" * 300))
+    with pytest.raises(UsageError, match="cat' cannot be listed"):
+        FolderSource(str(tmp_path))
+
+
+def test_an_unreadable_file_is_left_out_and_said(tmp_path, monkeypatch, caplog):
+    write(tmp_path / "1.mp4")
+    write(tmp_path / "2.txt", MP4_HEAD)
+
+    def failing(root, relative):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("avssl.data.sources.folder.read_head", failing)
+    source = FolderSource(str(tmp_path))
+    assert source.skipped == (("2.txt", "cannot be read (Permission denied)"),)
+    assert "1 files are left out, first 2.txt: cannot be read" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_split_is_a_subfolder(tmp_path):

@@ -7,10 +7,14 @@ from collections.abc import Iterable
 
 from etils import epath
 
+from avssl.data.keys import printable
+from avssl.errors import UsageError
 from avssl.media.errors import MediaError
 from avssl.media.limits import Limits
 
 HEAD_BYTES = 256
+# Nothing is there. Any other error of a folder does not say what is in it.
+ABSENT = (FileNotFoundError, NotADirectoryError)
 # Where containers say what they are: (offset, bytes).
 _SIGNATURES = (
     *((4, box) for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
@@ -32,6 +36,14 @@ def is_remote(path: str) -> bool:
 
 def join(root: str, relative: str) -> str:
     return f"{root.rstrip('/')}/{relative}"
+
+
+def unlisted(path: str, error: OSError) -> UsageError:
+    """The error for a folder that is there: without it whole classes would be missing."""
+    return UsageError(
+        f"'{printable(path)}' cannot be listed ({error.strerror or type(error).__name__}): "
+        "make it readable, or move it out of the data set"
+    )
 
 
 def media_at(root: str, relative: str) -> bytes | str:

@@ -1,6 +1,7 @@
 """A folder of videos or of pictures: every regular file in it is a record, its sub-folder is its class."""
 
 import difflib
+import errno
 import functools
 import logging
 import os
@@ -12,12 +13,14 @@ from etils import epath
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
 from avssl.data.sources.files import (
+    ABSENT,
     identity_of_files,
     is_remote,
     join,
     looks_like_media,
     media_at,
     read_head,
+    unlisted,
 )
 from avssl.data.sources.stills import STILL, is_picture, modalities_of_stills, still_at
 from avssl.errors import UsageError
@@ -33,6 +36,7 @@ _SIDECARS = (
 )
 SIDECARS = frozenset(_SIDECARS.split())
 HIDDEN = "hidden (its name starts with a dot)"
+UNREADABLE = "cannot be read"
 # Of a root and a relative path, why the file is no record, or None.
 WhyNot = Callable[[str, str], str | None]
 
@@ -73,6 +77,12 @@ class FolderSource:
             LOG.info(
                 "%s: %d entries left out, first %s: %s",
                 printable(self.root), len(self.skipped), printable(key), reason,
+            )  # fmt: skip
+        if unreadable := [row for row in self.skipped if row[1].startswith(UNREADABLE)]:
+            key, reason = unreadable[0]
+            LOG.warning(
+                "%s: %d files are left out, first %s: %s",
+                printable(self.root), len(unreadable), printable(key), reason,
             )  # fmt: skip
         self._keys = tuple(found)
         self._files = tuple(relative for relative, _ in found.values())
@@ -176,20 +186,31 @@ def _walk_local(root: str, why_not: WhyNot) -> Iterator[tuple[str, int, str | No
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(path) as entries:
                 ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            yield relative or ".", 0, f"cannot be listed ({error.strerror})"
+        except ABSENT:
+            yield relative or ".", 0, "gone while it was listed"
             continue
+        except OSError as error:
+            raise unlisted(path, error) from error
         for entry in ordered:
             inside = os.path.join(relative, entry.name)
             if entry.name.startswith("."):
                 yield inside, 0, HIDDEN
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(inside)
-            elif entry.is_symlink() and os.path.isdir(entry.path):
-                links.append(inside)
+            if _is_folder(entry):
+                (links if entry.is_symlink() else folders).append(inside)
             else:
                 yield inside, *_size_or_reason(root, inside, entry, why_not)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except ABSENT:
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise unlisted(entry.path, error) from error
 
 
 def _size_or_reason(
@@ -203,14 +224,18 @@ def _size_or_reason(
         size = entry.stat().st_size
         return size, why_not(root, relative)
     except OSError as error:
-        return 0, f"cannot be read ({error.strerror})"
+        return 0, f"{UNREADABLE} ({error.strerror})"
 
 
 def _walk_remote(root: str, why_not: WhyNot) -> Iterator[tuple[str, int, str | None]]:
     folders = [epath.Path(root)]
     while folders:
         folder = folders.pop()
-        for entry in folder.iterdir():
+        try:
+            entries = list(folder.iterdir())
+        except OSError as error:
+            raise unlisted(str(folder), error) from error
+        for entry in entries:
             relative = str(entry.relative_to(root))
             if entry.name.startswith("."):
                 yield relative, 0, HIDDEN

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from avssl.data.sources.files import is_remote
+from avssl.data.sources.files import ABSENT, is_remote, unlisted
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv", ".3gp", ".mpg")
 SOUND_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".aac", ".opus")
@@ -74,8 +74,10 @@ class Shelf:
             else:
                 with os.scandir(path) as entries:
                     inside = sorted(entry.name for entry in entries if entry.is_dir())
-        except OSError:
+        except ABSENT:
             return ()
+        except OSError as error:
+            raise unlisted(path, error) from error
         return tuple(f"{folder}/{name}" for name in inside)
 
     def _names(self, folder: str) -> dict[str, list[str]]:
@@ -92,5 +94,7 @@ class Shelf:
             if is_remote(path):
                 return sorted(entry.name for entry in epath.Path(path).iterdir())
             return sorted(os.listdir(path))
-        except OSError:
+        except ABSENT:
             return []
+        except OSError as error:
+            raise unlisted(path, error) from error

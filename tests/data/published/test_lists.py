@@ -1,5 +1,7 @@
 """What all readers share: missing videos, repeated and torn lines, paths that lead out, registration."""
 
+import errno
+import os
 import pickle
 
 import pytest
@@ -127,6 +129,31 @@ def test_a_table_says_what_find_says(tmp_path):
     table = shelf.table(folders)
     assert table == {"a": "first/a.wav", "b": "second/b.flac", "c": "c.mp4"}
     assert table == {stem: shelf.find(folders, stem) for stem in "abc"}
+
+
+@pytest.mark.parametrize(
+    "look", [Shelf.stems, Shelf.folders_in, lambda shelf, folder: shelf.table([folder])]
+)
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(OSError(errno.EIO, "Input/output error"), "'.*/first' cannot be listed .Input/output error"),
+     (FileNotFoundError(errno.ENOENT, "gone"), None), (NotADirectoryError(errno.ENOTDIR, "a file"), None)],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(
+    tmp_path, monkeypatch, look, error, message
+):
+    shelf = Shelf(plant(tmp_path, {"first/a.wav": ""}))
+
+    def failing(_path):
+        raise error
+
+    monkeypatch.setattr(os, "listdir", failing)
+    monkeypatch.setattr(os, "scandir", failing)
+    if message is None:
+        assert not look(shelf, "first")
+        return
+    with pytest.raises(UsageError, match=message):
+        look(shelf, "first")
 
 
 def test_an_unknown_list_names_those_that_are_there(tmp_path):
