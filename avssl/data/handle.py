@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from avssl.data.record import Record, Source, truth_of
+from avssl.data.record import Record, Source, read_truth
 from avssl.data.span import span_in_file
 from avssl.media.clock import Clock
 from avssl.media.container import OpenMedia, open_media
@@ -52,7 +52,7 @@ class Handle:
             return self._record.truth
         truths = self._facts.truths
         if self.index not in truths:
-            truths[self.index] = truth_of(self._facts.source, self.index)
+            truths[self.index] = read_truth(self._facts.source, self.index)
         return truths[self.index]
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from avssl.data.keys import printable
 from avssl.errors import UsageError
+from avssl.media.errors import MediaError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +79,33 @@ def durations_of(source: Source) -> np.ndarray | None:
     return None if find is None else find()
 
 
-def truth_of(source: Source, index: int) -> Mapping[str, Any]:
-    """A record's truth, without reading its media where the source can."""
+def read_truth(source: Source, index: int) -> Mapping[str, Any]:
+    """A record's truth, without reading its media where the source can; MediaError where it must and cannot."""
     read = getattr(source, "truth", None)
     return source[index].truth if read is None else read(index)
 
 
+def truth_of(source: Source, index: int) -> Mapping[str, Any]:
+    """The same for work that cannot do without this record: the error names it."""
+    try:
+        return read_truth(source, index)
+    except MediaError as error:
+        raise UsageError(
+            f"nothing is known of '{printable(source.key(index))}' of {source.spec}, which is unreadable "
+            f"({error}): remove it, or leave it out with `avssl data build {source.spec} OUT`"
+        ) from error
+
+
 def classes_of(source: Source, index: int) -> Sequence[str] | None:
-    """All classes of a record that has several, without reading its media where the source can."""
+    """All classes of a record that has several, without reading its media where the source can.
+
+    None where nobody said, be it that the record is unreadable.
+    """
     find = getattr(source, "classes", None)
-    return truth_of(source, index).get("classes") if find is None else find(index)
+    try:
+        return read_truth(source, index).get("classes") if find is None else find(index)
+    except MediaError:
+        return None
 
 
 def ignored_of(source: Source, index: int) -> Sequence[str]:

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -114,6 +115,10 @@ class FolderSource:
             label=int(self._labels[index]),
             **(STILL if self.stills else {}),
         )
+
+    def truth(self, _index: int) -> dict[str, Any]:
+        """What `self[index].truth` holds, without reading the media: nothing."""
+        return {}
 
     def key(self, index: int) -> str:
         return self._keys[index]

@@ -10,6 +10,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -136,8 +137,12 @@ class ManifestSource:
             start_seconds=0.0 if math.isnan(start) else float(start),
             end_seconds=None if math.isnan(end) else float(end),
             label=int(self._labels[index]),
-            truth=self._truths[index] if self._truths else {},
+            truth=self.truth(index),
         )
+
+    def truth(self, index: int) -> dict[str, Any]:
+        """What `self[index].truth` holds, without reading the media."""
+        return self._truths[index] if self._truths else {}
 
     def key(self, index: int) -> str:
         return self._keys[index]

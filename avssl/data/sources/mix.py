@@ -16,7 +16,7 @@ from avssl.data.record import (
     durations_of,
     identity_of,
     ignored_of,
-    truth_of,
+    read_truth,
 )
 
 
@@ -73,7 +73,7 @@ class MixedSource:
 
     def truth(self, index: int) -> Mapping[str, Any]:
         part, inside = self._place(index)
-        return truth_of(self.parts[part][0], inside)
+        return read_truth(self.parts[part][0], inside)
 
     def classes(self, index: int) -> Sequence[str] | None:
         part, inside = self._place(index)
