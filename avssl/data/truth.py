@@ -14,6 +14,11 @@ from avssl.errors import UsageError
 ROUNDING_FRAMES = 1e-3
 # Where a source of annotated pictures keeps its boxes.
 ANNOTATED = "sounding_boxes"
+# What is read in a record's truth and is no text: no source may keep anything else under these names.
+# (`fps` and `weather` are read beside `objects` alone.)
+STRUCTURED = frozenset(
+    ("classes", "ignored", "trials", "objects", "faults", "consensus", ANNOTATED)
+)
 
 
 def sounding_boxes(

@@ -4,8 +4,13 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from avssl.data.build import build
 from avssl.data.open import open_source
+from avssl.data.record import class_sets, known_class_sets
+from avssl.data.sources.mix import MixedSource
+from avssl.data.truth import STRUCTURED
 from avssl.errors import UsageError
 
 
@@ -44,6 +49,45 @@ def test_all_columns(manifest, tmp_path):
     assert (second.start_seconds, second.end_seconds) == (3.0, None)
     assert (third.start_seconds, third.end_seconds, third.truth) == (0.0, 2.0, {"caption": "é"})
     assert (fourth.start_seconds, fourth.end_seconds, fourth.label) == (0.0, None, 0)
+
+
+def test_several_classes(manifest):
+    source = manifest("path,Classes,caption\na.mp4,dog; cat ;dog,one\nb.mp4,,two\nc.mp4,bird\n")
+    assert source.label_names == ("bird", "cat", "dog")
+    assert source.labels().tolist() == [-1, -1, -1]
+    assert [list(source.classes(index)) for index in range(3)] == [["dog", "cat"], [], ["bird"]]
+    assert source[0].truth == {"caption": "one", "classes": ["dog", "cat"]}
+    sets = class_sets(source, np.arange(3))
+    assert sets.tolist() == [[False, True, True], [False] * 3, [True, False, False]]
+    assert MixedSource(((source, 1.0),), "mix").classes(0) == source.classes(0)
+
+
+def test_other_classes_are_another_data_set(manifest):
+    dogs = manifest("path,classes\na.mp4,dog;cat\nb.mp4,dog\n").fingerprint
+    assert manifest("path,classes\na.mp4,dog\nb.mp4,dog;cat\n").fingerprint != dogs
+
+
+def test_without_the_column_nobody_said(manifest):
+    source = manifest("path,caption\na.mp4,one\n")
+    assert source.classes(0) is None
+    assert known_class_sets(source, np.array([0]))[1].tolist() == [False]
+
+
+def test_several_classes_are_built(manifest, tmp_path):
+    for name in "ab":
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
+    source = manifest("path,classes\na.png,dog;cat\nb.png,\n")
+    build(source.spec, str(tmp_path / "set"))
+    built = open_source(f"tfds:{tmp_path}/set@train")
+    assert built.label_names == source.label_names
+    indices = np.arange(2)
+    np.testing.assert_array_equal(class_sets(built, indices), class_sets(source, indices))
+
+
+def test_a_column_with_a_name_that_protocols_read_is_refused(manifest):
+    for name in STRUCTURED - {"classes"}:
+        with pytest.raises(UsageError, match=rf"clips\.csv:1: column '{name}' .* rename it"):
+            manifest(f"path,{name}\na.mp4,3\n")
 
 
 def test_bom_crlf_and_header_in_other_cases(manifest):
@@ -100,6 +144,7 @@ def test_addresses_are_never_allowed(manifest, path):
         ("", "clips.csv:1: there is no column 'path'; the columns are: none"),
         ("file,label\na,b\n", "the columns are: file, label"),
         ("path\n", "no rows"),
+        ("path,label,classes\na,b,c\n", "clips.csv:1: there are both 'label' and 'classes'"),
         ("path,label\na,b,c\n", "clips.csv:2: 3 cells under 2 columns"),
         ("path,start\na,soon\n", "clips.csv:2: start 'soon' is no number"),
         ("path,start\na,-1\n", "clips.csv:2: start '-1'"),

@@ -1,15 +1,11 @@
-"""A CSV file that names videos or pictures: path, and optionally start, end and label."""
+"""A CSV file that names videos or pictures: path, and optionally start, end, label or classes."""
 
 import array
-import csv
 import functools
-import io
 import logging
 import math
 import os
-import posixpath
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,32 +14,24 @@ from etils import epath
 from avssl.data.keys import digest_of_records, key_of_path, printable
 from avssl.data.record import Record
 from avssl.data.sources.files import identity_of_files, is_remote, join, media_at
+from avssl.data.sources.manifest_table import CLOSER_LOOK, ManifestTable, safe_path
 from avssl.data.sources.stills import is_picture, modalities_of_stills
 from avssl.errors import UsageError
 from avssl.media.still import as_video
 
 LOG = logging.getLogger("avssl")
 
-# A path that matches none of this can be joined to the folder as it is. Everything else is looked
-# at more closely: most manifests have a million rows and none that matches.
-_CLOSER_LOOK = re.compile(r"[\x00-\x1f:]|/[./]|/$|^[./\s]|^$")
-_CONTROL = re.compile(r"[\x00-\x1f]")
-_IS_ADDRESS = re.compile(
-    r"://|^(?:file|https?|ftp|rt[sm]?p|udp|tcp|data|pipe|concat|subfile|crypto|cache|async):",
-    re.IGNORECASE,
-)
-_ENDS_LIKE_A_FOLDER = re.compile(r"(?:^|/)\.{1,2}$|/$")
-
 
 class ManifestSource:
     """Videos listed in a CSV file with a header; paths are relative to the file's folder.
 
     Columns: `path`; `start` and `end` in seconds, `label` (any text), each optional and allowed to
-    be empty in a row; further columns go into the record's `truth` as text. A row that asks for a
-    part of a video has the key `PATH#t=START,END`. A row whose key an earlier row has is left out
-    and listed in `skipped`. Paths that lead out of the folder are refused unless `allow_outside`: a
-    manifest is data, and data must not reach any file it likes. What is called .jpg,
-    .jpeg or .png is a picture.
+    be empty in a row; further columns go into the record's `truth` as text. In place of `label`
+    a manifest may have `classes`: all of a record, as `dog;cat`, and an empty cell for one that is
+    known to be of none. A row that asks for a part of a video has the key `PATH#t=START,END`. A row
+    whose key an earlier row has is left out and listed in `skipped`. Paths that lead out of the
+    folder are refused unless `allow_outside`: a manifest is data, and data must not reach any file
+    it likes. What is called .jpg, .jpeg or .png is a picture.
     """
 
     def __init__(self, path: str, split: str | None = None, *, allow_outside: bool = False):
@@ -63,15 +51,16 @@ class ManifestSource:
         self._read(file, allow_outside)
 
     def _read(self, file: epath.Path, allow_outside: bool) -> None:
-        table = _Table(file)
+        table = ManifestTable(file)
         keys: dict[str, int] = {}
         starts, ends = array.array("d"), array.array("d")
-        files, labels, truths, skipped = [], [], [], []
+        files, labels, truths, classes, skipped = [], [], [], [], []
         label_of: dict[str, int] = {"": -1}
+        classes_of: dict[str, tuple[str, ...]] = {}
         for line, row in table.rows():
             relative = row[table.path]
-            if _CLOSER_LOOK.search(relative):
-                relative = _safe_path(relative, allow_outside, table.where(line))
+            if CLOSER_LOOK.search(relative):
+                relative = safe_path(relative, allow_outside, table.where(line))
             key = key_of_path(relative)
             start, end = math.nan, math.nan
             if table.has_spans:
@@ -86,6 +75,11 @@ class ManifestSource:
             ends.append(end)
             name = row[table.label].strip() if table.label is not None else ""
             labels.append(label_of.setdefault(name, len(label_of) - 1))
+            if table.classes is not None:
+                cell = row[table.classes]
+                if cell not in classes_of:
+                    classes_of[cell] = table.names(cell)
+                classes.append(classes_of[cell])
             if table.others:
                 truths.append({column: row[place] for column, place in table.others})
         if not files:
@@ -95,9 +89,10 @@ class ManifestSource:
         self.skipped = tuple(skipped)
         self._of_pictures = all(map(is_picture, files))
         self._keys, self._files, self._truths = tuple(keys), tuple(files), tuple(truths)
+        self._classes = tuple(classes) if table.classes is not None else None
         self._spans = np.stack([np.array(starts), np.array(ends)], axis=1)
         # Labels are numbered by name, not by first row: a shuffled manifest keeps its classes.
-        names = {key_of_path(name) for name in label_of if name}
+        names = {key_of_path(name) for name in label_of if name}.union(*classes_of.values())
         self.label_names = tuple(sorted(names))
         rank = {name: place for place, name in enumerate(self.label_names)}
         places = [rank[key_of_path(name)] if name else -1 for name in label_of]
@@ -106,7 +101,10 @@ class ManifestSource:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        rows = zip(self._keys, self._labels.tolist(), map(self._size, self._files), strict=True)
+        sizes = map(self._size, self._files)
+        if self._classes is not None:
+            sizes = zip(sizes, self._classes, strict=True)
+        rows = zip(self._keys, self._labels.tolist(), sizes, strict=True)
         return digest_of_records(self.label_names, rows)
 
     @functools.cached_property
@@ -142,7 +140,13 @@ class ManifestSource:
 
     def truth(self, index: int) -> dict[str, Any]:
         """What `self[index].truth` holds, without reading the media."""
-        return self._truths[index] if self._truths else {}
+        truth = self._truths[index] if self._truths else {}
+        if self._classes is None:
+            return truth
+        return truth | {"classes": list(self._classes[index])}
+
+    def classes(self, index: int) -> Sequence[str] | None:
+        return None if self._classes is None else self._classes[index]
 
     def key(self, index: int) -> str:
         return self._keys[index]
@@ -154,102 +158,8 @@ class ManifestSource:
         return modalities_of_stills(len(self)) if self._of_pictures else None
 
 
-class _Table:
-    """The CSV file: where its columns are, and its rows with the line each ends on."""
-
-    def __init__(self, file: epath.Path):
-        self.name = str(file)
-        content = file.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise UsageError(f"manifest '{self.name}' is UTF-16; save it as UTF-8")
-        # surrogateescape: a file name need not be UTF-8, and comes through unharmed.
-        text = content.decode("utf-8-sig", "surrogateescape")
-        self._reader = csv.reader(io.StringIO(text, newline=""))
-        header = [column.strip().lower() for column in next(self._safely(), [])]
-        if "path" not in header:
-            columns = printable(", ".join(header)) or "none"
-            raise UsageError(
-                f"{self.where(1)}: there is no column 'path'; the columns are: {columns}"
-            )
-        self._width = len(header)
-        self.path = header.index("path")
-        self._start, self._end, self.label = (
-            header.index(column) if column in header else None
-            for column in ("start", "end", "label")
-        )
-        self.has_spans = self._start is not None or self._end is not None
-        known = {"path", "start", "end", "label", ""}
-        self.others = [(name, place) for place, name in enumerate(header) if name not in known]
-
-    def where(self, line: int) -> str:
-        return f"{printable(self.name)}:{line}"
-
-    def _safely(self) -> Iterator[list[str]]:
-        try:
-            yield from self._reader
-        except csv.Error as error:
-            raise UsageError(
-                f"{self.where(self._reader.line_num)}: {error}; is a quotation mark left open?"
-            ) from error
-
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        width = self._width
-        for row in self._safely():
-            line = self._reader.line_num
-            if len(row) != width:
-                if not any(row):
-                    continue
-                if len(row) > width:
-                    raise UsageError(
-                        f"{self.where(line)}: {len(row)} cells under {width} columns; "
-                        "put quotation marks around a path with a comma"
-                    )
-                row = row + [""] * (width - len(row))
-            yield line, row
-
-    def span(self, row: list[str], line: int) -> tuple[float, float]:
-        """(start, end) in seconds, nan where the row does not say."""
-        start = self._seconds(row, self._start, "start", line)
-        end = self._seconds(row, self._end, "end", line)
-        if end <= (0.0 if math.isnan(start) else start):
-            raise UsageError(f"{self.where(line)}: end {end:g} is not after the start")
-        return start, end
-
-    def _seconds(self, row: list[str], place: int | None, name: str, line: int) -> float:
-        cell = row[place].strip() if place is not None else ""
-        if not cell:
-            return math.nan
-        try:
-            seconds = float(cell)
-        except ValueError:
-            seconds = math.nan
-        if not (seconds >= 0 and math.isfinite(seconds)):
-            raise UsageError(
-                f"{self.where(line)}: {name} '{printable(cell)}' is no number of seconds"
-            )
-        return seconds
-
-
 def _span_of_key(start: float, end: float) -> str:
     if math.isnan(start) and math.isnan(end):
         return ""
     first = "0" if math.isnan(start) else f"{start:.10g}"
     return f"#t={first}" if math.isnan(end) else f"#t={first},{end:.10g}"
-
-
-def _safe_path(relative: str, allow_outside: bool, where: str) -> str:
-    """The path without detours, or UsageError: lexically, as nothing is looked up on the disk."""
-    shown = printable(relative)
-    if not relative.strip() or _ENDS_LIKE_A_FOLDER.search(relative):
-        raise UsageError(f"{where}: path '{shown}' names no file")
-    if _CONTROL.search(relative):
-        raise UsageError(f"{where}: path '{shown}' holds a control character")
-    if _IS_ADDRESS.search(relative):
-        raise UsageError(f"{where}: '{shown}' is an address; only paths of files are read")
-    path = posixpath.normpath(relative)
-    if (path.startswith(("/", "../")) or path == "..") and not allow_outside:
-        raise UsageError(
-            f"{where}: path '{shown}' leads out of the manifest's folder; "
-            "move the file there, or pass --allow-outside if you trust this manifest"
-        )
-    return path
