@@ -57,11 +57,8 @@ class DeviceFeed(Iterator[Any]):
         if self._stop.is_set():
             return
         self._stop.set()
-        for name in ("stop", "close"):
-            if (call := getattr(self._batches, name, None)) is not None:
-                if name == "close":
-                    self._thread.join(JOIN_SECONDS)
-                call()
+        if (close := getattr(self._batches, "close", None)) is not None:
+            close()
         self._thread.join(JOIN_SECONDS)
 
     def _wait(self) -> tuple[Any, BaseException | None]:

@@ -35,6 +35,7 @@ GRACE_SECONDS = 3.0
 class BatchIterator(Iterator[Batch]):
     """Batches with the views by name. `close` it, or use it in a `with` statement.
 
+    It may be closed while another thread waits in `next`, which then says that it is over.
     `next` raises once one record has hung for too long, with its name.
     """
 
@@ -112,10 +113,6 @@ class BatchIterator(Iterator[Batch]):
                 f"decoding '{self._key(index)}' hangs (no answer for {self._patience_seconds:g} s): "
                 f"remove it, or leave it out with `avssl data build {self._records.spec} OUT`"
             )
-
-    def stop(self) -> None:
-        """Makes the readers give up before their next record; `close` still has to follow."""
-        self._watch.stop()
 
     def _key(self, index: int) -> str:
         return printable(self._records.key(index))

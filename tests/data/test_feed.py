@@ -28,9 +28,6 @@ class Batches:
         self.asked += 1
         return self.asked - 1
 
-    def stop(self):
-        self.told.append("stop")
-
     def close(self):
         self.told.append("close")
 
@@ -91,7 +88,7 @@ def test_closing_ends_the_thread_and_the_batches_at_once():
     feed.close()
     feed.close()
     assert time.perf_counter() - began < 0.5
-    assert batches.told == ["stop", "close"]
+    assert batches.told == ["close"]
     assert not feed_threads()
     with pytest.raises(RuntimeError, match="closed"):
         next(feed)
