@@ -87,6 +87,15 @@ def test_hidden_files_and_sidecars_are_left_out_but_wrong_extensions_are_not(tmp
     }
 
 
+def test_what_a_file_system_keeps_for_itself_is_not_entered(tmp_path):
+    """At the root of a mounted disk, where root alone may look inside."""
+    write(tmp_path / "lost+found" / "1.mp4")
+    write(tmp_path / "a" / "1.mp4")
+    source = FolderSource(str(tmp_path))
+    assert keys(source) == ["a/1.mp4"]
+    assert dict(source.skipped) == {"lost+found": "the file system's own"}
+
+
 @pytest.mark.timeout(20)
 def test_links_fifos_and_sockets(tmp_path):
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"

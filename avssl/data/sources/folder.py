@@ -38,6 +38,8 @@ _SIDECARS = (
 SIDECARS = frozenset(_SIDECARS.split())
 HIDDEN = "hidden (its name starts with a dot)"
 UNREADABLE = "cannot be read"
+# At the root of a mounted disk; root alone may look inside.
+LOST_AND_FOUND = "lost+found"
 # Of a root and a relative path, why the file is no record, or None.
 WhyNot = Callable[[str, str], str | None]
 
@@ -200,6 +202,9 @@ def _walk_local(root: str, why_not: WhyNot) -> Iterator[tuple[str, int, str | No
             inside = os.path.join(relative, entry.name)
             if entry.name.startswith("."):
                 yield inside, 0, HIDDEN
+                continue
+            if entry.name == LOST_AND_FOUND:
+                yield inside, 0, "the file system's own"
                 continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(inside)
