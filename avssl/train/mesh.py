@@ -93,8 +93,13 @@ def number_in(variable: str, default: int) -> int:
     return int(text or default)
 
 
-def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """All devices, or the given ones, as `data` x `fsdp`."""
+def make_mesh(
+    fsdp: int = 1, devices: Sequence[Any] | None = None, *, by_process: bool = False
+) -> Mesh:
+    """All devices, or the given ones, as `data` x `fsdp`.
+
+    by_process: those of a process side by side, as pmap demands, and not in the order of their links.
+    """
     devices = jax.devices() if devices is None else list(devices)
     num_devices = len(devices)
     if num_devices % fsdp:
@@ -103,6 +108,9 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
             f"parallel.fsdp={fsdp} does not divide the {num_devices} devices: take one of "
             f"{', '.join(map(str, ways))}"
         )
+    if by_process:
+        ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+        return Mesh(np.array(ordered).reshape(-1, fsdp), BATCH_AXES)
     # Linen code indexes sharded axes, which the explicit axis types of JAX 0.10 refuse.
     return jax.make_mesh(
         (num_devices // fsdp, fsdp),

@@ -253,7 +253,8 @@ def build_setup(
 
     stage: the part of the model that the step trains, by default all of it.
     """
-    mesh = make_mesh(config.parallel.fsdp, devices)
+    by_process = config.parallel.mode == "pmap"
+    mesh = make_mesh(config.parallel.fsdp, devices, by_process=by_process)
     kinds = {name: encoder.name for name, encoder in config.encoders.items()}
     optimizer = build_optimizer(config.optimizer, config.steps, kinds)
 

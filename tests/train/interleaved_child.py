@@ -16,12 +16,12 @@ from avssl.train import run
 def main() -> None:
     make_mesh = run.make_mesh
 
-    def interleaved(fsdp, devices=None):
+    def interleaved(fsdp, devices=None, **keys):
         devices = sorted(
             jax.devices() if devices is None else devices,
             key=lambda device: (device.id % jax.local_device_count(), device.process_index),
         )
-        mesh = make_mesh(fsdp, devices)
+        mesh = make_mesh(fsdp, devices, **keys)
         print("processes along the batch:", *(device.process_index for device in mesh.devices.flat))
         return mesh
 

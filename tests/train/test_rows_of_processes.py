@@ -30,3 +30,13 @@ def test_hosts_of_a_pod_hold_rows_that_are_no_neighbours(fsdp):
         for place, device in enumerate(mesh.devices.flat):
             assert (2 * place in own) == (2 * place + 1 in own) == (device.process_index == host)
     assert any(np.any(np.diff(own) > 1) for own in rows.values())
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu knows where TPUs lie"
+)
+def test_for_pmap_hosts_of_a_pod_hold_neighbours():
+    mesh = make_mesh(1, find_topology("v5e:4x4").devices, by_process=True)
+    for host in range(4):
+        own = rows_of_process(mesh, 32, host)
+        np.testing.assert_array_equal(own, np.arange(8) + 8 * host)
