@@ -1,5 +1,6 @@
 """Records kept on the local disk: the same numbers, within a bound, whoever writes, dies or damages."""
 
+import contextlib
 import errno
 import os
 import pickle
@@ -50,7 +51,11 @@ def entries(folder) -> dict[str, Path]:
 
 
 def kept_bytes(folder) -> int:
-    return sum(path.stat().st_size for path in (folder / INSIDE).rglob("*/*/*"))
+    total = 0
+    for path in (folder / INSIDE).rglob("*/*/*"):
+        with contextlib.suppress(FileNotFoundError):  # others write and take out meanwhile
+            total += path.stat().st_size
+    return total
 
 
 def age(folder, seconds: float) -> None:
