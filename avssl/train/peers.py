@@ -26,6 +26,8 @@ SILENT_BEATS = 25
 SUSPECTED_BEATS = 6
 # How long one that failed waits for the others to end by themselves, by the same fault.
 GRACE_BEATS = 3
+# How long process 0 then waits for them: longer than they do, who count from when they hear of it.
+FAREWELL_BEATS = GRACE_BEATS + 6
 
 FOLDER = "avssl/peers"
 RESTART = "start all of them again, and the run goes on from its last checkpoint"
@@ -86,7 +88,7 @@ class Watch:
         """Process 0 keeps the store, and its end would cut off what the others have to say."""
         if self._own != 0:
             return
-        for _ in range(GRACE_BEATS + 2):
+        for _ in range(FAREWELL_BEATS):
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 words = self._words()
                 if not any(words.get(peer, "").startswith("beat") for peer in self._silent):

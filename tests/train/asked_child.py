@@ -34,6 +34,8 @@ def main(coordinator: str, process_id: str, moment: str) -> None:
         with together(lambda error: report(error, False)):
             sync_processes("started")
             at("starting", 3)
+            if moment == "joining":
+                time.sleep(2)  # until the service has heard of it
             with Preemption() as preemption:
                 for step in range(500, 520):
                     if preemption.requested():
