@@ -30,6 +30,8 @@ GRACE_BEATS = 3
 FAREWELL_BEATS = GRACE_BEATS + 6
 
 FOLDER = "avssl/peers"
+# The last words of a process begin so.
+ENDS = ("done", "left")
 RESTART = "start all of them again, and the run goes on from its last checkpoint"
 
 
@@ -91,7 +93,8 @@ class Watch:
         for _ in range(FAREWELL_BEATS):
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 words = self._words()
-                if not any(words.get(peer, "").startswith("beat") for peer in self._silent):
+                # One that has not said anything yet has just begun.
+                if all(words.get(peer, "").startswith(ENDS) for peer in self._silent):
                     return
             time.sleep(BEAT_SECONDS)
 
