@@ -80,7 +80,10 @@ VARIANTS = [
 @pytest.fixture
 def on_one_device(monkeypatch):
     """Whether a config runs does not depend on the devices."""
-    monkeypatch.setattr(run, "make_mesh", lambda fsdp, _: make_mesh(fsdp, jax.devices()[:1]))
+    def one(fsdp, _, **keys):
+        return make_mesh(fsdp, jax.devices()[:1], **keys)
+
+    monkeypatch.setattr(run, "make_mesh", one)
 
 
 def is_default(config: str) -> bool:
