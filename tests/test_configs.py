@@ -80,6 +80,7 @@ VARIANTS = [
 @pytest.fixture
 def on_one_device(monkeypatch):
     """Whether a config runs does not depend on the devices."""
+
     def one(fsdp, _, **keys):
         return make_mesh(fsdp, jax.devices()[:1], **keys)
 
