@@ -43,3 +43,16 @@ def several_classes(labels: np.ndarray, *, protocol: str) -> None:
             f"the {protocol} needs labels of at least two classes; "
             f"the {len(labels)} training clips have one"
         )
+
+
+def finite_scores(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 1:
+        raise ValueError(f"scores must have the shape [n], not {scores.shape}")
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise AvsslError(
+            f"{len(bad)} of the {len(scores)} scores are not finite (the first is number "
+            f"{bad[0]}); evaluate an earlier checkpoint"
+        )
+    return scores

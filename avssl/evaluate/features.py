@@ -15,7 +15,7 @@ import numpy as np
 from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
-from avssl.evaluate.layers import layer_features
+from avssl.evaluate.layers import first_reads, layer_features
 from avssl.losses.teacher_hints import object_response
 from avssl.objectives.base import Outputs
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
@@ -110,9 +110,7 @@ class Extractor:
         self.mesh = local_mesh()
         num_devices = self.mesh.size
         self.batch_size = -(-batch_size // num_devices) * num_devices
-        self.first_view = {}
-        for read in self.model.reads:
-            self.first_view.setdefault(self.model.views[read.view].modality, read)
+        self.first_view = first_reads(self.model)
         sharding = batch_sharding(self.mesh)
         self.forward = jax.jit(
             self._forward, in_shardings=(replicated(self.mesh), sharding), out_shardings=sharding

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from avssl.errors import UsageError, unknown
 from avssl.models.features import Features
+from avssl.objectives.base import Read
 from avssl.train.model import Model
 
 MODALITIES = ("video", "audio")
@@ -23,16 +24,23 @@ def checked_layers(layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layers))
 
 
+def first_reads(model: Model) -> dict[str, Read]:
+    """The read of each modality whose features are probed."""
+    reads: dict[str, Read] = {}
+    for read in model.reads:
+        reads.setdefault(model.views[read.view].modality, read)
+    return reads
+
+
 def check_taps(layers: Sequence[str], model: Model) -> None:
     """Refuses layers that the encoders of a model have not; nothing is computed."""
 
     def features() -> dict[str, jax.Array]:
         key = jax.random.key(0)
         seen, _ = model.features(model.init(key), model.example_batch(1), key, train=False)
-        first: dict[str, Features] = {}
-        for read in model.reads:
-            first.setdefault(model.views[read.view].modality, seen[read])
-        return layer_features(layers, first)
+        return layer_features(
+            layers, {kind: seen[read] for kind, read in first_reads(model).items()}
+        )
 
     jax.eval_shape(features)
 

@@ -13,7 +13,7 @@ from avssl.evaluate.intervals import intervals_of
 from avssl.evaluate.linear import STEPS_TO_CHOOSE, WEIGHT_DECAYS, Standardisation, stratified_split
 from avssl.evaluate.logistic import PADDING, LogisticRegression, fit_logistic
 from avssl.evaluate.ranked import (
-    Ranked,
+    RankedClasses,
     Steps,
     Times,
     average_precision,
@@ -22,7 +22,6 @@ from avssl.evaluate.ranked import (
     share,
 )
 from avssl.evaluate.sides import Score, Sides, scores_of
-from avssl.evaluate.two_way import finite_scores
 from avssl.train.model import Model
 
 RECALLS = np.arange(11) / 10
@@ -175,15 +174,11 @@ class MeanPrecisions:
         tags: Bool[np.ndarray, "m c"],
         known: Bool[np.ndarray, "m c"],
     ):
-        self.known = known.T
-        self.ranked = [
-            Ranked(finite_scores(own[said]), has[said])
-            for own, has, said in zip(scores.T, tags.T, self.known, strict=True)
-        ]
+        self.num_clips = len(tags)
+        self.ranked = RankedClasses(scores, tags, known)
 
     def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
-        each = zip(self.ranked, self.known, strict=True)
-        steps = [one.steps(times[said]) for one, said in each]
+        steps = self.ranked.steps(times)
         return {
             "map": mean_of_known(np.stack([average_precisions(one) for one in steps])),
             "map_11_point": mean_of_known(np.stack([eleven_points(one) for one in steps])),
@@ -191,7 +186,7 @@ class MeanPrecisions:
 
     def of_clips(self) -> dict[str, float]:
         """Each clip once."""
-        found = self(np.ones((self.known.shape[1], 1)))
+        found = self(np.ones((self.num_clips, 1)))
         return {metric: float(value) for metric, [value] in found.items()}
 
 

@@ -16,8 +16,8 @@ from avssl.data.needs import what_is_lacking
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
+from avssl.evaluate.checks import finite_scores
 from avssl.evaluate.sides import Score, Sides
-from avssl.evaluate.two_way import finite_scores
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
 

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy.sparse import csr_array
 
+from avssl.evaluate.checks import finite_scores
+
 Times = Num[np.ndarray, "n r"]
 
 
@@ -34,6 +36,26 @@ class Ranked:
     def steps(self, times: Times) -> Steps:
         others = np.cumsum(self.others @ times, axis=0)
         return Steps((self.own @ times)[1::2], others[:-1:2], others[1::2], others[-1])
+
+
+class RankedClasses:
+    """Of each class the clips where it is known, ranked by their scores for it."""
+
+    def __init__(
+        self,
+        scores: Float[np.ndarray, "n c"],
+        tags: Bool[np.ndarray, "n c"],
+        known: Bool[np.ndarray, "n c"],
+    ):
+        self.known = known.T
+        self.ranked = [
+            Ranked(finite_scores(own[clips]), has[clips])
+            for own, has, clips in zip(scores.T, tags.T, self.known, strict=True)
+        ]
+
+    def steps(self, times: Times) -> list[Steps]:
+        each = zip(self.ranked, self.known, strict=True)
+        return [one.steps(times[clips]) for one, clips in each]
 
 
 def cell_counts(

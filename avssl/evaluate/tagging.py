@@ -11,7 +11,7 @@ from avssl.data.record import class_sets, ignored_sets
 from avssl.errors import UsageError
 from avssl.evaluate.intervals import intervals_of
 from avssl.evaluate.ranked import (
-    Ranked,
+    RankedClasses,
     Times,
     areas_under_curve,
     average_precisions,
@@ -19,7 +19,6 @@ from avssl.evaluate.ranked import (
     share,
 )
 from avssl.evaluate.sides import Score, Sides, scores_of
-from avssl.evaluate.two_way import finite_scores
 from avssl.train.model import Model
 
 # Of the probability from which on a clip has a tag.
@@ -113,19 +112,14 @@ class TagScores:
         tags: Bool[np.ndarray, "n c"],
         known: Bool[np.ndarray, "n c"],
     ):
-        self.known = known.T
         self.true, self.false = tags & known, ~tags & known
         self.said = (expit(logits) >= THRESHOLD) & known
-        self.ranked = [
-            Ranked(finite_scores(scores[clips]), own[clips])
-            for scores, own, clips in zip(logits.T, tags.T, self.known, strict=True)
-        ]
+        self.ranked = RankedClasses(logits, tags, known)
 
     def __call__(self, times: Times) -> dict[str, Float[np.ndarray, "r"]]:
-        each = zip(self.ranked, self.known, strict=True)
         curves = [
             (average_precisions(steps), areas_under_curve(steps))
-            for steps in (one.steps(times[clips]) for one, clips in each)
+            for steps in self.ranked.steps(times)
         ]
         precisions, areas = np.stack(curves, axis=1)
         found = {"map": mean_of_known(precisions)}

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from avssl.errors import AvsslError, UsageError
+from avssl.errors import UsageError
+from avssl.evaluate.checks import finite_scores
 from avssl.evaluate.ranked import Ranked, areas_under_curve
 
 
@@ -51,16 +52,3 @@ def scores_of_both_kinds(
             f"of {len(positive)} {unit} {positive.sum()} are positive"
         )
     return scores, positive
-
-
-def finite_scores(scores: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores)
-    if scores.ndim != 1:
-        raise ValueError(f"scores must have the shape [n], not {scores.shape}")
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if len(bad):
-        raise AvsslError(
-            f"{len(bad)} of the {len(scores)} scores are not finite (the first is number "
-            f"{bad[0]}); evaluate an earlier checkpoint"
-        )
-    return scores

@@ -225,6 +225,9 @@ def test_tolerated_damage_is_the_same_with_every_cache(codec, seed, tmp_path, mo
     frames = np.random.default_rng(0).integers(0, 256, (60, 6, 8, 3), dtype=np.uint8)
     media = make_media("mpegts", frames=frames.repeat(8, 1).repeat(8, 2), video_codec=codec)
     record = Record("a", 0, flipped(media, 0.0005, seed), 0.0, 2.4, 2.4, True, False)
+    with handle_of(record) as handle:
+        decoded.whole_frames(handle, VIDEO)
+        assert handle.opened.is_irregular
     windows = [(VIDEO, start) for start in (0.3, 0.8, 0.9, 1.0, 1.1)]
     same_everywhere(record, windows, tmp_path, monkeypatch)
 

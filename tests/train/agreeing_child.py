@@ -1,6 +1,6 @@
 """One of two processes that start from another run's checkpoints; started by test_agreement.py.
 
-Arguments: coordinator address, process id, folder of checkpoints, the file for what it saw. Process 0 looks
+Arguments: coordinator address, process id, folder of checkpoints, the folder for what it saw. Process 0 looks
 into the folder before the newest step is there, process 1 after that.
 """
 
@@ -27,7 +27,7 @@ def refusal(call: Callable[[], object]) -> str:
     return "none"
 
 
-def main(coordinator: str, process_id: str, folder: str, file: str) -> None:
+def main(coordinator: str, process_id: str, folder: str, out: str) -> None:
     jax.distributed.initialize(coordinator, 2, int(process_id))
     if process_id == "0":
         steps = CheckpointReader.steps
@@ -42,7 +42,7 @@ def main(coordinator: str, process_id: str, folder: str, file: str) -> None:
         refusal(lambda: check_same_everywhere({"one": "a" * 32, "other": "b" * 32})),
         refusal(lambda: check_same_everywhere({"one": "a" * 32, "other": process_id * 32})),
     ]
-    Path(file).write_text(json.dumps(said))
+    Path(out, f"{process_id}.json").write_text(json.dumps(said))
     jax.distributed.shutdown()
 
 

@@ -159,6 +159,27 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def pair(child: str, *arguments: object) -> list[subprocess.Popen]:
+    """Two processes of a program beside the tests: its first arguments are where they join, and who it is."""
+    address = f"localhost:{free_port()}"
+    program = str(Path(__file__).with_name(child))
+    return [
+        subprocess.Popen(
+            [sys.executable, program, address, str(number), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+
+
+def end(processes: Iterable[subprocess.Popen]) -> None:
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 def start_line(ended: Ended) -> str:
     """What the run said it started from."""
     (line,) = [

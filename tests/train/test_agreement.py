@@ -1,15 +1,12 @@
 """What several processes must not find each on its own, they do not."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 
 from avssl.train.agreement import agreed, said_by_all
 from avssl.train.checkpoint import Checkpoints
-from tests.train.command_line import free_port
+from tests.train.command_line import end, pair
 
 
 def test_one_process_agrees_with_itself():
@@ -25,27 +22,14 @@ def test_two_processes_start_from_one_step_of_a_run_that_goes_on(tmp_path):
     with Checkpoints(folder) as checkpoints:
         for step in (100, 200):
             checkpoints.save(step, {"params": {"w": jnp.full((2, 3), step)}}, {})
-    child = str(Path(__file__).with_name("agreeing_child.py"))
-    address = f"localhost:{free_port()}"
-    files = [tmp_path / "0.json", tmp_path / "1.json"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, child, address, str(number), str(folder), str(file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number, file in enumerate(files)
-    ]
+    processes = pair("agreeing_child.py", folder, tmp_path)
     try:
         ends = [process.communicate(timeout=120) for process in processes]
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        end(processes)
     assert [process.returncode for process in processes] == [0, 0], ends
-    for file in files:
-        start, nothing, none, same, other = json.loads(file.read_text())
+    for number in range(2):
+        start, nothing, none, same, other = json.loads((tmp_path / f"{number}.json").read_text())
         assert start == [100, ["params"], 600.0]
         assert nothing == f"{folder}/nothing holds no checkpoint to start from"
         assert none == same == "none"

@@ -3,9 +3,7 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.preemption import Preemption
-from tests.train.command_line import free_port
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -49,21 +46,6 @@ def test_a_second_signal_during_the_save_loses_nothing(tmp_path):
     )
 
 
-def pair(child: str, argument: object) -> list[subprocess.Popen]:
-    """Two processes that join each other."""
-    address = f"localhost:{free_port()}"
-    program = str(Path(__file__).with_name(child))
-    return [
-        subprocess.Popen(
-            [sys.executable, program, address, str(number), str(argument)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-
-
 WORDS = ("restored", "running", "stopped", "ready")
 
 
@@ -94,9 +76,7 @@ def test_two_processes_stop_at_one_step_when_one_is_told(tmp_path):
         stops = {said(process) for process in processes}
         ends = [process.communicate(timeout=60) for process in processes]
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        end(processes)
     assert [process.returncode for process in processes] == [0, 0], ends
     assert len(stops) == 1, stops
     stop = int(stops.pop().removeprefix("stopped "))
@@ -127,9 +107,7 @@ def test_two_processes_end_with_75_wherever_they_are(moment, told, number):
         processes[told].send_signal(number)
         ends = [process.communicate(timeout=60) for process in processes]
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        end(processes)
     assert [process.returncode for process in processes] == [75, 75], ends
     words = "nothing was left" if moment in ("last step", "evaluating") else "after step 500;"
     assert all("avssl: stopped on request" in err and words in err for _, err in ends), ends
