@@ -12,6 +12,7 @@ import pytest
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.preemption import Preemption
+from tests.train.command_line import end, pair
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
