@@ -107,7 +107,9 @@ class Measurement:
         say(f"evaluated {name} on {len(trained.test.index)} clips of {scored}")
         asked = sides
         if SAYING & self.protocols.keys():
-            asked = self.with_windows(sides) if self.several else self.with_incomplete(sides)
+            asked = self.with_incomplete(sides)
+            if self.several:
+                asked = self.with_windows(asked)
         rows, allowed = [], {}
         for protocol, measure in self.protocols.items():
             each = asked if protocol in SAYING else sides
@@ -140,7 +142,7 @@ class Measurement:
         return asked
 
     def with_windows(self, sides: Mapping[str, Sides]) -> dict[str, Sides]:
-        """With what is said of several windows, of the test clips that can be read in all of them."""
+        """With what is said of several windows, of the test clips that can be read in each of them."""
         assert self.several is not None
         first = next(iter(sides.values()))
         weights = {name: own.variables for name, own in sides.items()}

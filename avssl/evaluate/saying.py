@@ -17,13 +17,12 @@ def sayable(model: Model, source: Source, indices: np.ndarray) -> np.ndarray:
     if has is None:
         return indices
     known = {name: own[indices] for name, own in zip(("video", "audio"), has, strict=True)}
-    return indices[borne(model, known)]
+    return indices[borne(model, presence(model, known))]
 
 
-def borne(model: Model, present: Mapping[str, np.ndarray]) -> np.ndarray:
-    """bool [clips]: those of which some objective has what it needs, by which modalities are there."""
-    batch = presence(model, present)
-    rows = np.zeros(len(next(iter(present.values()))), bool)
+def borne(model: Model, batch: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+    """bool [clips]: those of which some objective has what it needs, by what a batch says is there."""
+    rows = np.zeros(len(next(iter(batch["present"].values()))), bool)
     for objective in model.objectives.values():
         rows |= np.asarray(objective.both_present(batch))
     return rows
@@ -39,7 +38,7 @@ def with_incomplete(
         return dict(sides)
     weights = {name: own.variables for name, own in sides.items()}
     found = extractor.extract(weights, source, left, workers=workers)
-    rows = borne(model, next(iter(found.values())).present)
+    rows = borne(model, presence(model, next(iter(found.values())).present))
 
     def together(name: str, own: Sides) -> Sides:
         more = found[name].where(rows)

@@ -24,9 +24,9 @@ class Sides:
 
     `scored` is the test part itself, `fitted` the training part of probes (without any, `train` is empty), and
     `trained_on` what the run was trained on, for protocols that look at more of it than its features.
-    `averaged`: what objectives say of several windows of each test clip (`windows.py`), where that is asked
-    for. `compiled`: what is kept for the next weights, by its use. `with_intervals`: False where nobody reads
-    them, for protocols with dear ones.
+    `averaged`: what objectives say of several windows of each test clip (`windows.Averaged`), where that is
+    asked for. `compiled`: what is kept for the next weights, by its use. `with_intervals`: False where nobody
+    reads them, for protocols with dear ones.
     """
 
     variables: Any
@@ -53,12 +53,14 @@ class Sides:
 
         Of the test clips that have what it looks at.
         """
-        if self.averaged is not None:
-            averaged = self.averaged.get(name, {}).get(kind, {})
-            return {who: (self.test.index, logits) for who, logits in averaged.items()}
-        objective, batch = model.objectives[name], presence(model, self.test.present)
+        objective = model.objectives[name]
+        if self.averaged is None:
+            batch = presence(model, self.test.present)
+            answers = getattr(objective, kind)(self.test.of(name))
+        else:
+            batch, answers = self.averaged.batch, self.averaged.said.get(name, {}).get(kind, {})
         found = {}
-        for who, logits in getattr(objective, kind)(self.test.of(name)).items():
+        for who, logits in answers.items():
             rows = np.asarray(objective.can_say(batch, who))
             found[who] = self.test.index[rows], np.asarray(logits)[rows]
         return found

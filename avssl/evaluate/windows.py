@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.data.views import VideoView, View, spread
 from avssl.errors import UsageError
+from avssl.evaluate.saying import borne
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
 
@@ -43,11 +44,18 @@ class Windows:
         return f"mean of {self.clips} windows x {self.crops} crops of each clip"
 
 
+class Averaged(NamedTuple):
+    """`said` of some clips, and which views each of them has: {"present": {view: bool [clips]}}."""
+
+    batch: dict[str, dict[str, np.ndarray]]
+    said: Said
+
+
 class Averaging:
     """Compiled once, used for any weights; `variables` have their shapes."""
 
     def __init__(self, model: Model, variables: Any, windows: Windows, batch_size: int = 64):
-        model = answering(model, variables).without_draws()
+        self.model = model = answering(model, variables).without_draws()
         sees = any(isinstance(view, VideoView) for view in model.views.values())
         crops = windows.crops if sees else 1
         self.number = windows.clips * crops
@@ -71,27 +79,33 @@ class Averaging:
 
     def __call__(
         self, weights: Mapping[str, Any], source: Source, indices: np.ndarray, *, workers: int = 0
-    ) -> tuple[np.ndarray, dict[str, Said]]:
-        """(which of `indices` could be read everywhere, what is said of them by name of the weights)."""
+    ) -> tuple[np.ndarray, dict[str, Averaged]]:
+        """(which of `indices` have in every window what some objective needs, what is said of those by name of
+        the weights).
+        """
         placed = {name: jax.device_put(own, replicated(self.mesh)) for name, own in weights.items()}
         parts: dict[str, list[Said]] = {name: [] for name in weights}
         kept: list[np.ndarray] = []
+        present: list[dict[str, np.ndarray]] = []
         with evaluation_batches(
             source, self.views, batch_size=self.num_clips, indices=indices, workers=workers
         ) as batches:
             for batch in batches:
                 mask = batch.pop("mask")
-                mask &= np.logical_and.reduce(list(batch["present"].values()))
+                mask &= borne(self.model, batch)
                 kept.append(mask)
+                present.append({view: there[mask] for view, there in batch["present"].items()})
                 on_device = jax.device_put(batch, batch_sharding(self.mesh))
                 for name, variables in placed.items():
                     found = jax.device_get(self.forward(variables, on_device))
                     parts[name].append(by_clip(found, self.number, mask))
-        rows = np.concatenate(kept)[: len(indices)]
-        return rows, {
-            name: jax.tree.map(lambda *arrays: np.concatenate(arrays), *own)
-            for name, own in parts.items()
-        }
+        there = {"present": joined(present)}
+        said_by = {name: Averaged(there, joined(own)) for name, own in parts.items()}
+        return np.concatenate(kept)[: len(indices)], said_by
+
+
+def joined(parts: list[Any]) -> Any:
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def has_places(view: View) -> bool:

@@ -11,11 +11,14 @@ teacher; `teacher` [b, d], its feature; and what `models.composition.Composition
 value but made without gradient to the student. Rows that are not present may hold anything.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import Scalar, cosines
+from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import Rows, Scalar, cosines, numbered, own_and_negatives
 from avssl.losses.pseudo_labels import pseudo_label_loss
 from avssl.losses.rows import blank_absent, mean_present
 
@@ -34,31 +37,38 @@ def multi_class_nce(
     *,
     temperature: float | Scalar,
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> Scalar:
     """Rows of `first` find the rows of `second` of their class and shun the others (`NCELoss`).
 
     With P_ij = softmax_j(cos(first_i, second_j) / temperature), loss = mean_i of
     - mean_{j: y_j = y_i} log(P_ij + 1e-10) - mean_{j: y_j != y_i} log(1 - P_ij + 1e-10); the row
     itself is among its positives. Not symmetric: the sum of both orders is what CCL trains.
+    blocks: the rows are compared with all others in so many parts, one after the other (`by_blocks`).
 
     Departures, which change nothing in a complete, labelled batch of several classes: rows that are
     not `present` or have no label (below 0) leave, as rows and as columns; a row without negatives
     has no second term (0 / 0 as released); without any row the loss is 0.
     """
     counted = present & (labels >= 0)
-    similarity = cosines(blank_absent(first, counted), blank_absent(second, counted))
-    logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
-    # A row's own column always counts, so that an absent row has a finite (and unused) loss.
-    columns = counted[None, :] | jnp.eye(len(labels), dtype=bool)
-    share = jax.nn.softmax(logits, axis=1, where=columns)
-    both = counted[:, None] & counted[None, :]
-    same = labels[:, None] == labels[None, :]
-    # Where a division is rounded upwards a share can pass 1.
-    others = jnp.maximum(1.0 - share, 0.0)
-    mean = jax.vmap(mean_present)
-    attracted = mean(jnp.log(share + EPSILON), both & same)
-    repelled = mean(jnp.log(others + EPSILON), both & ~same)
-    return mean_present(-attracted - repelled, counted)
+    first, second = blank_absent(first, counted), blank_absent(second, counted)
+
+    def of_rows(rows: Rows) -> Float[Array, "r"]:
+        similarity = cosines(rows["first"], second)
+        logits = similarity / jnp.asarray(temperature).astype(similarity.dtype)
+        own, other_classes = own_and_negatives(rows, labels, counted)
+        # A row's own column always counts, so that an absent row has a finite (and unused) loss.
+        share = jax.nn.softmax(logits, axis=1, where=counted[None, :] | own)
+        both = rows["present"][:, None] & counted[None, :]
+        # Where a division is rounded upwards a share can pass 1.
+        others = jnp.maximum(1.0 - share, 0.0)
+        mean = jax.vmap(mean_present)
+        attracted = mean(jnp.log(share + EPSILON), both & ~other_classes)
+        repelled = mean(jnp.log(others + EPSILON), other_classes)
+        return -attracted - repelled
+
+    rows = {**numbered(labels, counted), "first": first}
+    return mean_present(by_blocks(of_rows, rows, blocks=blocks), counted)
 
 
 def jeffreys_divergence(
@@ -91,6 +101,7 @@ def compositional_loss(
     present: Bool[Array, "b"],
     temperatures: dict[str, float] | None = None,
     distillation_weight: float | None = None,
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """The whole step of CCL as one scalar, L_v(v, m) + sum over teachers of L_t(stop(v), m).
 
@@ -104,7 +115,7 @@ def compositional_loss(
 
     `temperatures` of the NCE by teacher: 0.5 for audio, 0.1 for image, or give others. w
     (`distillation_weight`) is 1 for one teacher and 0.5 for two, or 1 / their number; L_t has no
-    such weight. The paper's weighting of the terms is not verified.
+    such weight. The paper's weighting of the terms is not verified. `blocks`: of each NCE.
 
     Rows leave a branch where it or the student is not `present`, and leave the whole without a
     label of 0 to k - 1. `present` is the student's.
@@ -121,7 +132,12 @@ def compositional_loss(
         branch = branches[name]
         counted = known & branch["present"]
         teacher = jax.lax.stop_gradient(branch["teacher"])
-        options = {"labels": labels, "temperature": temperatures[name], "present": counted}
+        options = {
+            "labels": labels,
+            "temperature": temperatures[name],
+            "present": counted,
+            "blocks": blocks,
+        }
         of_student = {
             "student_composed": _both_orders(student, branch["composed"], **options),
             "student_teacher": _both_orders(student, teacher, **options),
@@ -157,9 +173,7 @@ def _both_orders(
     second: Float[Array, "b d"],
     *,
     labels: Int[Array, "b"],
-    temperature: float,
-    present: Bool[Array, "b"],
+    **options: Any,
 ) -> Scalar:
-    options = {"temperature": temperature, "present": present}
     forward = multi_class_nce(first, second, labels, **options)
     return forward + multi_class_nce(second, first, labels, **options)

@@ -123,13 +123,19 @@ def numbered(index: Int[Array, "b"], present: Bool[Array, "b"]) -> Rows:
     return {"place": jnp.arange(len(index)), "index": index, "present": present}
 
 
+def is_itself(place: Int[Array, "r"], num_columns: int) -> Bool[Array, "r b"]:
+    """True in the column of each row's own place."""
+    return place[:, None] == jnp.arange(num_columns)[None, :]
+
+
 def own_and_negatives(
     rows: Rows, index: Int[Array, "n"], present: Bool[Array, "n"]
 ) -> tuple[Bool[Array, "r n"], Bool[Array, "r n"]]:
     """Of some rows among n columns, the first of which are the batch: the own column, and negatives."""
-    own = rows["place"][:, None] == jnp.arange(len(index))[None, :]
     different = rows["index"][:, None] != index[None, :]
-    return own, different & rows["present"][:, None] & present[None, :]
+    return is_itself(rows["place"], len(index)), different & rows["present"][:, None] & present[
+        None, :
+    ]
 
 
 def contrast_pairs(

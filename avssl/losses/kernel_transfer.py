@@ -5,16 +5,21 @@ student's is to be the teacher's. A row is its own neighbour too, as released. F
 which are flattened; student and teacher may differ in width. Rows with `present` False leave as if
 they were not in the batch, whatever they hold; without any row, or with one, the losses are 0.
 The kernels of distances hold the differences of all rows, b^2 d numbers of either side: 128 MB at
-256 rows of 512 features. The cosine kernel needs b^2.
+256 rows of 512 features. The cosine kernel needs b^2. `blocks` (see `relations.py`) divides both.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from avssl.losses.contrastive import Scalar, cosines, masked_log_softmax
-from avssl.losses.distillation import learner_and_constant
-from avssl.losses.relations import square_distances
+from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import Rows, Scalar, cosines, is_itself, masked_log_softmax
+from avssl.losses.relations import (
+    SIDES,
+    compared_sides,
+    numbered_sides,
+    square_distances,
+)
 from avssl.losses.rows import mean_present
 
 KERNELS = ("cosine", "student_t", "cauchy", "rbf", "adaptive_rbf")
@@ -31,6 +36,7 @@ def probabilistic_transfer(
     *,
     present: Bool[Array, "b"],
     epsilon: float = 1e-7,
+    blocks: int = 1,
 ) -> Scalar:
     """Probabilistic knowledge transfer (Passalis & Tefas 2018, arXiv 1803.10837).
 
@@ -38,13 +44,18 @@ def probabilistic_transfer(
     student under the kernel (cos + 1) / 2. Code: probabilistic_kt, and RepDistiller, `PKT.py`,
     weight 30000: large because the mean is over the pairs, not over the rows.
     """
-    student, teacher = learner_and_constant(student, teacher, present)
-    target, answer = (
-        jnp.exp(neighbour_log_probabilities(rows, "cosine", present=present))
-        for rows in (teacher, student)
-    )
-    each = _divergence(target, answer, (target - answer) / (answer + epsilon))
-    return _mean_over_pairs(each, present)
+    sides = compared_sides(student, teacher, present)
+
+    def of_rows(rows: Rows) -> Float[Array, "r"]:
+        answer, target = (
+            jnp.exp(neighbour_log_probabilities(rows, side, sides, "cosine", present=present))
+            for side in SIDES
+        )
+        each = _divergence(target, answer, (target - answer) / (answer + epsilon))
+        return _means(each, present)
+
+    rows = numbered_sides(sides, present)
+    return mean_present(by_blocks(of_rows, rows, blocks=blocks), present)
 
 
 def information_flow(
@@ -55,6 +66,7 @@ def information_flow(
     divergence: str = "jeffreys",
     width: float = 1.0,
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> Scalar:
     """Information-flow distillation of one layer (Passalis, Tzelepi & Tefas 2020, arXiv 2005.00727).
 
@@ -74,21 +86,34 @@ def information_flow(
         raise ValueError("information flow needs at least one kernel")
     if divergence not in DIVERGENCES:
         raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, not '{divergence}'")
-    student, teacher = learner_and_constant(student, teacher, present)
-    total = jnp.zeros((), student.dtype)
     for kernel in kernels:
-        log_target, log_answer = (
-            neighbour_log_probabilities(rows, kernel, width=width, present=present)
-            for rows in (teacher, student)
-        )
-        target, answer = jnp.exp(log_target), jnp.exp(log_answer)
-        if divergence == "jeffreys":
-            each = (target - answer) * (log_target - log_answer)
-        else:
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel is one of {', '.join(KERNELS)}, not '{kernel}'")
+    sides = compared_sides(student, teacher, present)
+    rows = numbered_sides(sides, present)
+
+    def flow(kernel: str) -> Scalar:
+        widths = dict.fromkeys(SIDES, width)
+        if kernel == "adaptive_rbf":
+            widths = _mean_distances(rows, sides, present, blocks)
+
+        def of_rows(rows: Rows) -> Float[Array, "r"]:
+            log_answer, log_target = (
+                neighbour_log_probabilities(
+                    rows, side, sides, kernel, width=widths[side], present=present
+                )
+                for side in SIDES
+            )
+            answer, target = jnp.exp(log_answer), jnp.exp(log_target)
+            if divergence == "jeffreys":
+                return _means((target - answer) * (log_target - log_answer), present)
             ratio_less_1 = 1e-6 + (target - answer - 1e-6) / (answer + 1e-6)
-            each = _divergence(target, answer, ratio_less_1)
-        total += _mean_over_pairs(each, present)
-    return total
+            return _means(_divergence(target, answer, ratio_less_1), present)
+
+        return mean_present(by_blocks(of_rows, rows, blocks=blocks), present)
+
+    first, *others = (flow(kernel) for kernel in kernels)
+    return sum(others, first)
 
 
 def information_flow_weights(
@@ -102,38 +127,59 @@ def information_flow_weights(
 
 
 def neighbour_log_probabilities(
-    rows: Float[Array, "b *rest"], kernel: str, *, width: float = 1.0, present: Bool[Array, "b"]
-) -> Float[Array, "b b"]:
-    """log of the kernel's distribution over the present columns, for each row; else 0.
+    rows: Rows,
+    side: str,
+    sides: Rows,
+    kernel: str,
+    *,
+    width: float | Scalar = 1.0,
+    present: Bool[Array, "b"],
+) -> Float[Array, "r b"]:
+    """log of the kernel's distribution over the present columns, for each of some rows; else 0.
 
-    By logarithms throughout, as far rows have kernels that round to 0.
+    rows: of `numbered_sides`, all or a block of them. By logarithms throughout, as far rows have
+    kernels that round to 0.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel is one of {', '.join(KERNELS)}, not '{kernel}'")
-    pairs = present[:, None] & present[None, :]
-    flat = rows.reshape(rows.shape[0], -1)
+    pairs = rows["present"][:, None] & present[None, :]
     if kernel == "cosine":
-        log_kernel = jnp.log(jnp.maximum(0.5 * (cosines(flat, flat) + 1.0), LEAST_COSINE_KERNEL))
+        cosine = cosines(rows[side], sides[side])
+        log_kernel = jnp.log(jnp.maximum(0.5 * (cosine + 1.0), LEAST_COSINE_KERNEL))
     else:
-        square = square_distances(flat) + SQUARE_EPSILON
+        square = square_distances(rows[side], sides[side], rows["place"]) + SQUARE_EPSILON
         distance = jnp.sqrt(square)
         if kernel == "student_t":
             log_kernel = -jnp.log1p(distance)
         elif kernel == "cauchy":
             log_kernel = -jnp.log1p(square / width**2)
-        elif kernel == "rbf":
-            log_kernel = -distance / width
         else:
-            mean = jax.lax.stop_gradient(_mean_over_pairs(distance, present))
-            log_kernel = -distance / jnp.where(mean > 0.0, mean, 1.0)
+            log_kernel = -distance / width
     # A row always counts for itself, so that an absent one has a finite (and unused) sum.
-    counted = pairs | jnp.eye(present.shape[0], dtype=bool)
+    counted = pairs | is_itself(rows["place"], present.shape[0])
     return jnp.where(pairs, masked_log_softmax(log_kernel, counted), 0.0)
 
 
+def _mean_distances(
+    rows: Rows, sides: Rows, present: Bool[Array, "b"], blocks: int
+) -> dict[str, Scalar]:
+    """Of each side over all pairs, each row with itself as well; 1 without any distance."""
+
+    def of_rows(rows: Rows) -> Rows:
+        return {
+            side: _means(
+                jnp.sqrt(square_distances(rows[side], sides[side], rows["place"]) + SQUARE_EPSILON),
+                present,
+            )
+            for side in SIDES
+        }
+
+    totals = jax.lax.stop_gradient(by_blocks(of_rows, rows, blocks=blocks))
+    means = {side: mean_present(totals[side], present) for side in SIDES}
+    return {side: jnp.where(mean > 0.0, mean, 1.0) for side, mean in means.items()}
+
+
 def _divergence(
-    target: Float[Array, "b b"], answer: Float[Array, "b b"], ratio_less_1: Float[Array, "b b"]
-) -> Float[Array, "b b"]:
+    target: Float[Array, "r b"], answer: Float[Array, "r b"], ratio_less_1: Float[Array, "r b"]
+) -> Float[Array, "r b"]:
     """p log(1 + x) - (p - q), in which the rows' sums of p - q are 0 and are there for precision.
 
     Without them a small divergence is what is left of terms far larger: float32 keeps 5 digits.
@@ -141,5 +187,6 @@ def _divergence(
     return target * jnp.log1p(ratio_less_1) - (target - answer)
 
 
-def _mean_over_pairs(values: Float[Array, "b b"], present: Bool[Array, "b"]) -> Scalar:
-    return mean_present(jax.vmap(mean_present, in_axes=(0, None))(values, present), present)
+def _means(values: Float[Array, "r b"], present: Bool[Array, "b"]) -> Float[Array, "r"]:
+    """Of each row, over the present columns."""
+    return jax.vmap(mean_present, in_axes=(0, None))(values, present)

@@ -30,11 +30,33 @@ def margin_loss(
     Metrics, unweighted: the share of negatives within the margin (0: none teaches any more), the
     mean distance of positives and of negatives, and the numbers of both. 0 where there are none.
     """
-    # Absent pairs may hold anything, NaN too: they must not reach the distance, nor its gradient.
+    square = square_distances(video, audio, normalise=normalise, present=present)
+    return margin_of_distances(square, together, margin=margin, present=present, weights=weights)
+
+
+def square_distances(
+    video: Float[Array, "n d"],
+    audio: Float[Array, "n d"],
+    *,
+    normalise: bool,
+    present: Bool[Array, "n"],
+) -> Float[Array, "n"]:
+    """Of each pair; absent ones may hold anything, NaN too, which does not reach the gradient."""
     video, audio = (blank_absent(x, present) for x in (video, audio))
     if normalise:
         video, audio = unit_rows(video), unit_rows(audio)
-    square = jnp.sum((video - audio) ** 2, axis=1)
+    return jnp.sum((video - audio) ** 2, axis=1)
+
+
+def margin_of_distances(
+    square: Float[Array, "n"],
+    together: Bool[Array, "n"],
+    *,
+    margin: float,
+    present: Bool[Array, "n"],
+    weights: Float[Array, "n"] | None,
+) -> tuple[Scalar, dict[str, Scalar]]:
+    """`margin_loss` of squared distances."""
     distance = root(square)
     each = jnp.where(together, square, jnp.maximum(margin - distance, 0.0) ** 2)
 

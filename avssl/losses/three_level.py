@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from avssl.losses.blocks import by_blocks
 from avssl.losses.contrastive import (
+    Rows,
     Scalar,
     cosines,
     masked_log_softmax,
-    negative_mask,
+    numbered,
+    own_and_negatives,
     unit_rows,
 )
 from avssl.losses.distillation import softened_divergence
@@ -39,26 +42,37 @@ def similarity_level(
     temperature: float | Scalar = 0.1,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> Scalar:
     """mean_i KL(teacher's || student's) of softmax_{j != i}(cos(x_i, x_j) / temperature).
 
     How each row is like the others, as PKT and RKD compare it. The row itself and others of its
     record are left out: they would take all the mass. Rows without any other do not count. The two
-    sides may differ in size.
+    sides may differ in size. blocks: the rows are compared with all others in so many parts, one
+    after the other (`by_blocks`).
     """
-    others = negative_mask(index, present)
-    compared = jnp.any(others, axis=1)
-    # A row without others sees itself, so that it has a finite (and unused) divergence.
-    counted = others | (jnp.eye(len(index), dtype=bool) & ~compared[:, None])
+    sides = {
+        "student": blank_absent(student, present),
+        "teacher": jax.lax.stop_gradient(blank_absent(teacher, present)),
+    }
 
-    def log_shares(rows: Float[Array, "b _"]) -> Float[Array, "b b"]:
-        rows = blank_absent(rows, present)
-        logits = cosines(rows, rows)
-        return masked_log_softmax(logits / jnp.asarray(temperature).astype(logits.dtype), counted)
+    def of_rows(rows: Rows) -> tuple[Float[Array, "r"], Bool[Array, "r"]]:
+        own, others = own_and_negatives(rows, index, present)
+        compared = jnp.any(others, axis=1)
+        # A row without others sees itself, so that it has a finite (and unused) divergence.
+        counted = others | (own & ~compared[:, None])
 
-    log_teacher, log_student = log_shares(jax.lax.stop_gradient(teacher)), log_shares(student)
-    divergence = jnp.where(counted, jnp.exp(log_teacher) * (log_teacher - log_student), 0.0)
-    return mean_present(jnp.sum(divergence, axis=1), compared)
+        def log_shares(side: str) -> Float[Array, "r b"]:
+            logits = cosines(rows[side], sides[side])
+            heat = jnp.asarray(temperature).astype(logits.dtype)
+            return masked_log_softmax(logits / heat, counted)
+
+        log_teacher, log_student = log_shares("teacher"), log_shares("student")
+        divergence = jnp.where(counted, jnp.exp(log_teacher) * (log_teacher - log_student), 0.0)
+        return jnp.sum(divergence, axis=1), compared
+
+    rows = {**numbered(index, present), **sides}
+    return mean_present(*by_blocks(of_rows, rows, blocks=blocks))
 
 
 def moment_level(
@@ -110,6 +124,7 @@ def three_level_loss(
     similarity_temperature: float | Scalar = 0.1,
     index: Int[Array, "b"],
     present: Bool[Array, "b"],
+    blocks: int = 1,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """a label level + b embedding level + c distribution level, what is added to classification.
 
@@ -119,7 +134,7 @@ def three_level_loss(
     weight 0 is left out; the weights 1 are ours: a hard constraint like the embedding level may
     well want less. The label
     level is `softened_divergence` of logits without a margin: cosines times 32 are nearly one-hot,
-    so keep its temperature at 4 or more, or give the cosines as they are.
+    so keep its temperature at 4 or more, or give the cosines as they are. `blocks`: of "similarity".
     Metrics: each level without its weight, and how many rows there are.
     """
     if distribution not in DISTRIBUTIONS:
@@ -138,8 +153,9 @@ def three_level_loss(
     if distribution_weight:
         if distribution == "similarity":
             level = similarity_level(
-                student, teacher, temperature=similarity_temperature, index=index, present=present
-            )
+                student, teacher, temperature=similarity_temperature, index=index, present=present,
+                blocks=blocks,
+            )  # fmt: skip
         else:
             compare = moment_level if distribution == "moments" else kernel_level
             level = compare(sized, teacher, present=present)

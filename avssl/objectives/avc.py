@@ -6,10 +6,12 @@ import flax.linen as nn
 import jax
 from jax import Array
 
+from avssl.losses.blocks import by_blocks
 from avssl.losses.correspondence import correspondence_loss
 from avssl.models.features import Features
 from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.pairs import pairs_of_batch
 
 
@@ -21,9 +23,10 @@ class Avc(Objective):
     that what compares clips, on the global batch, is a sum of projections and a 128 x 2 product.
 
     Departure: the mismatched sound is another clip's of the batch (see `pairs.py`), not of a video drawn from
-    the whole data; with `all_negatives` each other clip's is, which encodes nothing more. `norm_heads` puts
-    BatchNorm behind each half: fresh encoders give all clips nearly one vector, in which what tells them apart
-    is small. The paper's weight penalty (1e-5) is the optimiser's.
+    the whole data; with `all_negatives` each other clip's is, which encodes nothing more (`blocks` then takes
+    the batch^2 pairs in so many parts, one after the other). `norm_heads` puts BatchNorm behind each half:
+    fresh encoders give all clips nearly one vector, in which what tells them apart is small. The paper's
+    weight penalty (1e-5) is the optimiser's.
 
     In evaluation `video_map` shows where in the picture the answer comes from, which the paper shows by
     single units: the same layers on each position's features, as trained on their maximum.
@@ -32,6 +35,7 @@ class Avc(Objective):
     hidden: int = 128
     norm_heads: bool = False
     all_negatives: bool = False
+    blocks: int | None = None
 
     def setup(self) -> None:
         self.video_half = nn.Dense(self.hidden)
@@ -76,7 +80,16 @@ class Avc(Objective):
             self.both_present(batch),
             all_negatives=self.all_negatives,
         )
-        logits = self.logits(outputs["video"][pairs.video], outputs["audio"][pairs.audio])
+
+        def of_pairs(rows: tuple[Array, Array]) -> Array:
+            video, audio = rows
+            return self.logits(outputs["video"][video], outputs["audio"][audio])
+
+        logits = by_blocks(
+            of_pairs,
+            (pairs.video, pairs.audio),
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
+        )
         return Outcome(
             *correspondence_loss(
                 logits, pairs.corresponds, present=pairs.usable, weights=pairs.weight

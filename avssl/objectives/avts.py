@@ -9,10 +9,12 @@ from jax import Array
 
 from avssl.data.views import View
 from avssl.errors import UsageError
-from avssl.losses.margin import margin_loss
+from avssl.losses.blocks import by_blocks
+from avssl.losses.margin import margin_of_distances, square_distances
 from avssl.models.features import Features
 from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Outcome, Outputs, Read
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.pairs import pairs_of_batch
 from avssl.objectives.projected import ProjectedObjective
 
@@ -28,9 +30,10 @@ class Avts(ProjectedObjective):
     video at another time (`shifted_view`, an audio view with `shift_seconds`: no overlap and half a second
     between is the paper's hard negative, an overlap its super-hard one), the rest on sounds of other videos
     (easy). A row has one negative of each kind; with `all_negatives` the sounds of all other videos of the
-    batch share the weight of its easy one, which encodes nothing more. The hard ones begin at
-    `hard_from_step`, before which their sound is not even decoded: 0 trains with them from the start,
-    `hard_fraction=0` never does; the paper takes 50 of 90 epochs of easy negatives first, then half of each.
+    batch share the weight of its easy one, which encodes nothing more (`blocks` then takes the batch^2 pairs in
+    so many parts, one after the other). The hard ones begin at `hard_from_step`, before which their sound is
+    not even decoded: 0 trains with them from the start, `hard_fraction=0` never does; the paper takes 50 of 90
+    epochs of easy negatives first, then half of each.
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
     of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
@@ -47,6 +50,7 @@ class Avts(ProjectedObjective):
     all_negatives: bool = False
     projection: tuple[int, ...] = (512, 128)
     by_moment: bool = False
+    blocks: int | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -123,23 +127,35 @@ class Avts(ProjectedObjective):
         easy = pairs_of_batch(
             self.make_rng("draw"), batch["index"], present, all_negatives=self.all_negatives
         )
-        video, audio = outputs["video"][easy.video], outputs["audio"][easy.audio]
         together, usable = easy.corresponds, easy.usable
+
+        def of_pairs(rows: tuple[Array, Array, Array]) -> Array:
+            video, audio, usable = rows
+            return self.square_distances(outputs["video"][video], outputs["audio"][audio], usable)
+
+        square = by_blocks(
+            of_pairs,
+            (easy.video, easy.audio, usable),
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
+        )
         hard_fraction = self.hard_fraction if self.is_hard else 0.0
         weights = jnp.where(together, 1.0, (1.0 - hard_fraction) * easy.weight)
         if self.is_hard:
-            video = jnp.concatenate([video, outputs["video"]])
-            audio = jnp.concatenate([audio, outputs["shifted"]])
+            in_time = present & batch["present"][self.shifted_view]
+            shifted = self.square_distances(outputs["video"], outputs["shifted"], in_time)
+            square = jnp.concatenate([square, shifted])
             together = jnp.concatenate([together, jnp.zeros_like(present)])
-            usable = jnp.concatenate([usable, present & batch["present"][self.shifted_view]])
+            usable = jnp.concatenate([usable, in_time])
             weights = jnp.concatenate([weights, jnp.full(present.shape, hard_fraction)])
-        loss, metrics = margin_loss(
-            video, audio, together, margin=self.margin, normalise=self.normalise, present=usable,
-            weights=weights,
-        )  # fmt: skip
+        loss, metrics = margin_of_distances(
+            square, together, margin=self.margin, present=usable, weights=weights
+        )
         if self.is_hard:
             metrics["in_sync_top1"] = self.in_sync_top1(outputs, present, batch)
         return Outcome(loss, metrics)
+
+    def square_distances(self, video: Array, audio: Array, present: Array) -> Array:
+        return square_distances(video, audio, normalise=self.normalise, present=present)
 
     def in_sync_top1(self, outputs: Outputs, present: Array, batch: Batch) -> Array:
         """How often the sound of the moment lies nearer than the shifted one; chance 50 %."""

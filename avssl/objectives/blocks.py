@@ -9,9 +9,9 @@ def num_blocks(blocks: int | None, batch: Batch, *, train: bool, key: str) -> in
 
     key: where the objective stands in a config.
     """
-    batch_size = len(batch["index"])
     if blocks is None or not train:
         return 1
+    batch_size = len(batch["index"])
     if blocks < 1 or batch_size % blocks:
         raise UsageError(f"{key}.blocks is a divisor of the batch of {batch_size}, not {blocks}")
     return blocks

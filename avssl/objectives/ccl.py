@@ -10,6 +10,7 @@ from avssl.losses.composition import TEMPERATURES, Branch, compositional_loss
 from avssl.models.composition import Composition
 from avssl.models.features import Features
 from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.student import StudentObjective
 
 
@@ -24,7 +25,7 @@ class Ccl(StudentObjective):
     audio_teacher, image_teacher: names in `teachers`, at least one; empty is without it.
     audio_temperature, image_temperature: of the contrastive terms, 0.5 and 0.1 as released.
     distillation_weight: of the distilling terms in the student's loss; None is 1 for one teacher and 0.5 for
-    two, as released.
+    two, as released. blocks: as of xid.
 
     Departures: clips that lack the student's modality, a label, or a teacher leave the terms that need it
     (the code leaves out silent clips only); the compositions are trained by the run's optimiser and schedule,
@@ -36,6 +37,7 @@ class Ccl(StudentObjective):
     audio_temperature: float = TEMPERATURES["audio"]
     image_temperature: float = TEMPERATURES["image"]
     distillation_weight: float | None = None
+    blocks: int | None = None
 
     def setup(self) -> None:
         self.compositions = {
@@ -94,5 +96,6 @@ class Ccl(StudentObjective):
             present=self.both_present(batch),
             temperatures={"audio": self.audio_temperature, "image": self.image_temperature},
             distillation_weight=self.distillation_weight,
+            blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )
         return Outcome(loss, metrics)

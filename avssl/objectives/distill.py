@@ -24,6 +24,7 @@ from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.models.regressors import HintRegressor, VariationalRegressor
 from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.student import StudentObjective
 
 # (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts.
@@ -55,6 +56,8 @@ BATCH_LOSSES: dict[str, Callable[..., Array]] = {
     "cc": neighbour_congruence,
     "ifd": information_flow,
 }
+# These compare every row with all others.
+RELATIONS = ("sp", "pkt", "rkd", "ifd")
 
 
 class Distill(StudentObjective):
@@ -71,7 +74,8 @@ class Distill(StudentObjective):
     `avssl/losses`.
     student: the modality of the student. kind: what the teacher is asked for; empty: what the loss takes.
     label_weight, transfer_weight: None is as published for the loss. With labels, the classes of the
-    teacher's logits must be those of the data; with label_weight=0 they may be any.
+    teacher's logits must be those of the data; with label_weight=0 they may be any. blocks: as of xid, of
+    `sp`, `pkt`, `rkd` and `ifd`; the angles of `rkd` are batch^3 and need it above a few hundred rows.
 
     Departures: student and teacher may be of different modalities, so the transfer leaves out clips that lack
     either, and the labels those that lack the student's. One stage where AT, NST, VID, IFD and FitNets may take
@@ -87,6 +91,7 @@ class Distill(StudentObjective):
     embedding_width: int = 128
     label_weight: float | None = None
     transfer_weight: float | None = None
+    blocks: int | None = None
 
     def setup(self) -> None:
         shape = self.target_shapes[self.teacher][self.target.kind]
@@ -189,13 +194,14 @@ class Distill(StudentObjective):
         label_loss, metrics = pseudo_label_loss(
             outputs["logits"], batch["label"], present=self.both_present(batch)
         )
-        transfer = self.transfer(outputs, batch)
+        blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
+        transfer = self.transfer(outputs, batch, blocks)
         label_weight, transfer_weight = self.weights
         taught = jnp.sum(self.transferred(batch)).astype(self.dtype)
         metrics |= {"label_loss": label_loss, "transfer": transfer, "taught": taught}
         return Outcome(label_weight * label_loss + transfer_weight * transfer, metrics)
 
-    def transfer(self, outputs: Outputs, batch: Batch) -> Array:
+    def transfer(self, outputs: Outputs, batch: Batch, blocks: int) -> Array:
         present = self.transferred(batch)
         if self.target.kind == "map":
             # A row that is not transferred has the loss 0 of no row.
@@ -203,5 +209,7 @@ class Distill(StudentObjective):
         answer = outputs["logits" if self.loss == "kd" else self.student]
         answer = outputs.get("answer", answer)
         target = outputs.get("target", batch["targets"][self.teacher].get(self.target.kind))
-        arguments = {"temperature": self.temperature} if self.loss == "kd" else {}
+        arguments: dict[str, Any] = {"temperature": self.temperature} if self.loss == "kd" else {}
+        if self.loss in RELATIONS:
+            arguments["blocks"] = blocks
         return BATCH_LOSSES[self.loss](answer, target, present=present, **arguments)

@@ -13,6 +13,7 @@ from avssl.models.cosine_classifier import CosineClassifier
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
+from avssl.objectives.blocks import num_blocks
 from avssl.objectives.student import StudentObjective
 
 
@@ -35,7 +36,7 @@ class ThreeLevel(StudentObjective):
     the size of the teacher's for the embedding level, the moments and the kernel, else they must be of one
     size; what is verified is the student's own embedding. margin_warmup_steps: over which the margin grows
     from 0. Logits are `scale` times cosines without a margin, of the student as of its teacher; over
-    `label_temperature` 4 they are cosines times 8.
+    `label_temperature` 4 they are cosines times 8. blocks: as of xid, for `similarity`.
 
     Departures: no attention or layer that learns to fuse both teachers; the student's classifier starts at
     random, not as its teacher's.
@@ -54,6 +55,7 @@ class ThreeLevel(StudentObjective):
     margin: float = 0.2
     scale: float = 32.0
     margin_warmup_steps: int = 0
+    blocks: int | None = None
 
     def setup(self) -> None:
         if self.margin < 0 or self.scale <= 0:
@@ -143,7 +145,8 @@ class ThreeLevel(StudentObjective):
         metrics = {**metrics, "classification": classification}
         if not self.teachers:
             return Outcome(classification, metrics)
-        levels, found = self.levels(outputs, batch)
+        blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
+        levels, found = self.levels(outputs, batch, blocks)
         metrics |= {key: found[key] for key in found if key != "num_rows"}
         return Outcome(classification + levels, {**metrics, "taught": found["num_rows"]})
 
@@ -151,7 +154,7 @@ class ThreeLevel(StudentObjective):
         grown = (step + 1) / max(self.margin_warmup_steps, 1)
         return self.margin * jnp.minimum(grown, 1.0).astype(self.dtype)
 
-    def levels(self, outputs: Outputs, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    def levels(self, outputs: Outputs, batch: Batch, blocks: int) -> tuple[Array, dict[str, Array]]:
         said = [batch["targets"][name] for name in self.teachers]
         taught = self.both_present(batch)
         for name in self.teachers:
@@ -169,5 +172,5 @@ class ThreeLevel(StudentObjective):
             distribution_weight=self.distribution_weight, distribution=self.distribution,
             label_temperature=self.label_temperature,
             similarity_temperature=self.similarity_temperature,
-            index=batch["index"], present=taught,
+            index=batch["index"], present=taught, blocks=blocks,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from avssl.evaluate.classified import classified
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.measurement import both_sides
 from avssl.evaluate.saying import sayable, with_incomplete
+from avssl.evaluate.windows import Averaging, Windows
 from avssl.train.build_model import evaluation_model
 from tests.conftest import TINY_CONFIG
 from tests.data.conftest import ListSource, make_clip
@@ -50,10 +51,23 @@ def measured(model, source):
     return extractor, sides, with_incomplete(model, extractor, sides, part, 0)
 
 
-def test_each_objective_is_asked_about_the_clips_that_it_bears(model, measured):
+@pytest.fixture(scope="module")
+def in_windows(model, source, measured):
+    """The same of two windows of each clip."""
+    _, _, asked = measured
+    own = asked["trained"]
+    average = Averaging(model, own.variables, Windows(2, 1))
+    kept, said = average({"trained": own.variables}, source, own.test.index)
+    return dataclasses.replace(own, test=own.test.where(kept), averaged=said["trained"])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_each_objective_is_asked_about_the_clips_that_it_bears(
+    model, measured, in_windows, several
+):
     _, sides, asked = measured
     assert sides["trained"].test.index.tolist() == list(COMPLETE)
-    own = asked["trained"]
+    own = in_windows if several else asked["trained"]
 
     def of_whom(name, kind):
         said = own.said(model, name, kind)

@@ -99,7 +99,7 @@ def said_of(tuned, *, indices=None, windows=SIX, **keys):
     indices = np.arange(len(source)) if indices is None else indices
     model, weights = tuned
     kept, said = Averaging(model, weights["one"], windows, **keys)(weights, source, indices)
-    return kept, said["one"]
+    return kept, said["one"].said
 
 
 def test_the_mean_of_single_windows(tuned):

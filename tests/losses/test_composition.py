@@ -20,7 +20,7 @@ HAS_AUDIO = np.array([1, 0, 1, 1, 1, 1, 1, 1], bool)
 TEMPERATURES = {"audio": 0.5, "image": 0.1}
 SIZE, CLASSES = 4, 3
 
-nce_of = jax.jit(multi_class_nce)
+nce_of = jax.jit(multi_class_nce, static_argnames="blocks")
 divergence_of = jax.jit(jeffreys_divergence)
 
 
@@ -47,15 +47,17 @@ def naive_nce(first, second, labels, counted, temperature):
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("blocks", [1, 4, 8])
 @pytest.mark.parametrize("temperature", [0.5, 0.1])
-def test_nce_equals_loops(temperature):
+def test_nce_equals_loops(temperature, blocks):
     first, second = draw(8, SIZE), draw(8, SIZE, seed=1)
     expected = naive_nce(first, second, LABELS, COUNTED, temperature)
     for filling in (np.nan, np.inf, 0.0):
         pair = (np.where(COUNTED[:, None], x, filling) for x in (first, second))
         loss = nce_of(
-            *pair, jnp.asarray(LABELS), temperature=temperature, present=jnp.asarray(PRESENT)
-        )
+            *pair, jnp.asarray(LABELS), temperature=temperature, present=jnp.asarray(PRESENT),
+            blocks=blocks,
+        )  # fmt: skip
         np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 

@@ -1,5 +1,7 @@
 """The three levels of distillation against loops over rows."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,6 +165,19 @@ def test_a_turn_of_the_whole_space_changes_no_likeness_but_every_embedding():
     present = masks()["present"]
     for level in (embedding_level, moment_level, kernel_level):
         assert level(jnp.asarray(turned), jnp.asarray(teacher), present=present) > 0.05
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("blocks", [2, 6])
+def test_blocks_change_no_likeness_and_no_gradient(blocks):
+    rows = filled(inputs(), 0.0)
+
+    def both(blocks):
+        loss = partial(similarity_level, blocks=blocks, **masks())
+        return jax.jit(jax.value_and_grad(loss))(rows["student"], rows["teacher"])
+
+    for found, expected in zip(both(blocks), both(1), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-15)
 
 
 def test_degenerate_batches():

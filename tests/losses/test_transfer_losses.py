@@ -134,6 +134,18 @@ def test_one_row_all_rows_equal_and_zeros_are_finite(name):
         assert all(np.isfinite(g).all() for g in gradients)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("blocks", [2, 6])
+@pytest.mark.parametrize("name", [name for name in RELATIONS if name != "neighbours"])
+def test_blocks_change_no_loss_and_no_gradient(name, blocks):
+    student, teacher = (jnp.asarray(x, jnp.float64) for x in features(name))
+    in_blocks = jax.value_and_grad(partial(LOSSES[name][0], blocks=blocks))
+    found = jax.jit(in_blocks)(student, teacher, present=jnp.asarray(PRESENT))
+    loss, (to_student, _) = compute(name, student, teacher)
+    np.testing.assert_allclose(found[0], loss, rtol=1e-12)
+    np.testing.assert_allclose(found[1], to_student, rtol=1e-9, atol=1e-15)
+
+
 @pytest.mark.parametrize("name", [name for name in RELATIONS if name != "flow_kl"])
 def test_one_row_has_no_relation(name):
     alone = np.zeros(6, bool)
