@@ -19,7 +19,12 @@ from avssl.losses.hints import (
 )
 from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
 from avssl.losses.pseudo_labels import pseudo_label_loss
-from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
+from avssl.losses.relations import (
+    kernel_congruence,
+    neighbour_congruence,
+    relational_loss,
+    similarity_loss,
+)
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.models.regressors import HintRegressor, VariationalRegressor
@@ -27,7 +32,8 @@ from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
 from avssl.objectives.blocks import num_blocks
 from avssl.objectives.student import StudentObjective
 
-# (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts.
+# (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts. Those have
+# no `ifd`, of which this is the last layer's weight, and no `kernel_cc`, whose weight is ours.
 PUBLISHED_WEIGHTS = {
     "kd": (0.1, 0.9),
     "hint": (1.0, 100.0),
@@ -36,6 +42,7 @@ PUBLISHED_WEIGHTS = {
     "pkt": (1.0, 30000.0),
     "rkd": (1.0, 1.0),
     "cc": (1.0, 0.02),
+    "kernel_cc": (1.0, 1.0),
     "vid": (1.0, 1.0),
     "nst": (1.0, 50.0),
     "ifd": (1.0, 1.0),
@@ -54,10 +61,11 @@ BATCH_LOSSES: dict[str, Callable[..., Array]] = {
     "pkt": probabilistic_transfer,
     "rkd": relational_loss,
     "cc": neighbour_congruence,
+    "kernel_cc": kernel_congruence,
     "ifd": information_flow,
 }
 # These compare every row with all others.
-RELATIONS = ("sp", "pkt", "rkd", "ifd")
+RELATIONS = ("sp", "pkt", "rkd", "ifd", "kernel_cc")
 
 
 class Distill(StudentObjective):
@@ -70,12 +78,13 @@ class Distill(StudentObjective):
     layer (Gupta et al. 2016), or its map by FitNets' regressor (`kind="map"`); `at` attention of maps, `nst`
     what their channels are selective to, `vid` the likelihood of the teacher's by a regressor that says how
     sure it is; `sp`, `pkt`, `rkd`, `ifd` relations of the rows' embeddings; `cc` the same, as released,
-    between two linear layers of `embedding_width`, the teacher's trained as well. Each is described in
-    `avssl/losses`.
+    between two linear layers of `embedding_width`, the teacher's trained as well, and `kernel_cc` as its paper
+    has it, of the embeddings. Each is described in `avssl/losses`.
     student: the modality of the student. kind: what the teacher is asked for; empty: what the loss takes.
     label_weight, transfer_weight: None is as published for the loss. With labels, the classes of the
     teacher's logits must be those of the data; with label_weight=0 they may be any. blocks: as of xid, of
-    `sp`, `pkt`, `rkd` and `ifd`; the angles of `rkd` are batch^3 and need it above a few hundred rows.
+    those that compare rows: `sp`, `pkt`, `rkd`, `ifd` and `kernel_cc`; the angles of `rkd` are batch^3 and need
+    it above a few hundred rows.
 
     Departures: student and teacher may be of different modalities, so the transfer leaves out clips that lack
     either, and the labels those that lack the student's. One stage where AT, NST, VID, IFD and FitNets may take
@@ -170,7 +179,8 @@ class Distill(StudentObjective):
             raise UsageError(
                 f"{setting} compares maps of equally many axes, and that of the encoder "
                 f"'{self.student_read.encoder}' is {found.shape[1:]}, that of the teacher "
-                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, ifd, cc)"
+                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, ifd, cc, "
+                "kernel_cc)"
             )
         return found
 

@@ -13,7 +13,7 @@ classes and sounds of the same length and rate (CCL's is a CNN14 on AudioSet, it
   avssl pretrain --config configs/distill/distill.py --workdir runs/ucf51-kd \
       --config.teachers.teacher.run=runs/ucf51-audio --config.data.source=tfds:data/ucf51@train
 
-`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc) for the others; the variants
+`--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc, kernel_cc) for the others; the variants
 `configs/distill/distill.py:crd` and `:cmc` for those of banks. From a store (`avssl teach`), add
 `--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
 

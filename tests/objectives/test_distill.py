@@ -16,7 +16,12 @@ from avssl.losses.hints import (
 )
 from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
 from avssl.losses.pseudo_labels import pseudo_label_loss
-from avssl.losses.relations import neighbour_congruence, relational_loss, similarity_loss
+from avssl.losses.relations import (
+    kernel_congruence,
+    neighbour_congruence,
+    relational_loss,
+    similarity_loss,
+)
 from avssl.models.features import Features
 from avssl.objectives import build_objective
 from avssl.objectives.distill import PUBLISHED_WEIGHTS
@@ -31,6 +36,7 @@ SIDES = {
     "pkt": (probabilistic_transfer, "video", None),
     "rkd": (relational_loss, "video", None),
     "ifd": (information_flow, "video", None),
+    "kernel_cc": (kernel_congruence, "video", None),
     "cc": (neighbour_congruence, "answer", "target"),
 }
 
