@@ -16,8 +16,12 @@ class UsageError(AvsslError):
     exit_code = 2
 
 
-class Preempted(AvsslError):  # noqa: N818 - not a failure: the scheduler should start the run again
-    """The run was asked to stop, and saved its state before it did."""
+class Preempted(BaseException):
+    """The run was asked to stop, and saved its state before it did: the scheduler should start it again.
+
+    As KeyboardInterrupt it may come from a signal, in the middle of anything: what catches errors is not to
+    take it for one.
+    """
 
     exit_code = 75
 

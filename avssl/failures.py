@@ -3,7 +3,7 @@
 import sys
 import traceback
 
-from avssl.errors import AvsslError
+from avssl.errors import AvsslError, Preempted
 
 
 def report(error: BaseException, debug: bool) -> int:
@@ -17,12 +17,12 @@ def report(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     print(f"avssl: {sentence(error)}", file=sys.stderr)
-    return error.exit_code if isinstance(error, AvsslError) else 1
+    return error.exit_code if isinstance(error, AvsslError | Preempted) else 1
 
 
 def sentence(error: BaseException) -> str:
     """What is wrong, in one line. Errors that nobody foresaw say at least where to look."""
-    if isinstance(error, AvsslError):
+    if isinstance(error, AvsslError | Preempted):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         # Disks, permissions, addresses: the system's own words.

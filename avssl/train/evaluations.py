@@ -4,8 +4,10 @@ Nothing of the training takes part in it: it looks at the state between two step
 and reads data through pipelines of its own.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +35,20 @@ class StepEvaluations:
     Process 0 measures, on its own devices, while the others wait, as at the end of a run; they are needed only
     where arrays are split over processes. A step that has its line is not measured again, so that a resumed run
     has each step once: lines of steps after the checkpoint are cut off, and come again.
+
+    at_once: around the measuring, which it may end: the loop has saved the step, and a run that goes on from it
+    measures it first.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, resume_step: int):
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Path,
+        resume_step: int,
+        at_once: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ):
         self.config = config
+        self.at_once = at_once
         self.every = config.eval.get("every_steps") if config.eval.protocols else None
         self.measurement: Measurement | None = None
         self.possible = True
@@ -53,14 +65,15 @@ class StepEvaluations:
         variables = on_this_process(self.looked_at(state), self.config)
         # What connects the processes has to be there before one of them is away for long.
         sync_processes(f"evaluating step {step}")
-        if self.lines is not None and self.possible and step not in self.lines.steps():
-            try:
-                self.lines.append(line_of(step, self.measured(step, variables)))
-            except UsageError as error:
-                # As at the end: the training goes on, whatever its data allow to be measured.
-                say(f"no table of results at step {step} nor later: {error}")
-                self.possible = False
-        sync_processes(f"evaluated step {step}")
+        with self.at_once():
+            if self.lines is not None and self.possible and step not in self.lines.steps():
+                try:
+                    self.lines.append(line_of(step, self.measured(step, variables)))
+                except UsageError as error:
+                    # As at the end: the training goes on, whatever its data allow to be measured.
+                    say(f"no table of results at step {step} nor later: {error}")
+                    self.possible = False
+            sync_processes(f"evaluated step {step}")
 
     def looked_at(self, state: TrainState) -> dict[str, Any]:
         from avssl.evaluate.run import evaluated_items

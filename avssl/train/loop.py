@@ -187,7 +187,9 @@ class Loop:
         saved = self.start
         self.restart_clock(self.start)
         for step in range(self.start, self.steps):
-            if step > saved and step % self.checkpoint_every_steps == 0:
+            # An evaluation may be ended where it is.
+            due = step % self.checkpoint_every_steps == 0 or self.evaluates_at(step)
+            if step > saved and due:
                 self.drain(pending, 0)
                 self.save(step, state)
                 saved = step
@@ -217,13 +219,16 @@ class Loop:
     def before_step(self, step: int, state: TrainState, pending: collections.deque) -> TrainState:
         """The evaluation and the refresh that are due. Both may take long: a stop comes before them."""
         self.stop_if_asked()
-        if self.evaluations is not None and self.evaluations.due(step):
+        if self.evaluations is not None and self.evaluates_at(step):
             self.drain(pending, 0)
             self.evaluations(step, state)
             # It takes no part in the speed of training.
             self.restart_clock(step)
             self.stop_if_asked()
         return self.refresh(step, state)
+
+    def evaluates_at(self, step: int) -> bool:
+        return self.evaluations is not None and self.evaluations.due(step)
 
     def stop_if_asked(self) -> None:
         if self.stop_requested():

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from avssl.errors import Preempted, UsageError
@@ -29,7 +30,7 @@ AT_ONCE = "stopped on request, nothing was left to save; the same command goes o
 # How often those are asked that have nothing to save.
 ASK_SECONDS = 0.25
 
-_asked = itertools.count(1)
+_numbers = itertools.count(1)
 
 
 class StopAsked(Exception):  # noqa: N818 - not a failure
@@ -47,10 +48,27 @@ class Preemption:
         self._heard = False
         self._before: dict[signal.Signals, Any] = {}
         self._distributed = False
+        self._ends_at_once = False
 
     def requested(self) -> bool:
         """Whether to save now and stop. With several processes: call in the same places, on all."""
         return stop_agreed() if self._distributed else self._heard
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Around what takes long and comes when everything is saved: a request ends it where it is."""
+        if self._distributed:
+            with nothing_to_save():
+                yield
+            count_alike()
+            return
+        self._ends_at_once = True
+        try:
+            if self._heard:
+                raise Preempted(AT_ONCE)
+            yield
+        finally:
+            self._ends_at_once = False
 
     def __enter__(self) -> "Preemption":
         self._distributed = jax.distributed.is_initialized()
@@ -72,8 +90,10 @@ class Preemption:
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         if self._distributed:
             os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            self._heard = True
+            return
+        self._heard = True
+        if self._ends_at_once:
+            raise Preempted(AT_ONCE)
 
 
 def stop_agreed() -> bool:
@@ -83,7 +103,16 @@ def stop_agreed() -> bool:
     has come to, and to no other. A run that goes on at step 500 would never come to the 1 of a request that it
     was sent while it started.
     """
-    return multihost_utils.reached_preemption_sync_point(next(_asked))
+    return multihost_utils.reached_preemption_sync_point(next(_numbers))
+
+
+def count_alike() -> None:
+    """To be called on all processes, whose threads have asked as often as their clocks said: the next call is
+    that after the highest of any, which is where the service stops them if it was told since.
+    """
+    global _numbers
+    counts = multihost_utils.process_allgather(np.int32(next(_numbers)))
+    _numbers = itertools.count(int(np.max(counts)))
 
 
 @contextlib.contextmanager
@@ -129,7 +158,7 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def nothing_to_save() -> Iterator[None]:
-    """Around what comes after the last save: a request ends several processes, too, where they are.
+    """Around what comes after a save, all of it written: a request ends several processes, too, where they are.
 
     A thread listens: most of them wait in a collective for the one that evaluates.
     """
@@ -150,7 +179,7 @@ def _leave_when_asked(over: threading.Event) -> None:
     began, calls = time.monotonic(), 0
     while not over.wait(ASK_SECONDS):
         # As many calls as by the clock, or a process that is busy would come to the agreed one much later.
-        while calls * ASK_SECONDS < time.monotonic() - began:
+        while calls * ASK_SECONDS < time.monotonic() - began and not over.is_set():
             calls += 1
             if stop_agreed():
                 print(f"avssl: {AT_ONCE}", file=sys.stderr)

@@ -3,12 +3,13 @@
 The order never varies: folder, data, teachers, model, mesh, state, start policy, compile, loop, table.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,17 @@ def train(
     """The part between the start policy and the last checkpoint, stage by stage of a curriculum."""
     start = last or 0
     state = frozen = None
+
+    @contextlib.contextmanager
+    def at_once() -> Iterator[None]:
+        checkpoints.wait()
+        with preemption.at_once():
+            yield
+
     with (
         Preemption() as preemption,
         RunLog(workdir, resume_step=start) as log,
-        StepEvaluations(config, workdir, start) as evaluations,
+        StepEvaluations(config, workdir, start, at_once) as evaluations,
         Progress(start, config.steps) as progress,
         StepProfile(profile, workdir / "profile", start) as traced,
     ):

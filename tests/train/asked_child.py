@@ -19,6 +19,19 @@ from avssl.train.peers import together  # noqa: E402
 from avssl.train.preemption import Preemption, nothing_to_save, stopping_at_once  # noqa: E402
 
 
+def evaluate(preemption: Preemption, process_id: str, moment: str) -> None:
+    """Process 0 does, for long; each asks meanwhile whether to stop, the other one more often."""
+    sync_processes("evaluating")
+    if process_id == "0":
+        time.sleep(1)
+    with preemption.at_once():
+        if moment == "between steps":
+            print("ready", flush=True)
+        if process_id == "0":
+            time.sleep(60 if moment == "between steps" else 2)
+        sync_processes("evaluated in between")
+
+
 def main(coordinator: str, process_id: str, moment: str) -> None:
     def at(name: str, seconds: float) -> None:
         if moment == name:
@@ -40,7 +53,11 @@ def main(coordinator: str, process_id: str, moment: str) -> None:
                 for step in range(500, 520):
                     if preemption.requested():
                         raise Preempted(f"stopped on request after step {step};")
+                    if step == 505 and moment in ("between steps", "after that"):
+                        evaluate(preemption, process_id, moment)
                     sync_processes(f"step {step}")
+                    if step == 507:
+                        at("after that", 3)
                 at("last step", 3)
             sync_processes("trained")
             with nothing_to_save():

@@ -81,6 +81,17 @@ class AskedMeanwhile:
         self.asked = True
 
 
+def test_an_evaluation_comes_when_its_step_is_saved():
+    saved, evaluations = [], AskedMeanwhile(START + 2)
+    assert evaluations.due(START + 2)
+    loop = loop_of(
+        Feed([]), save=lambda step, state: saved.append((step, evaluations.asked)),
+        evaluations=evaluations,
+    )  # fmt: skip
+    loop.run(START)
+    assert saved == [(START + 2, False), (STEPS, True)]
+
+
 def test_a_stop_that_is_asked_for_in_an_evaluation_comes_before_the_refresh():
     saved, refreshed = [], []
     evaluations = AskedMeanwhile(START + 2)

@@ -1,5 +1,6 @@
 """A request to stop is heard once, kills nothing, and stops all processes at one step."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avssl.errors import Preempted
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.preemption import Preemption
@@ -25,6 +27,24 @@ def test_a_signal_is_a_request(number):
         os.kill(os.getpid(), number)
         assert preemption.requested()
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_what_nothing_is_lost_with_ends_at_once(number):
+    def asked():
+        # As in the reading of a clip, where errors are the clip's.
+        with contextlib.suppress(Exception):
+            os.kill(os.getpid(), number)
+            time.sleep(30)
+        raise AssertionError("the request was taken for an error")
+
+    with Preemption() as preemption:
+        with pytest.raises(Preempted), preemption.at_once():
+            asked()
+        assert preemption.requested()
+        os.kill(os.getpid(), number)
+        with pytest.raises(Preempted), preemption.at_once():
+            raise AssertionError("it was asked for before")
 
 
 def test_control_c_passes_through():
@@ -98,6 +118,9 @@ def test_two_processes_stop_at_one_step_when_one_is_told(tmp_path):
         ("last step", 0, signal.SIGTERM),
         ("evaluating", 0, signal.SIGUSR1),
         ("evaluating", 1, signal.SIGTERM),
+        ("between steps", 0, signal.SIGUSR1),
+        ("between steps", 1, signal.SIGTERM),
+        ("after that", 1, signal.SIGUSR1),
     ],
 )
 def test_two_processes_end_with_75_wherever_they_are(moment, told, number):
@@ -110,5 +133,8 @@ def test_two_processes_end_with_75_wherever_they_are(moment, told, number):
     finally:
         end(processes)
     assert [process.returncode for process in processes] == [75, 75], ends
-    words = "nothing was left" if moment in ("last step", "evaluating") else "after step 500;"
+    at_once = moment in ("last step", "evaluating", "between steps")
+    words = "nothing was left" if at_once else "after step"
     assert all("avssl: stopped on request" in err and words in err for _, err in ends), ends
+    last_words = {err.strip().splitlines()[-1] for _, err in ends}
+    assert at_once or len(last_words) == 1, "at one step"

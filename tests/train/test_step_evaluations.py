@@ -1,7 +1,10 @@
 """Evaluation every so many steps: a line of each, the same training, and nothing repeated or lost."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +18,7 @@ from avssl.config import resolve
 from avssl.config_file import load_config
 from avssl.evaluate import run as room
 from avssl.evaluate.features import Extractor
+from avssl.train.checkpoint_reader import CheckpointReader
 from avssl.train.evaluations import HISTORY, StepEvaluations, on_this_process, write_last
 from avssl.train.mesh import make_mesh, replicated
 from tests.conftest import TINY_CONFIG
@@ -73,7 +77,8 @@ def test_the_training_does_not_notice(looked_at, tmp_path):
 def test_a_resumed_run_has_each_step_once(looked_at, tmp_path, capsys):
     """As kills leave it: step 2 has its line, step 3 is saved and not evaluated, a line of step 6 is torn."""
     folder = shutil.copytree(looked_at[0], tmp_path / "run")
-    shutil.rmtree(folder / "checkpoints" / "6")
+    for later in ("4", "6"):
+        shutil.rmtree(folder / "checkpoints" / later)
     with open(folder / HISTORY, "r+", encoding="utf-8") as file:
         file.truncate(len("".join(file.readlines()[:2])) + 12)
     trained(folder, KNN, "--config.eval.every_steps=1")
@@ -83,6 +88,24 @@ def test_a_resumed_run_has_each_step_once(looked_at, tmp_path, capsys):
     lines = {line["step"]: line for line in history(folder)}
     assert list(lines) == [2, 3, 4, 5, 6]
     assert [lines[step] for step in (2, 4, 6)] == history(looked_at[0])
+
+
+def test_a_request_to_stop_ends_it_and_the_next_start_begins_with_it(
+    looked_at, tmp_path, monkeypatch
+):
+    def asked_to_stop(self, step, variables):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    folder = tmp_path / "run"
+    command = ["pretrain", "--config", TINY_CONFIG, "--workdir", str(folder), *FLAGS, KNN, EVERY]
+    with monkeypatch.context() as patch:
+        patch.setattr(StepEvaluations, "measured", asked_to_stop)
+        assert main(command) == 75
+    assert CheckpointReader(folder / "checkpoints").latest() == 2
+    assert history(folder) == []
+    assert main(command) == 0
+    assert history(folder) == history(looked_at[0])
 
 
 def test_what_the_data_do_not_allow_stops_no_training(tmp_path, capsys, monkeypatch):
