@@ -1,5 +1,6 @@
 """Every config of paper scale, compiled for one slice: a row each, kept in a file so that a stop loses none."""
 
+import hashlib
 import json
 import math
 import os
@@ -35,8 +36,8 @@ HEADER = ("config", *COLUMNS[2:])
 def walk(name: str, batch: int, kept: Path, results: Path | None = None) -> Iterator[str]:
     """One line a config, then the table of all; each has this batch, or its own where that is larger.
 
-    kept: a file of JSON lines, one for each config that compiled; those of this slice and batch are not
-    compiled again.
+    kept: a file of JSON lines, one for each config that compiled; those of this slice and batch that the same
+    code counted are not compiled again.
     """
     files = walked_configs()
     topology = find_topology(name)
@@ -45,7 +46,7 @@ def walk(name: str, batch: int, kept: Path, results: Path | None = None) -> Iter
     for file in files:
         if file not in found:
             found[file] = one = {"config": file, "topology": name, "batch": batch}
-            one["commit"] = commit()
+            one |= {"commit": commit(), "counted_by": counted_by()}
             one["cells"], one["why_not"] = cells_of(file, topology, batch)
             if not one["why_not"]:
                 with kept.open("a", encoding="utf-8") as lines:
@@ -87,15 +88,22 @@ def drop_torn_line(kept: Path) -> None:
 def read_rows(kept: Path, name: str, batch: int) -> dict[str, Any]:
     """By config."""
     rows = {}
+    wanted = name, batch, counted_by()
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ()
     for number, line in enumerate(lines, 1):
         try:
             one = json.loads(line)
-            if (one["topology"], one["batch"]) == (name, batch):
+            if (one["topology"], one["batch"], one.get("counted_by")) == wanted:
                 rows[one["config"]] = one
         except (ValueError, LookupError, TypeError):
             warn(f"{kept}:{number} is not a row of a walk and is passed over")
     return rows
+
+
+def counted_by() -> str:
+    """Which sources of this room count: rows of others do not stand beside theirs."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
 
 
 def cells_of(file: str, topology: Topology, batch: int) -> tuple[Sequence[str], str]:

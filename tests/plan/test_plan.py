@@ -1,6 +1,7 @@
 """`avssl plan` on simulated devices, and on a slice of a pod where libtpu is there to compile for it."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -257,9 +258,17 @@ def test_a_row_after_a_torn_one_is_kept(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("line", ["5", "{}", '{"config": "a.py"}{"config": "b.py"}'])
 def test_a_line_that_is_no_row_of_a_walk_is_named(tmp_path, capsys, line):
     kept = tmp_path / "rows.jsonl"
-    kept.write_text(f'{{"config": "a.py", "topology": "cpu:2", "batch": 8}}\n{line}\n')
+    row = {"config": "a.py", "topology": "cpu:2", "batch": 8, "counted_by": walking.counted_by()}
+    kept.write_text(f"{json.dumps(row)}\n{line}\n")
     assert list(walking.read_rows(kept, "cpu:2", 8)) == ["a.py"]
     assert "rows.jsonl:2 is not a row of a walk" in capsys.readouterr().err
+
+
+def test_rows_that_other_code_counted_are_not_taken(tmp_path):
+    kept = tmp_path / "rows.jsonl"
+    row = {"config": "a.py", "topology": "cpu:2", "batch": 8}
+    kept.write_text(f"{json.dumps(row)}\n{json.dumps({**row, 'counted_by': '0' * 12})}\n")
+    assert walking.read_rows(kept, "cpu:2", 8) == {}
 
 
 def test_a_walk_trains_every_objective():
