@@ -216,6 +216,12 @@ def add_exchange(verbs: Any) -> None:
         action="store_true",
         help="their moving average (ema.decay), where the run kept it",
     )
+    export.add_argument(
+        "--encoders",
+        default="",
+        metavar="NAMES",
+        help="comma-separated: these alone (default: all)",
+    )
     imported = verb(
         verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
         "avssl import encoders/quickstart.safetensors runs/imported",

@@ -132,7 +132,10 @@ def run_teach(arguments: argparse.Namespace) -> int:
 def run_export(arguments: argparse.Namespace) -> int:
     from avssl.convert.export import export_encoders
 
-    print(export_encoders(arguments.run, arguments.out, averaged=arguments.averaged))
+    chosen = named(arguments.encoders)
+    print(
+        export_encoders(arguments.run, arguments.out, averaged=arguments.averaged, encoders=chosen)
+    )
     return 0
 
 

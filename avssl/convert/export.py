@@ -1,6 +1,7 @@
 """`avssl export`: the encoders of a run folder as a file for others."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,29 @@ import avssl
 from avssl.config import run_config
 from avssl.convert.encoder_file import ITEMS, write_encoders
 from avssl.data.views import View
-from avssl.errors import UsageError
+from avssl.errors import UsageError, unknown
 from avssl.teachers.teacher import views_of
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import read_checkpoint
 from avssl.train.mesh import path_name
+from avssl.train.model import Model
 
 
-def export_encoders(run: Path, out: Path, *, averaged: bool = False) -> str:
+def export_encoders(
+    run: Path, out: Path, *, averaged: bool = False, encoders: Sequence[str] = ()
+) -> str:
     """Writes the encoders that a run trained, without heads and optimiser; gives a line about it.
 
-    averaged: their exponential moving average, which the run must have kept.
+    averaged: their exponential moving average, which the run must have kept. encoders: which of them; without,
+    all.
     """
     config = run_config(run)
     model = build_model(config)
+    for name in encoders:
+        if name not in model.encoders:
+            raise unknown(f"encoder of {run}", name, model.encoders)
+    names = [name for name in model.encoders if not encoders or name in encoders]
+    views = {name: view_of(model, name, run) for name in names}
     wanted = ("ema" if averaged else "params", "batch_stats", "meta")
     step, items = read_checkpoint(run / "checkpoints", wanted)
     if wanted[0] not in items:
@@ -32,14 +42,13 @@ def export_encoders(run: Path, out: Path, *, averaged: bool = False) -> str:
     given = {"params": items[wanted[0]], "batch_stats": items.get("batch_stats", {})}
     arrays: dict[str, np.ndarray] = {}
     for item in ITEMS:
-        for name in model.encoders:
+        for name in names:
             tree = given[item].get("encoders", {}).get(name, {})
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
                 arrays[f"{item}/encoders/{name}/{path_name(path)}"] = np.asarray(leaf)
-    views = {name: views_of(model, name, str(run))[0] for name in model.encoders}
     described: dict[str, Any] = {
         "precision": config.precision,
-        "encoders": {name: config.encoders[name].to_dict() for name in model.encoders},
+        "encoders": {name: config.encoders[name].to_dict() for name in names},
         "views": {name: keys_of(view) for name, view in views.items()},
         "trained": {
             "by": f"avssl {avssl.__version__}",
@@ -53,9 +62,19 @@ def export_encoders(run: Path, out: Path, *, averaged: bool = False) -> str:
     write_encoders(out, arrays, described)
     size = sum(array.nbytes for array in arrays.values())
     return (
-        f"{out}: {', '.join(model.encoders)} of step {step} of {run}, {len(arrays)} arrays, "
+        f"{out}: {', '.join(names)} of step {step} of {run}, {len(arrays)} arrays, "
         f"{size / 2**20:.1f} MiB"
     )
+
+
+def view_of(model: Model, encoder: str, run: Path) -> View:
+    """What it was trained on, which a run of its own is to see as well."""
+    try:
+        return views_of(model, encoder, str(run))[0]
+    except UsageError as error:
+        others = ",".join(name for name in model.encoders if name != encoder)
+        hint = f"; --encoders {others} leaves it out" if others else ""
+        raise UsageError(f"{error}{hint}") from error
 
 
 def keys_of(view: View) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 import avssl
 from avssl.config import run_config, to_json
+from avssl.convert import export as export_room
+from avssl.errors import UsageError
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint_reader import read_checkpoint
 from avssl.train.mesh import path_name
@@ -118,6 +120,30 @@ def test_a_run_starts_from_an_imported_one(run_folder, export, tmp_path, run):
         jax.tree.leaves(wanted), jax.tree.leaves(state.params["encoders"]), strict=True
     ):
         np.testing.assert_array_equal(one, np.asarray(other))
+
+
+def test_some_encoders_alone(run, run_folder, tmp_path, monkeypatch):
+    out, imported = tmp_path / "alone" / "video.safetensors", tmp_path / "imported"
+    said = run("export", run_folder, out, "--encoders", "vidoe", refused=True)
+    assert "unknown encoder" in said
+    assert "did you mean 'video'?" in said
+
+    views_of = export_room.views_of
+
+    def deaf(model, encoder, where):
+        if encoder == "audio":
+            raise UsageError(f"{where}: its encoder 'audio' knows no sound alone")
+        return views_of(model, encoder, where)
+
+    monkeypatch.setattr(export_room, "views_of", deaf)
+    said = run("export", run_folder, out, refused=True)
+    assert "knows no sound alone; --encoders video leaves it out" in said
+    run("export", run_folder, out, "--encoders", "video")
+    assert {name.split("/")[2] for name in load_file(out)} == {"video"}
+    run("import", out, imported)
+    with pytest.raises(UsageError):
+        avssl.load(imported)["audio"]
+    assert avssl.load(imported)["video"].module
 
 
 def test_averaged_parameters(run, run_folder, tmp_path):
