@@ -28,7 +28,7 @@ def row(name: str, config: str, *overrides: str, steps: int = 480, **fields: Any
 
 
 # The papers begin with a network of ImageNet's pictures, which also gives the maps of objects.
-FROM_PICTURES = {"start_from": "pictures", "object_encoder": "pictures"}
+FROM_PICTURES = {"start_from": "pictures", "object_encoder": "pictures", "steps": 1200}
 AVL = {"teachers": {"sound": "labels", "objects": "pictures"}, **FROM_PICTURES}
 EYES = {"rgb": "sees", "depth": "sees_depth", "thermal": "sees_warmth"}
 PERSONS = {"teachers": {"audio": "person_teachers", "video": "person_teachers"}}
