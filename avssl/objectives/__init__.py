@@ -95,6 +95,7 @@ def build_objective(
     num_records: int = 0,
     step: int | None = None,
     target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict(),
+    num_steps: int | None = None,
 ) -> Objective:
     """An objective from its config sub-dict; unknown keys fail with the nearest.
 
@@ -108,7 +109,11 @@ def build_objective(
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }
     objective = objective_class(name)(
-        **values, num_records=num_records, target_shapes=target_shapes
+        **values,
+        key=name,
+        num_records=num_records,
+        num_steps=num_steps,
+        target_shapes=target_shapes,
     )
     borders = objective.stage_steps()
     if step is None or not borders:

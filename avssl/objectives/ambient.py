@@ -223,7 +223,7 @@ class Ambient(Objective):
         if num_heard < self.num_outputs + (not self.clusters_sounds):
             what = "clusters" if self.clusters_sounds else "principal components"
             raise UsageError(
-                f"objective 'ambient' cannot make {self.num_outputs} {what} of the {num_heard} records that "
+                f"{self.config_key} cannot make {self.num_outputs} {what} of the {num_heard} records that "
                 f"have a sound and could be read: set {self.config_key}.{name} to fewer"
             )
 

@@ -51,7 +51,7 @@ class Avl(EzVsl):
         found = tuple(Target(name, kind) for kind, name in asked.items() if name)
         if not found:
             raise UsageError(
-                "objectives.avl needs a teacher: name one in sound_teacher or object_teacher, or take "
+                f"{self.config_key} needs a teacher: name one in sound_teacher or object_teacher, or take "
                 "the objective ez_vsl, which is the same without"
             )
         return found
@@ -68,9 +68,9 @@ class Avl(EzVsl):
     def check_widths(self, student: Array, teacher: Array) -> None:
         if student.shape[-1] != teacher.shape[-1]:
             raise UsageError(
-                f"objectives.avl draws sounds to the embeddings of teacher '{self.sound_teacher}', which have "
-                f"{teacher.shape[-1]} numbers where its own have {student.shape[-1]}: set "
-                f"objectives.avl.channels={teacher.shape[-1]}"
+                f"{self.config_key} draws sounds to the embeddings of teacher '{self.sound_teacher}', which "
+                f"have {teacher.shape[-1]} numbers where its own have {student.shape[-1]}: set "
+                f"{self.config_key}.channels={teacher.shape[-1]}"
             )
 
     def object_hints(self, video_map: Array, batch: Batch) -> Outputs:

@@ -33,6 +33,11 @@ class Avsa(Objective):
     the official second stage starts from epoch 50 of the first. `blocks`: as of xid, in both.
     temperature 0.07, one linear layer to 128 per role, depth 2, one attention head.
 
+    An evaluation leaves out what a stage that the run never has would have trained: without the first there is
+    no retrieval and no score "contrast", without the second no score "viewpoint". After a curriculum the heads
+    of the first stage stand as they were at its end, while the encoders under them go on: what they say is
+    stale from `alignment_from_step` on.
+
     Departures: sounds are turned so that the viewpoint lies exactly in front; `official_rotation` gives the
     released order of the rotations, which misses it off the horizon. The negatives of the first stage are the
     batch's other clips, as released.
@@ -83,12 +88,12 @@ class Avsa(Objective):
                 getattr(view, "projection", "") != "sphere" or view.windows < least
             ):
                 raise UsageError(
-                    f"objective 'avsa' looks into 360-degree video: set views.{name}.projection=sphere"
+                    f"{self.config_key} looks into 360-degree video: set views.{name}.projection=sphere"
                     + (f" and views.{name}.windows to {least} or more" if least > 1 else "")
                 )
         if views[self.audio_view].channels != 4:  # type: ignore[union-attr]
             raise UsageError(
-                f"objective 'avsa' needs ambisonic sound: set views.{self.audio_view}.channels=4"
+                f"{self.config_key} needs ambisonic sound: set views.{self.audio_view}.channels=4"
             )
         return views
 
@@ -114,33 +119,51 @@ class Avsa(Objective):
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         outputs = {}
-        if self.contrasts:
+        contrasts = self.contrasts and self.is_trained(0)
+        if contrasts:
             seen, heard = self.seen(self.video_view), self.heard(self.video_view)
             outputs["video"] = self.video_contrast(features[seen].embedding)
             outputs["audio"] = self.audio_contrast(features[heard].embedding)
         if self.aligns:
             video = features[self.seen(self.viewpoints_view)].embedding
             audio = features[self.heard(self.viewpoints_view)].embedding
-            audio_guess, video_guess = video, audio
-            if self.transformers:
-                audio_guess = self.video_to_audio(video, train=train, rows=batch["row"])
-                video_guess = self.audio_to_video(audio, train=train, rows=batch["row"])
-            for name, head, of in (
-                ("video_views", self.video_target, video),
-                ("audio_views", self.audio_target, audio),
-                ("video_guess", self.video_guess, video_guess),
-                ("audio_guess", self.audio_guess, audio_guess),
-            ):
-                outputs[name] = head(contrasted_viewpoints(of, mode=self.mode))
-            if self.contrasts and not train:
+            if self.is_trained(1):
+                outputs |= self.translations(video, audio, batch, train=train)
+            if contrasts and not train:
                 outputs["video_each"] = self.video_contrast(video)
                 outputs["audio_each"] = self.audio_contrast(audio)
         return outputs
 
+    def is_trained(self, stage: int) -> bool:
+        """Whether the run ever has that stage; `init` meets the parameters of both."""
+        if self.stage is not None or self.is_initializing():
+            return True
+        begins = self.alignment_from_step
+        return begins > 0 if stage == 0 else self.num_steps is None or begins < self.num_steps
+
+    def translations(self, video: Array, audio: Array, batch: Batch, *, train: bool) -> Outputs:
+        """Each viewpoint's vectors to be found, and what each modality makes of the other's."""
+        audio_guess, video_guess = video, audio
+        if self.transformers:
+            audio_guess = self.video_to_audio(video, train=train, rows=batch["row"])
+            video_guess = self.audio_to_video(audio, train=train, rows=batch["row"])
+        parts = {
+            "video_views": (self.video_target, video),
+            "audio_views": (self.audio_target, audio),
+            "video_guess": (self.video_guess, video_guess),
+            "audio_guess": (self.audio_guess, audio_guess),
+        }
+        return {
+            name: head(contrasted_viewpoints(of, mode=self.mode))
+            for name, (head, of) in parts.items()
+        }
+
     def viewpoint_scores(self, outputs: Outputs) -> dict[str, Array]:
         """By the translations, and by the first stage's vectors, which saw one viewpoint at a time."""
-        scores = {"contrast": cosines(outputs["video_each"], outputs["audio_each"])}
-        if outputs["video_views"].shape[1] > 1:
+        scores = {}
+        if "video_each" in outputs:
+            scores["contrast"] = cosines(outputs["video_each"], outputs["audio_each"])
+        if "video_views" in outputs and outputs["video_views"].shape[1] > 1:
             scores["viewpoint"] = (
                 cosines(outputs["video_views"], outputs["video_guess"])
                 + cosines(outputs["audio_guess"], outputs["audio_views"])
@@ -151,12 +174,12 @@ class Avsa(Objective):
         present = self.both_present(batch)
         loss, metrics = jnp.zeros((), self.dtype), {}
         blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
-        if self.contrasts:
+        if "video" in outputs:
             loss, metrics = symmetric_info_nce(
                 outputs["video"], outputs["audio"], temperature=self.temperature,
                 index=batch["index"], present=present, blocks=blocks,
             )  # fmt: skip
-        if self.aligns:
+        if "video_views" in outputs:
             loss, metrics = spatial_alignment_loss(
                 outputs["video_views"], outputs["audio_views"],
                 video_prediction=outputs["video_guess"], audio_prediction=outputs["audio_guess"],

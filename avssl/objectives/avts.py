@@ -72,8 +72,8 @@ class Avts(ProjectedObjective):
             views[self.shifted_view] = table[self.shifted_view]
             if not any(views[self.shifted_view].shift_seconds):
                 raise UsageError(
-                    f"objective 'avts' takes its hard negatives from the view '{self.shifted_view}': set "
-                    f"views.{self.shifted_view}.shift_seconds, or objectives.avts.hard_fraction=0"
+                    f"{self.config_key} takes its hard negatives from the view '{self.shifted_view}': set "
+                    f"views.{self.shifted_view}.shift_seconds, or {self.config_key}.hard_fraction=0"
                 )
         return views
 
@@ -99,7 +99,7 @@ class Avts(ProjectedObjective):
         """What the head gets of a read: [batch, channels], or [batch, moments, channels]."""
         if not self.by_moment:
             return features[read].embedding
-        found = self.map_of(features, read, "objectives.avts.by_moment")
+        found = self.map_of(features, read, f"{self.config_key}.by_moment")
         return jnp.max(found, axis=tuple(range(2, found.ndim - 1)))
 
     def compared_by_moment(self, outputs: Outputs, train: bool) -> Outputs:
@@ -107,7 +107,7 @@ class Avts(ProjectedObjective):
         num_video, num_audio = (outputs[name].shape[1] for name in ("video", "audio"))
         if num_video != num_audio:
             raise UsageError(
-                f"objectives.avts.by_moment: the map of the video has {num_video} moments, that of the audio "
+                f"{self.config_key}.by_moment: the map of the video has {num_video} moments, that of the audio "
                 f"{num_audio}: change the views, or the encoders' strides, until they agree"
             )
 

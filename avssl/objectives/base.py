@@ -96,7 +96,7 @@ class Owned:
 
 
 # Fields that say where an objective is used, and are no keys of its config.
-NOT_KEYS = ("parent", "name", "num_records", "target_shapes", "stage")
+NOT_KEYS = ("parent", "name", "key", "num_records", "num_steps", "target_shapes", "stage")
 
 
 class Objective(nn.Module):
@@ -105,7 +105,9 @@ class Objective(nn.Module):
     The common case, one video and one audio feature per clip, needs only `heads` and `__call__`.
     State that outlives a step (banks, queues) lives in the collection `memory`.
 
+    key: its name in the config, where that differs from its class's: `distill__image`.
     num_records: of the source, for memory with a row per record; `batch["index"]` lies below it.
+    num_steps: of the whole run, where it is known.
     target_shapes: of one clip's targets, by teacher and kind: what heads are built for.
     stage: the part of a curriculum that is trained, from 0; None is all of it at once, which is how an
     objective is initialised and evaluated: then `reads` and `initialise` meet whatever any stage needs.
@@ -116,7 +118,9 @@ class Objective(nn.Module):
     audio_view: str = "audio"
     video_encoder: str = "video"
     audio_encoder: str = "audio"
+    key: str = ""
     num_records: int = 0
+    num_steps: int | None = None
     target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict()
     stage: int | None = None
 
@@ -128,7 +132,8 @@ class Objective(nn.Module):
     @property
     def config_key(self) -> str:
         """Where the objective stands in a config."""
-        return "objectives." + re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        own = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        return f"objectives.{self.key or own}"
 
     def require_records(self, least: int, why: str) -> None:
         """Refuses data with too few records for memory of a row for each, before anything is trained."""

@@ -122,11 +122,11 @@ class Desa(Objective):
 
     def check(self) -> None:
         if self.form not in FORMS:
-            raise unknown("form of objective 'desa'", self.form, FORMS)
+            raise unknown(f"form of {self.config_key}", self.form, FORMS)
         if self.num_classes < 2 or self.num_prototypes < 1:
-            raise UsageError("objectives.desa needs at least 2 classes of at least 1 prototype")
+            raise UsageError(f"{self.config_key} needs at least 2 classes of at least 1 prototype")
         if self.decay_steps < 1 or self.labels_at_step < 0:
-            raise UsageError("objectives.desa: decay_steps must be at least 1, labels_at_step 0")
+            raise UsageError(f"{self.config_key}: decay_steps must be at least 1, labels_at_step 0")
 
     @property
     def codebook_size(self) -> int:
@@ -246,8 +246,8 @@ class Desa(Objective):
         )  # fmt: skip
         if int(num_pairs) < self.codebook_size:
             raise UsageError(
-                f"objective 'desa' draws {self.codebook_size} prototypes among the clips with picture and "
-                f"sound, of which the data has {int(num_pairs)}: set objectives.desa.num_prototypes to fewer"
+                f"{self.config_key} draws {self.codebook_size} prototypes among the clips with picture and "
+                f"sound, of which the data has {int(num_pairs)}: set {self.config_key}.num_prototypes to fewer"
             )
         return Owned(owned.params, codebooks)
 

@@ -123,12 +123,12 @@ class Distill(StudentObjective):
         kinds = {"kd": ("logits",), "hint": ("embedding", "map")}
         kinds |= dict.fromkeys(("at", "vid", "nst"), ("map",))
         if self.loss not in PUBLISHED_WEIGHTS:
-            raise unknown("objectives.distill.loss", self.loss, PUBLISHED_WEIGHTS)
+            raise unknown(f"{self.config_key}.loss", self.loss, PUBLISHED_WEIGHTS)
         allowed = kinds.get(self.loss, ("embedding",))
         kind = self.kind or allowed[0]
         if kind not in allowed:
             raise UsageError(
-                f"objectives.distill.kind: the loss '{self.loss}' takes {' or '.join(allowed)}, not '{kind}'"
+                f"{self.config_key}.kind: the loss '{self.loss}' takes {' or '.join(allowed)}, not '{kind}'"
             )
         return Target(self.teacher, kind, classes=kind == "logits" and self.weights[0] > 0)
 
@@ -172,7 +172,7 @@ class Distill(StudentObjective):
         return outputs
 
     def student_map(self, features: Mapping[Read, Features]) -> Array:
-        setting = f"objectives.distill.loss={self.loss}"
+        setting = f"{self.config_key}.loss={self.loss}"
         found = self.map_of(features, self.student_read, setting)
         shape = self.target_shapes[self.teacher]["map"]
         if found.ndim - 1 != len(shape):

@@ -101,20 +101,20 @@ class Dmc(Objective):
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         if self.form not in FORMS:
-            raise unknown("form of objective 'dmc'", self.form, FORMS)
+            raise unknown(f"form of {self.config_key}", self.form, FORMS)
         for name in COUNTS:
             if getattr(self, name) < 1:
-                raise UsageError(f"objectives.dmc.{name} must be at least 1")
+                raise UsageError(f"{self.config_key}.{name} must be at least 1")
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        video_map = self.map_of(features, self.video_read, "objective 'dmc'")
-        audio_map = self.map_of(features, self.audio_read, "objective 'dmc'")
+        video_map = self.map_of(features, self.video_read, self.config_key)
+        audio_map = self.map_of(features, self.audio_read, self.config_key)
         if self.projected and video_map.shape[-1] != audio_map.shape[-1]:
             raise UsageError(
-                "objective 'dmc' projects pictures and sounds alike, but their maps have "
+                f"{self.config_key} projects pictures and sounds alike, but their maps have "
                 f"{video_map.shape[-1]} and {audio_map.shape[-1]} channels: give encoders of equal "
-                "width, or set objectives.dmc.form=simplified"
+                f"width, or set {self.config_key}.form=simplified"
             )
         video, assignment = self.clustered(positions(video_map), "video")
         audio, _ = self.clustered(positions(audio_map), "audio")

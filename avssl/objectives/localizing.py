@@ -59,7 +59,7 @@ class LocalizingObjective(Objective):
 
     def common_space(self, features: Mapping[Read, Features]) -> tuple[Array, Array]:
         """Pictures [batch, *frames, height, width, d] and sounds [batch, d]."""
-        video_map = self.map_of(features, self.video_read, f"objective '{self.name_in_config}'")
+        video_map = self.map_of(features, self.video_read, self.config_key)
         audio = features[self.audio_read].embedding
         video_map, audio = video_map.astype(self.dtype), audio.astype(self.dtype)
         if self.channels:
@@ -72,10 +72,6 @@ class LocalizingObjective(Objective):
                 f"with {self.config_key}.channels"
             )
         return video_map, audio
-
-    @property
-    def name_in_config(self) -> str:
-        return self.config_key.removeprefix("objectives.")
 
     def pair_scores(self, cosines: Array) -> Array:
         """How well a picture goes with a sound, from their cosines at its positions, the last axis."""

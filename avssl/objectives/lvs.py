@@ -40,10 +40,10 @@ class Lvs(LocalizingObjective):
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         if not self.softness > 0:
-            raise UsageError(f"objectives.lvs.softness must be above 0, not {self.softness}")
+            raise UsageError(f"{self.config_key}.softness must be above 0, not {self.softness}")
         if self.background_below > self.sounding_from:
             raise UsageError(
-                f"objectives.lvs.background_below ({self.background_below}) must not be above "
+                f"{self.config_key}.background_below ({self.background_below}) must not be above "
                 f"sounding_from ({self.sounding_from}): a position would be both"
             )
         return super().views(table)

@@ -92,7 +92,7 @@ class Mcn(Objective):
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         for name in ("num_clusters", "queue_rows", "refit_every_steps"):
             if getattr(self, name) < 1:
-                raise UsageError(f"objectives.mcn.{name} must be at least 1")
+                raise UsageError(f"{self.config_key}.{name} must be at least 1")
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
@@ -158,8 +158,8 @@ class Mcn(Objective):
         queued = max(batch_size // 2, 1)
         if self.queue_rows < queued or self.queue_rows % queued:
             raise UsageError(
-                f"objective 'mcn' queues half of each batch, {queued} rows: set "
-                f"objectives.mcn.queue_rows to a multiple of that, not {self.queue_rows}"
+                f"{self.config_key} queues half of each batch, {queued} rows: set "
+                f"{self.config_key}.queue_rows to a multiple of that, not {self.queue_rows}"
             )
         # No row has been clustered yet, or it is time to begin anew.
         restart = ~jnp.any(centroids.value != 0) | (step == self.cluster_from_step)

@@ -105,7 +105,7 @@ class Selavi(Objective):
         self.changed = self.variable("memory", "changed", jnp.zeros, (heads,), self.dtype)
 
     def check(self) -> None:
-        key = "objectives.selavi"
+        key = self.config_key
         if self.marginals not in MARGINALS:
             raise unknown(f"{key}.marginals", self.marginals, MARGINALS)
         if not 1 <= self.num_groups <= self.num_heads:

@@ -97,7 +97,7 @@ class Xdc(Objective):
         }
 
     def check(self) -> None:
-        key = "objectives.xdc"
+        key = self.config_key
         if self.variant not in TEACHERS:
             raise unknown(f"{key}.variant", self.variant, TEACHERS)
         if self.classifiers not in CLASSIFIERS:
@@ -203,8 +203,8 @@ class Xdc(Objective):
         table = np.asarray(shared)
         if (num_rows := int(np.sum(np.asarray(sizes)))) < self.num_clusters:
             raise UsageError(
-                f"objective 'xdc' cannot make {self.num_clusters} clusters of the {num_rows} records that "
-                f"could be read with their {name} features: set objectives.xdc.num_clusters to fewer"
+                f"{self.config_key} cannot make {self.num_clusters} clusters of the {num_rows} records that "
+                f"could be read with their {name} features: set {self.config_key}.num_clusters to fewer"
             )
         renamed = best_permutation(-table)
         num_both = max(table.sum(), 1)

@@ -28,7 +28,9 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
     specs = build_specs(config)
     shapes = FrozenDict({name: dict(spec.shapes) for name, spec in specs.items()})
     objectives = {
-        name: build_objective(name, keys.to_dict(), config.data.num_records, step, shapes)
+        name: build_objective(
+            name, keys.to_dict(), config.data.num_records, step, shapes, config.steps
+        )
         for name, keys in config.objectives.items()
         if keys.weight
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.objectives import build_objective
+from avssl.train.build_model import build_model
+from tests.train.small_runs import small_config
 
 PANORAMA = VideoView(projection="sphere", flip=False)
 VIEWS = {
@@ -53,3 +56,29 @@ def test_viewpoint_scores_are_cosines_between_the_viewpoints_of_a_clip():
         assert matrix.shape == (5, 4, 4)
         np.testing.assert_allclose(np.diagonal(matrix, axis1=1, axis2=2), 1.0, rtol=1e-5)
         assert np.abs(matrix).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("alignment_from_step", "kinds", "ranks"),
+    [(0, {"viewpoint"}, False), (30, {"contrast", "viewpoint"}, True), (60, {"contrast"}, True)],
+)
+def test_an_evaluation_shows_only_what_the_run_trains(alignment_from_step, kinds, ranks):
+    config = small_config("avsa", precision="float32")
+    config.steps = 60
+    config.objectives.avsa.alignment_from_step = alignment_from_step
+    model = build_model(config)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+    variables = {**variables, "ema": variables["params"]}
+    # Whatever is shown, checkpoints hold both stages.
+    heads = {
+        f"{side}_{use}" for side in ("video", "audio") for use in ("contrast", "target", "guess")
+    }
+    assert heads <= variables["params"]["objectives"]["avsa"].keys()
+
+    def scores(variables):
+        batch = model.example_batch(3)
+        outputs = model.encode(variables, batch, jax.random.key(0), train=False)[0]["avsa"]
+        assert (model.objectives["avsa"].joint(outputs) is not None) == ranks
+        return model.objectives["avsa"].viewpoint_scores(outputs)
+
+    assert jax.eval_shape(scores, variables).keys() == kinds

@@ -199,6 +199,10 @@ def test_a_second_one_has_a_name_of_its_own():
         build_objective("distill__image", {"loss": "sp"}),
     )
     assert type(first) is type(second)
+    assert (first.config_key, second.config_key) == (
+        "objectives.distill",
+        "objectives.distill__image",
+    )
     with pytest.raises(UsageError, match=r"unknown objective 'distil'.*did you mean 'distill'"):
         build_objective("distil__image", {})
     with pytest.raises(UsageError, match=r"'distill__image'.*did you mean 'loss'"):
