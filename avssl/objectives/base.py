@@ -276,6 +276,12 @@ class Objective(nn.Module):
         """Whether it learns the one class of each clip from the data's labels."""
         return False
 
+    # The settings with which one that learns labels learns without any.
+    without_labels: ClassVar[str] = ""
+
+    def check_classes(self, num_classes: int, encoders: Mapping[str, Any]) -> None:
+        """Refuses data of more classes than could be learnt."""
+
     def classifies(self, encoder: str) -> bool:
         """Whether `class_logits` has logits for what that encoder gives: whether it can teach classes."""
         return False

@@ -1,7 +1,7 @@
 """Contrastive representation distillation: student and teacher of a record are told from those of others."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -51,6 +51,8 @@ class Crd(StudentObjective):
     label_weight: float = 1.0
     transfer_weight: float = 0.8
 
+    without_labels: ClassVar[str] = "label_weight=0 and other_classes=False"
+
     def setup(self) -> None:
         self.require_records(2, "one to be told from another")
         if self.num_negatives < 1:
@@ -78,6 +80,10 @@ class Crd(StudentObjective):
 
     def targets(self) -> tuple[Target, ...]:
         return (Target(self.teacher, "embedding"),)
+
+    @property
+    def learns_labels(self) -> bool:
+        return self.label_weight > 0 or self.other_classes
 
     def refresh_due(self, step: int) -> bool:
         """The classes of the data, once."""

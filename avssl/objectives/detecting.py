@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,17 @@ class DetectingObjective(Objective):
 
     def detects(self, encoder: str) -> bool:
         return encoder == self.detector_read.encoder
+
+    def check_classes(self, num_classes: int, encoders: Mapping[str, Any]) -> None:
+        """An object of a class without a logit would be learnt as nothing."""
+        encoder = self.detector_read.encoder
+        num_logits = getattr(encoders[encoder], "num_classes", num_classes)
+        if not self.agnostic and num_classes > num_logits:
+            raise UsageError(
+                f"{self.config_key} finds objects of the data's {num_classes} classes, and the encoder "
+                f"'{encoder}' tells {num_logits}: set encoders.{encoder}.num_classes={num_classes}, or "
+                f"{self.config_key}.agnostic=True and encoders.{encoder}.num_classes=1"
+            )
 
     def said(self, features: Features) -> Said:
         levels = levels_of(features.taps)

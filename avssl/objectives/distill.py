@@ -1,7 +1,7 @@
 """Distillation: a student learns what a frozen teacher says of the same clip, and the labels if it likes."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -102,6 +102,8 @@ class Distill(StudentObjective):
     transfer_weight: float | None = None
     blocks: int | None = None
 
+    without_labels: ClassVar[str] = "label_weight=0"
+
     def setup(self) -> None:
         shape = self.target_shapes[self.teacher][self.target.kind]
         if self.target.kind == "map":
@@ -144,13 +146,17 @@ class Distill(StudentObjective):
     def targets(self) -> tuple[Target, ...]:
         return (self.target,)
 
+    @property
+    def learns_labels(self) -> bool:
+        return self.weights[0] > 0
+
     def classifies(self, encoder: str) -> bool:
-        return super().classifies(encoder) and (self.loss == "kd" or self.weights[0] > 0)
+        return super().classifies(encoder) and (self.loss == "kd" or self.learns_labels)
 
     @property
     def classes_are_labels(self) -> bool:
         """Without labels the columns are those of its own teacher, whose names the run does not keep."""
-        return self.weights[0] > 0
+        return self.learns_labels
 
     def transferred(self, batch: Batch) -> Array:
         return self.taught_by(self.teacher, batch)

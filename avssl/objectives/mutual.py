@@ -84,6 +84,11 @@ class Mutual(StudentObjective):
         # The student's first: of each modality the first read is what an evaluation looks at.
         return (self.student_read, self.other_read, self.branch_read)
 
+    @property
+    def learns_labels(self) -> bool:
+        """Its tags are looked for when they are read."""
+        return False
+
     def classifies(self, encoder: str) -> bool:
         """Its logits are of tags, each by itself, where those of a teacher of classes add up by a softmax."""
         return False

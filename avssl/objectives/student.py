@@ -37,6 +37,10 @@ class StudentObjective(Objective):
         """bool [batch]: the rows that student and teacher both see."""
         return self.both_present(batch) & batch["taught"][teacher]
 
+    @property
+    def learns_labels(self) -> bool:
+        return True
+
     def classifies(self, encoder: str) -> bool:
         return encoder == self.student_read.encoder
 

@@ -86,10 +86,13 @@ def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
     num_classes = len(np.unique(labels[labels >= 0]))
     for name, objective in model.objectives.items():
         if objective.learns_labels and num_classes < 2:
+            settings = objective.without_labels
             raise UsageError(
                 f"objective '{name}' learns classes, and the {len(indices)} clips of {source.spec} have "
                 f"{'one alone' if num_classes else 'none'}: take a fold or a folder with two at least"
+                + (f", or set {settings} of {objective.config_key}" if settings else "")
             )
+        objective.check_classes(len(source.label_names), model.encoders)
         for view_name, view in objective.views(model.views).items():
             if lack := what_is_lacking(source, indices, view):
                 raise UsageError(f"objective '{name}' needs, for its view '{view_name}', {lack}")

@@ -1,5 +1,7 @@
 """Detect: the loss is that of `losses/detection.py` on the boxes that the view says."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,6 +105,14 @@ def test_what_is_found_is_what_the_heads_say():
 def test_what_is_wrong_is_named(keys, features, said):
     with pytest.raises(UsageError, match=said):
         outcome_of(made(**keys), features, batch_of())
+
+
+def test_data_of_more_classes_than_the_detector_tells_are_refused():
+    encoders = {"video": SimpleNamespace(num_classes=2)}
+    made(agnostic=False).check_classes(2, encoders)
+    made(agnostic=True).check_classes(3, encoders)
+    with pytest.raises(UsageError, match=r"3 classes.*'video' tells 2: set encoders.video.num_classes=3"):
+        made(agnostic=False).check_classes(3, encoders)
 
 
 def test_a_view_without_boxes_is_refused():

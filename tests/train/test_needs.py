@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,11 @@ from avssl.data.needs import what_is_lacking
 from avssl.data.open import open_source
 from avssl.data.sources.mix import MixedSource
 from avssl.data.views import AudioView, VideoView
+from avssl.errors import UsageError
 from avssl.media.errors import MediaError
+from avssl.train.build_model import build_model
+from avssl.train.stream import check_needs
+from tests.train.small_runs import small_config
 
 
 @pytest.mark.parametrize(
@@ -64,3 +70,27 @@ def test_a_record_that_cannot_be_had_says_nothing():
 
     sphere = WithHoles(((open_source("world:tiny_sphere@train"), 1.0),), "holes")
     assert not what_is_lacking(sphere, np.arange(4), AudioView(channels=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "said"),
+    [
+        ("ccl", {}, "learns classes.*two at least$"),
+        ("three_level", {"label_weight": 0.0}, "learns classes.*two at least$"),
+        ("distill", {}, "learns classes.*set label_weight=0 of objectives.distill"),
+        ("distill", {"label_weight": 0.0}, ""),
+        ("crd", {"label_weight": 0.0}, "learns classes.*label_weight=0 and other_classes=False"),
+        ("cmc", {}, "learns classes"),
+        ("cmc", {"label_weight": 0.0}, ""),
+    ],
+)
+def test_students_that_learn_classes_need_labels(name, keys, said):
+    config = small_config(name, precision="float32")
+    config.objectives[name].update(keys)
+    unlabelled: Any = SimpleNamespace(
+        spec="folder:videos", label_names=(), labels=lambda: np.full(4, -1, np.int32)
+    )
+    if not said:
+        return check_needs(unlabelled, np.arange(4), build_model(config))
+    with pytest.raises(UsageError, match=said):
+        check_needs(unlabelled, np.arange(4), build_model(config))
