@@ -48,8 +48,13 @@ OPTIONAL_BOUNDS = {
     "eval.offset_frames": (1, math.inf),
 }
 WHOLE = ("eval.clips", "eval.crops", "eval.every_steps", "eval.offset_frames")
-# The same for keys of this name of any encoder or objective.
-COMMON_BOUNDS = {"weight": (0, math.inf), "temperature": (1e-6, math.inf), "dropout": (0, 0.999)}
+# The same for keys of any encoder or objective that are so named, or end so: `label_weight`.
+COMMON_BOUNDS = {
+    "weight": (0, math.inf),
+    "temperature": (1e-6, math.inf),
+    "dropout": (0, 0.999),
+    "drop_path": (0, 0.999),
+}
 
 
 def check(config: ConfigDict, *, trains: bool = True) -> None:
@@ -68,11 +73,7 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     for key in WHOLE:
         if isinstance(values[key], float):
             raise UsageError(f"{key} must be a whole number, not {values[key]!r}")
-    for group in ("encoders", "objectives"):
-        for name, keys in config[group].items():
-            for key, bounds in COMMON_BOUNDS.items():
-                if key in keys:
-                    check_number(f"{group}.{name}.{key}", keys[key], *bounds)
+    check_parts(config)
     for key in ("optimizer.rules", "parallel.rules"):
         for rule in values[key]:
             check_rule(key, rule)
@@ -85,6 +86,25 @@ def check(config: ConfigDict, *, trains: bool = True) -> None:
     check_local_cache(config)
     check_mixup(config)
     check_teachers(config)
+
+
+def check_parts(config: ConfigDict) -> None:
+    """The numbers and names of encoders and objectives."""
+    from avssl.objectives import objective_class
+
+    for group in ("encoders", "objectives"):
+        for name, keys in config[group].items():
+            for key, value in keys.items():
+                for ending, bounds in COMMON_BOUNDS.items():
+                    if f"_{key}".endswith(f"_{ending}") and value is not None:
+                        check_number(f"{group}.{name}.{key}", value, *bounds)
+    for name, keys in config.objectives.items():
+        objective = objective_class(name)
+        for key, bounds in objective.bounds.items():
+            check_number(f"objectives.{name}.{key}", keys[key], *bounds)
+        for key, allowed in objective.choices.items():
+            if keys[key] not in allowed:
+                raise unknown(f"objectives.{name}.{key}", str(keys[key]), allowed)
 
 
 def check_number(key: str, value: Any, low: float, high: float) -> None:

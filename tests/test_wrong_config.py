@@ -2,6 +2,10 @@
 
 import pytest
 
+from avssl.config import base, resolve
+from avssl.config_check import check_parts
+from avssl.errors import UsageError
+
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
@@ -54,6 +58,48 @@ def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path
     assert err.count("\n") == 1
     assert "compiled" not in out
     assert not list(tmp_path.glob("run/checkpoints/[0-9]*"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "key", "wrong", "right"),
+    [
+        ("three_level", "similarity_temperature", 0.0, 0.1),
+        ("ccl", "distillation_weight", -1.0, None),
+        ("selavi", "dropout", 1.0, 0.0),
+        ("avts", "hard_fraction", 1.5, 1.0),
+        ("robust_xid", "softness", -0.1, 0.0),
+        ("robust_xid", "least_weight", 1.1, 1.0),
+        ("robust_xid", "statistics_momentum", 1.0, 0.0),
+        ("robust_xid", "kappa", 0.0, 0.5),
+        ("robust_xid", "floor", "cilp", "affine"),
+        ("robust_xid", "estimator", "cycles", "swapped"),
+        ("avsa", "mode", "easy+hard", "hard"),
+        ("crd", "bank_momentum", 1.0, 0.0),
+        ("cmc", "bank_momentum", -0.5, 0.5),
+        ("mcn", "kmeans_iterations", 0, 1),
+        ("selavi", "num_clusters", 1, 2),
+        ("selavi", "sharpness", 0.0, 20.0),
+        ("soundnet", "scale", 0.0, 1.0),
+        ("detect", "least_probability", 0.5, 0.0),
+        ("mm_distillnet", "num_boxes", 0, 1),
+    ],
+)
+def test_values_without_a_meaning_are_refused(objective, key, wrong, right):
+    config = base()
+    config.objectives[f"{objective}__second"] = {"weight": 1.0, key: right}
+    config = resolve(config)
+    check_parts(config)
+    config.objectives[f"{objective}__second"][key] = wrong
+    with pytest.raises(UsageError, match=rf"objectives\.{objective}__second\.{key}"):
+        check_parts(config)
+
+
+@pytest.mark.parametrize(("name", "key"), [("vit_video", "drop_path"), ("cnn14", "block_dropout")])
+def test_what_encoders_drop_is_less_than_all(name, key):
+    config = base()
+    config.encoders.one = {"name": name, "modality": "video", key: 1.0}
+    with pytest.raises(UsageError, match=rf"encoders\.one\.{key} must be between 0 and 0.999"):
+        check_parts(config)
 
 
 @pytest.mark.parametrize(

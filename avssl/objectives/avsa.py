@@ -1,6 +1,7 @@
 """Audio-visual spatial alignment: which of several viewing directions does this sound belong to?"""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.contrastive import symmetric_info_nce
 from avssl.losses.precision import dot
-from avssl.losses.spatial import contrasted_viewpoints, spatial_alignment_loss
+from avssl.losses.spatial import MODES, contrasted_viewpoints, spatial_alignment_loss
 from avssl.models.features import Features
 from avssl.models.set_transformer import SetTransformer
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
@@ -54,6 +55,8 @@ class Avsa(Objective):
     official_rotation: bool = False
     alignment_from_step: int = 0
     blocks: int | None = None
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"mode": MODES}
 
     def setup(self) -> None:
         def linear() -> nn.Dense:

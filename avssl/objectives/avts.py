@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,8 @@ class Avts(ProjectedObjective):
     projection: tuple[int, ...] = (512, 128)
     by_moment: bool = False
     blocks: int | None = None
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"hard_fraction": (0, 1)}
 
     def setup(self) -> None:
         super().setup()

@@ -124,6 +124,11 @@ class Objective(nn.Module):
     target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict()
     stage: int | None = None
 
+    # The lowest and the highest value of keys that are numbers, both allowed, beside those that
+    # `config_check.py` knows by name; and the values of keys that are names.
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
     # Objectives of another run (`init_from`) whose heads and memory this one goes on from, the first that
     # is there; and what of that memory, which is of the same data then.
     continues: ClassVar[tuple[str, ...]] = ()

@@ -51,6 +51,7 @@ class Crd(StudentObjective):
     label_weight: float = 1.0
     transfer_weight: float = 0.8
 
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"bank_momentum": (0, 0.999999)}
     without_labels: ClassVar[str] = "label_weight=0 and other_classes=False"
 
     def setup(self) -> None:

@@ -1,8 +1,9 @@
 """What objectives that find boxes share: the outputs of a detector at its anchors, and what they mean."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,12 @@ class DetectingObjective(Objective):
     num_boxes: int = 16
     least_score: float = 0.05
     overlap: float = 0.5
+
+    # From a half on nothing would be between the lowest and the highest probability.
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "least_probability": (0, 0.499),
+        "num_boxes": (1, math.inf),
+    }
 
     @property
     def detector_read(self) -> Read:

@@ -1,6 +1,8 @@
 """Multimodal Clustering Networks: one space, one clustering, and what came in can be made out again."""
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -79,6 +81,8 @@ class Mcn(Objective):
     reconstruction_weight: float = 50.0
     target_gradient: bool = False
     unit_targets: bool = True
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"kmeans_iterations": (1, math.inf)}
 
     def setup(self) -> None:
         self.video_head = GatedEmbedding(self.embedding_width, dtype=self.dtype)

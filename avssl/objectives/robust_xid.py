@@ -1,13 +1,17 @@
 """Cross-modal instance discrimination that doubts both its pairs and its negatives."""
 
 import functools
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from avssl.losses.robust import (
+    ESTIMATORS,
+    FLOORS,
     agreement,
     agreement_weights,
     initial_statistics,
@@ -50,6 +54,17 @@ class RobustXid(ProjectedObjective):
     warmup_steps: int = 0
     queue_rows: int = 0
     blocks: int | None = None
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "kappa": (1e-6, math.inf),
+        "least_weight": (0, 1),
+        "statistics_momentum": (0, 0.999999),
+        "softness": (0, 1),
+    }
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "floor": FLOORS,
+        "estimator": ESTIMATORS,
+    }
 
     def setup(self) -> None:
         super().setup()

@@ -1,8 +1,9 @@
 """Self-labelling (SeLaVi): one balanced cluster assignment per video that both modalities name."""
 
 import functools
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -85,6 +86,11 @@ class Selavi(Objective):
     norm_warmup_steps: int = 20
     online: bool = False
     queue_rows: int = 3840
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "num_clusters": (2, math.inf),
+        "sharpness": (1e-6, math.inf),
+    }
 
     refresh_pass = True
     refresh_draws = True

@@ -1,6 +1,8 @@
 """SoundNet: a network that hears learns to say what frozen networks say of the pictures beside the sound."""
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +43,8 @@ class Soundnet(Objective):
     stride: int = 2
     padding: int = 0
     scale: float = 250.0
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"scale": (1e-6, math.inf)}
 
     def setup(self) -> None:
         self.answers = SlotClassifiers(

@@ -111,7 +111,9 @@ def test_data_of_more_classes_than_the_detector_tells_are_refused():
     encoders = {"video": SimpleNamespace(num_classes=2)}
     made(agnostic=False).check_classes(2, encoders)
     made(agnostic=True).check_classes(3, encoders)
-    with pytest.raises(UsageError, match=r"3 classes.*'video' tells 2: set encoders.video.num_classes=3"):
+    with pytest.raises(
+        UsageError, match=r"3 classes.*'video' tells 2: set encoders.video.num_classes=3"
+    ):
         made(agnostic=False).check_classes(3, encoders)
 
 
