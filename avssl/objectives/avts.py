@@ -11,7 +11,9 @@ from jax import Array
 from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.blocks import by_blocks
+from avssl.losses.contrastive import root
 from avssl.losses.margin import margin_of_distances, square_distances
+from avssl.losses.precision import widen
 from avssl.models.features import Features
 from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Outcome, Outputs, Read
@@ -159,6 +161,18 @@ class Avts(ProjectedObjective):
 
     def square_distances(self, video: Array, audio: Array, present: Array) -> Array:
         return square_distances(video, audio, normalise=self.normalise, present=present)
+
+    def similarity(self, video: Array, audio: Array) -> Array:
+        """As the loss compares: cosines, or without `normalise` less the Euclidean distance."""
+        if self.normalise:
+            return super().similarity(video, audio)
+        # Row by row: the differences of all pairs at once would not fit.
+        return jax.lax.map(lambda one: self.row_similarity(one[None], audio), video)
+
+    def row_similarity(self, video: Array, audio: Array) -> Array:
+        if self.normalise:
+            return super().row_similarity(video, audio)
+        return -root(jnp.sum((widen(video) - widen(audio)) ** 2, axis=-1))
 
     def in_sync_top1(self, outputs: Outputs, present: Array, batch: Batch) -> Array:
         """How often the sound of the moment lies nearer than the shifted one; chance 50 %."""

@@ -68,6 +68,21 @@ def test_half_of_the_weight_is_on_positives_and_the_rest_is_shared():
     np.testing.assert_allclose(loss_of(easy, batch_of(4), hard_fraction=0.0).loss, 0.0, atol=1e-6)
 
 
+def test_without_unit_length_nearness_is_the_distance_of_the_loss():
+    """The sound of the moment lies near and askew, the shifted one in the same direction and far away."""
+    video = jnp.eye(4, 8)
+    outputs = {"video": video, "audio": video + 0.5 * jnp.eye(4, 8, 4), "shifted": 9 * video}
+    for normalise, in_sync in ((False, 1.0), (True, 0.0)):
+        outcome = loss_of(outputs, batch_of(4), normalise=normalise)
+        assert outcome.metrics["in_sync_top1"] == in_sync
+    objective = at_step(0, normalise=False)
+    between = objective.similarity(video, outputs["audio"])
+    expected = -np.linalg.norm(video[:, None] - outputs["audio"][None], axis=2)
+    np.testing.assert_allclose(between, expected, rtol=1e-5)
+    rows = objective.row_similarity(video, outputs["audio"])
+    np.testing.assert_allclose(rows, np.diagonal(expected), rtol=1e-5)
+
+
 def test_all_other_sounds_share_the_weight_of_one():
     """One sound lies on all pictures, so one easy negative of three is at no distance."""
     video = jnp.tile(jnp.eye(1, 8), (4, 1))
