@@ -5,6 +5,7 @@ from jax import Array
 
 from avssl.losses.blocks import by_blocks
 from avssl.losses.correspondence import correspondence_loss, distance_logits
+from avssl.losses.rows import mean_present
 from avssl.objectives.base import Batch, Outcome, Outputs
 from avssl.objectives.blocks import num_blocks
 from avssl.objectives.pairs import pairs_of_batch
@@ -66,4 +67,6 @@ class Ave(ProjectedObjective):
         loss, metrics = correspondence_loss(
             logits, pairs.corresponds, present=pairs.usable, weights=pairs.weight
         )
-        return Outcome(loss, {**metrics, "mean_distance": jnp.mean(distance)})
+        for name, kind in (("positive", pairs.corresponds), ("negative", ~pairs.corresponds)):
+            metrics[f"{name}_distance"] = mean_present(distance, pairs.usable & kind)
+        return Outcome(loss, metrics)
