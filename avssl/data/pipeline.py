@@ -155,7 +155,8 @@ def evaluation_batches(
 def usable_indices(
     source: Source, modalities: Collection[str], among: np.ndarray | None = None
 ) -> tuple[np.ndarray, int]:
-    """Of all records (or those `among`), the ones with all of these modalities; how many have not.
+    """Of all records (or those `among`), the ones with all of these modalities, and one at least; how many
+    have not.
 
     Where nobody has opened the files yet all records count as usable; what one lacks shows when it
     is read.
@@ -163,6 +164,7 @@ def usable_indices(
     has = source.modalities()
     usable = np.ones(len(source), bool)
     if has is not None:
+        usable = has[0] | has[1]
         for modality, known in zip(("video", "audio"), has, strict=True):
             if modality in modalities:
                 usable &= known

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.teacher_hints import object_hint_loss, object_response, sound_hint_loss
 from avssl.models.features import Features
@@ -35,7 +36,8 @@ class Avl(EzVsl):
 
     Departures: clips that lack a modality leave the terms that need it, so a silent clip still learns of
     objects; a picture in which the object teacher finds nothing leaves its term. The released main model has
-    two ViT-B/16, their CNN variant two ResNet-18; other departures are EZ-VSL's.
+    two ViT-B/16, their CNN variant two ResNet-18, and draws both projections from a truncated normal of 0.01,
+    where those of pictures are drawn here as in EZ-VSL's code; other departures are EZ-VSL's.
     """
 
     channels: int = 2048
@@ -55,6 +57,17 @@ class Avl(EzVsl):
                 "the objective ez_vsl, which is the same without"
             )
         return found
+
+    def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
+        """A hint needs what its student looks at, and the contrast both."""
+        hints = {
+            self.audio_view: self.sound_teacher and self.sound_weight,
+            self.video_view: self.object_teacher and self.object_weight,
+        }
+        hinted = [name for name, has_weight in hints.items() if has_weight]
+        if len(hinted) == 1:
+            return {name: table[name] for name in hinted}
+        return {} if hinted else self.views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         video_map, audio = self.common_space(features)

@@ -36,8 +36,8 @@ class Avts(ProjectedObjective):
     batch share the weight of its easy one, which encodes nothing more (`blocks` then takes the batch^2 pairs in
     so many parts, one after the other). The hard ones begin at `hard_from_step`, before which their sound is
     not even decoded: 0 trains with them from the start, `hard_fraction=0` never does; the paper takes 50 of 90
-    epochs of easy negatives first, then half of each. A clip without room for the shift has no hard negative, and
-    the negatives then weigh less by it.
+    epochs of easy negatives first, then half of each. A clip without room for the shift has no hard negative,
+    and the negatives then weigh less by it.
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
     of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial

@@ -153,7 +153,10 @@ class Objective(nn.Module):
         return {name: table[name] for name in (self.video_view, self.audio_view)}
 
     def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
-        """Those without which nothing is learnt from a clip; clips known to lack one are not trained on."""
+        """Those without which nothing is learnt from a clip; clips known to lack one are not trained on.
+
+        None where any of them will do.
+        """
         return self.views(table)
 
     def reads(self) -> tuple[Read, ...]:

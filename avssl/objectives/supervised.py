@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.losses.angular_margin import additive_angular_margin
 from avssl.losses.pseudo_labels import pseudo_label_loss
@@ -40,6 +41,10 @@ class Supervised(Objective):
         if self.margin is not None:
             return CosineClassifier(self.num_classes, dtype=self.dtype)
         return nn.Dense(self.num_classes, dtype=self.dtype, param_dtype=self.dtype)
+
+    def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
+        """None: each modality learns by itself."""
+        return {}
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         return {
@@ -79,6 +84,9 @@ class Supervised(Objective):
             losses.append(loss)
             metrics |= {f"{modality}_{key}": value for key, value in of_modality.items()}
         return Outcome((losses[0] + losses[1]) / 2, metrics)
+
+    def can_say(self, batch: Batch, who: str) -> Array:
+        return batch["present"][self.video_view if who == "video" else self.audio_view]
 
     def label_logits(self, outputs: Outputs) -> dict[str, Array]:
         return {modality: outputs[f"{modality}_logits"] for modality in ("video", "audio")}

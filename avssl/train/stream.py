@@ -30,7 +30,8 @@ def training_indices(config: ConfigDict, source: Source, model: Model) -> np.nda
     if len(held_out):
         say(f"data: {len(held_out)} of {len(source)} records held out of training")
     if num_left_out:
-        say(f"data: {num_left_out} records lack {' or '.join(sorted(needed))} and are left out")
+        lacking = " or ".join(sorted(needed)) or "video and audio"
+        say(f"data: {num_left_out} records lack {lacking} and are left out")
     return usable
 
 

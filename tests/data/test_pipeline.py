@@ -235,6 +235,9 @@ def test_usable_records_are_those_with_the_modalities(list_source, clips):
     assert indices.tolist() == np.flatnonzero(has_audio).tolist()
     assert num_left_out == 4
     assert usable_indices(source, ["video"])[1] == 0
+    has_video = np.arange(12) > 0
+    source.modalities = lambda: (has_video, has_audio)
+    assert usable_indices(source, [])[0].tolist() == list(range(1, 12))
     source.modalities = lambda: None
     assert len(usable_indices(source, ["audio"])[0]) == 12
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.losses.teacher_hints import hinted_localization_loss, object_response
 from avssl.models.features import Features
@@ -122,6 +123,21 @@ def test_each_hint_counts_where_student_and_teacher_are_both_there():
     learns = [np.flatnonzero(np.any(x.reshape(ROWS, -1), axis=1)) for x in (of_video, of_audio)]
     assert set(learns[0]) == set(hinted)
     assert set(learns[1]) == set(range(ROWS)) - {NO_SOUND, UNHEARD}
+
+
+@pytest.mark.parametrize(
+    ("keys", "needed"),
+    [
+        ({}, set()),
+        ({"sound_teacher": ""}, {"video"}),
+        ({"sound_weight": 0.0}, {"video"}),
+        ({"object_teacher": ""}, {"audio"}),
+        ({"object_teacher": "", "sound_weight": 0.0}, {"video", "audio"}),
+    ],
+)
+def test_a_clip_needs_what_it_can_learn_from(keys, needed):
+    views = {"video": VideoView(), "audio": AudioView()}
+    assert made(**keys).needed_views(views).keys() == needed
 
 
 def test_what_objects_say_may_be_scaled_to_fewer_channels():
