@@ -207,15 +207,18 @@ class Distill(StudentObjective):
         return jax.vmap(of_row)(answer, target, present)
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        label_loss, metrics = pseudo_label_loss(
-            outputs["logits"], batch["label"], present=self.both_present(batch)
-        )
         blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
         transfer = self.transfer(outputs, batch, blocks)
         label_weight, transfer_weight = self.weights
         taught = jnp.sum(self.transferred(batch)).astype(self.dtype)
-        metrics |= {"label_loss": label_loss, "transfer": transfer, "taught": taught}
-        return Outcome(label_weight * label_loss + transfer_weight * transfer, metrics)
+        told = {"transfer": transfer, "taught": taught}
+        if not self.learns_labels:
+            return Outcome(transfer_weight * transfer, told)
+        label_loss, metrics = pseudo_label_loss(
+            outputs["logits"], batch["label"], present=self.both_present(batch)
+        )
+        loss = label_weight * label_loss + transfer_weight * transfer
+        return Outcome(loss, {**metrics, **told, "label_loss": label_loss})
 
     def transfer(self, outputs: Outputs, batch: Batch, blocks: int) -> Array:
         present = self.transferred(batch)

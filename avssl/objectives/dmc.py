@@ -105,6 +105,11 @@ class Dmc(Objective):
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{self.config_key}.{name} must be at least 1")
+        if self.all_negatives and not self.projected:
+            raise UsageError(
+                f"{self.config_key}.all_negatives is of form=projected: set it to False with "
+                f"form={self.form}"
+            )
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:

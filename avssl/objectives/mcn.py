@@ -131,7 +131,8 @@ class Mcn(Objective):
             same_record_negatives=self.same_record_negatives,
             blocks=num_blocks(self.blocks, batch, train=train, key=self.config_key),
         )  # fmt: skip
-        labels, centroids = self.clustered(*fuse(embeddings, present), batch["step"], train=train)
+        fused, is_member = fuse(embeddings, present)
+        labels, centroids = self.clustered(fused, is_member, batch["step"], train=train)
         clustering = clustering_loss(
             embeddings, present, centroids=centroids, labels=labels, margin=self.margin
         )
@@ -143,7 +144,7 @@ class Mcn(Objective):
             reconstruction = reconstruction_loss(errors, present)
             loss = loss + self.reconstruction_weight * reconstruction
             metrics["reconstruction_loss"] = reconstruction
-        members = jnp.zeros(self.num_clusters, jnp.int32).at[labels].add(1)
+        members = jnp.zeros(self.num_clusters, jnp.int32).at[labels].add(is_member)
         metrics["clusters_of_batch"] = jnp.sum(members > 0).astype(self.dtype)
         return Outcome(loss, metrics)
 

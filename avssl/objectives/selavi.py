@@ -119,6 +119,11 @@ class Selavi(Objective):
         for name in ("num_solves", "schedule_steps", "queue_rows", "head_width"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{key}.{name} must be at least 1")
+        if self.online and self.released_matching:
+            raise UsageError(
+                f"{key}.released_matching permutes sizes from solve to solve, which {key}.online has none of: "
+                "set one of them to False"
+            )
         if not self.online:
             require_fewer_clusters(
                 key, self.num_records, self.num_clusters,

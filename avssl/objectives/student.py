@@ -52,4 +52,6 @@ class StudentObjective(Objective):
         return {self.student: outputs["logits"]} if by_labels else {}
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
+        if not self.classifies(self.student_read.encoder):
+            return {}
         return {self.student: jnp.argmax(outputs["logits"], axis=-1)}

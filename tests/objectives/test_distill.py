@@ -124,7 +124,10 @@ def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function
     batch = batch_of(targets)
     objective = made(loss, targets, kind="map", label_weight=0.0)
     features = Features(drawn(ROWS, 5, seed=1), drawn(ROWS, 1, 2, 2, 5, seed=2))
-    total, _, outputs, gradient = loss_and_outputs(objective, features, batch)
+    total, metrics, outputs, gradient = loss_and_outputs(objective, features, batch)
+    # Without labels there is no classifier to speak of.
+    assert metrics.keys() == {"transfer", "taught"}
+    assert objective.clusters(outputs) == {}
     assert outputs["row_losses"].shape == (ROWS,)
     assert "map" not in without_views(batch)["targets"]["teacher"]
     sides = (features.map, targets["map"])

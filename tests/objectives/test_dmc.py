@@ -165,3 +165,10 @@ def test_refuses_to_do_nothing():
     config.objectives.dmc.num_iterations = 0
     with pytest.raises(UsageError, match="num_iterations must be at least 1"):
         build_model(config)
+
+
+def test_refuses_all_negatives_of_the_form_that_has_one():
+    config = small_config("dmc", precision="float32")
+    config.objectives.dmc.update(form="simplified", all_negatives=True)
+    with pytest.raises(UsageError, match="all_negatives is of form=projected"):
+        build_model(config)

@@ -128,6 +128,7 @@ def test_a_first_batch_of_nothing_starts_no_clusters():
     objective, variables = started()
     _, outcome, memory = step_of(objective, variables, 0, present=False)
     assert outcome.loss == 0.0
+    assert outcome.metrics["clusters_of_batch"] == 0
     variables = {**variables, "memory": memory}
     _, _, memory = step_of(objective, variables, 1)
     assert np.any(memory["centroids"] != 0)

@@ -173,6 +173,7 @@ def posterior_of(one, variables):
         (NUM_RECORDS, {"marginals": "gausian"}, "'gaussian'"),
         (NUM_RECORDS, {"num_groups": 5}, "num_groups"),
         (NUM_RECORDS, {"schedule_steps": 0}, "schedule_steps"),
+        (0, {"online": True, "released_matching": True}, "released_matching"),
     ],
 )
 def test_refusals(records, keys, words):
