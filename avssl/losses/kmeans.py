@@ -5,12 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from avssl.losses.contrastive import unit_rows
 from avssl.losses.precision import dot, widen
 from avssl.losses.rows import blank_absent
 
-METRICS = ("euclidean", "cosine")
-EMPTIES = ("reseed", "keep", "zero")
 # Rows whose distances to all centroids are held at once; on two CPU cores the fastest of those tried.
 ROWS_PER_CHUNK = 4096
 
@@ -20,32 +17,22 @@ def kmeans(
     initial: Float[Array, "k d"],
     *,
     present: Bool[Array, "n"] | None = None,
-    metric: str = "euclidean",
     max_iterations: int = 100,
     tolerance: float = 0.0,
-    empty: str = "reseed",
-    final_assignment: bool = True,
     rows_per_chunk: int = ROWS_PER_CHUNK,
 ) -> dict[str, Array]:
     """Lloyd iterations from the centroids `initial`, until they stand still.
 
     Returns labels [n] (-1 where absent), centroids [k, d], square_distance [n] of each row from its
-    centroid (0 where absent), inertia (their sum), sizes [k] and num_iterations. In cosine mode the
-    squared distances are those between unit vectors.
+    centroid (0 where absent), inertia (their sum), sizes [k] and num_iterations.
 
     Each iteration gives every row to its nearest centroid (of equals, the first) and moves each
     centroid to the mean of its rows. It ends when the sum of squared moves is at most `tolerance`
     (0: until no row changes) or after `max_iterations`.
 
-    metric: "cosine" compares directions, while centroids stay means of the rows as they come, as in
-    MCN's fast_pytorch_kmeans (tolerance 1e-4, empty "zero", final_assignment False there); hand in
-    unit rows for spherical k-means.
-    empty: "reseed" puts the centroid of the i-th empty cluster on the row that is i-th farthest from
-    its own centroid; where no row is off its centroid by more than rounding, the empty cluster keeps
-    its centroid, so fewer distinct rows than clusters leave some empty, and nothing else happens.
-    "keep" leaves it where it is, "zero" puts it at the origin.
-    final_assignment: assign once more, to the centroids returned. False returns the labels from
-    before the last move, which only differ when the loop stopped short of standing still.
+    The centroid of the i-th empty cluster goes to the row that is i-th farthest from its own
+    centroid; where no row is off its centroid by more than rounding, the empty cluster keeps its
+    centroid, so fewer distinct rows than clusters leave some empty, and nothing else happens.
 
     Rows with `present` False may hold anything and count nowhere. At no time are there more than
     rows_per_chunk x k distances. A chunk takes every so-many-th row, so that rows sharded over a
@@ -53,8 +40,6 @@ def kmeans(
     """
     num_rows, num_clusters = features.shape[0], initial.shape[0]
     _refuse_more_clusters_than_rows(num_clusters, num_rows)
-    _refuse_unknown("metric", metric, METRICS)
-    _refuse_unknown("empty", empty, EMPTIES)
     if max_iterations < 1:
         raise ValueError(f"k-means needs at least 1 iteration, not {max_iterations}")
     if present is None:
@@ -64,28 +49,21 @@ def kmeans(
     chunks, chunks_present = _chunked(features, present, rows_per_chunk)
 
     def one_pass(centroids: Array) -> dict[str, Array]:
-        return _assign(chunks, chunks_present, centroids, metric)
+        return _assign(chunks, chunks_present, centroids)
 
-    def iterate(
-        state: tuple[Array, Array, Array, dict[str, Array]],
-    ) -> tuple[Array, Array, Array, dict[str, Array]]:
-        iteration, centroids, _, _ = state
-        assigned = one_pass(centroids)
-        moved = _means(assigned, centroids, features, empty)
-        return iteration + 1, moved, jnp.sum((moved - centroids) ** 2), assigned
+    def iterate(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        iteration, centroids, _ = state
+        moved = _means(one_pass(centroids), centroids, features)
+        return iteration + 1, moved, jnp.sum((moved - centroids) ** 2)
 
-    def goes_on(state: tuple[Array, Array, Array, dict[str, Array]]) -> Array:
-        iteration, _, move, _ = state
+    def goes_on(state: tuple[Array, Array, Array]) -> Array:
+        iteration, _, move = state
         return (iteration < max_iterations) & (move > tolerance)
 
     first = widen(initial)
-    blank = jax.tree.map(
-        lambda like: jnp.zeros(like.shape, like.dtype), jax.eval_shape(one_pass, first)
-    )
-    start = (jnp.zeros((), jnp.int32), first, jnp.full((), jnp.inf, first.dtype), blank)
-    iteration, centroids, _, assigned = lax.while_loop(goes_on, iterate, start)
-    if final_assignment:
-        assigned = one_pass(centroids)
+    start = (jnp.zeros((), jnp.int32), first, jnp.full((), jnp.inf, first.dtype))
+    iteration, centroids, _ = lax.while_loop(goes_on, iterate, start)
+    assigned = one_pass(centroids)
     return {
         "labels": assigned["labels"][:num_rows],
         "centroids": centroids,
@@ -101,15 +79,13 @@ def nearest_centroid(
     centroids: Float[Array, "k d"],
     *,
     present: Bool[Array, "n"] | None = None,
-    metric: str = "euclidean",
     rows_per_chunk: int = ROWS_PER_CHUNK,
 ) -> tuple[Int[Array, "n"], Float[Array, "n"]]:
     """The label of each row, and its squared distance from that centroid, as `kmeans` has them."""
-    _refuse_unknown("metric", metric, METRICS)
     if present is None:
         present = jnp.ones(features.shape[0], bool)
     chunks, chunks_present = _chunked(features, present, rows_per_chunk)
-    assigned = _assign(chunks, chunks_present, widen(centroids), metric)
+    assigned = _assign(chunks, chunks_present, widen(centroids))
     return assigned["labels"][: len(features)], assigned["square_distance"][: len(features)]
 
 
@@ -158,11 +134,6 @@ def _refuse_more_clusters_than_rows(num_clusters: int, num_rows: int) -> None:
         raise ValueError(f"cannot make {num_clusters} clusters of {num_rows} rows")
 
 
-def _refuse_unknown(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} of k-means must be one of {', '.join(known)}, not '{value}'")
-
-
 def _chunked(
     features: Float[Array, "n d"], present: Bool[Array, "n"], rows_per_chunk: int
 ) -> tuple[Float[Array, "rows chunks d"], Bool[Array, "rows chunks"]]:
@@ -183,26 +154,21 @@ def _assign(
     chunks: Float[Array, "rows chunks d"],
     chunks_present: Bool[Array, "rows chunks"],
     centroids: Float[Array, "k d"],
-    metric: str,
 ) -> dict[str, Array]:
     """One pass over the rows: an assignment, and the sums that the next centroids need."""
     num_clusters = centroids.shape[0]
-    anchors = unit_rows(centroids) if metric == "cosine" else centroids
-    half_square = 0.5 * jnp.sum(anchors**2, axis=1)
+    half_square = 0.5 * jnp.sum(centroids**2, axis=1)
 
     def assign_chunk(carry: tuple[Array, Array], number: Array):
         sums, sizes = carry
         here = lax.dynamic_index_in_dim(chunks_present, number, 1, keepdims=False)
         rows = widen(lax.dynamic_index_in_dim(chunks, number, 1, keepdims=False))
         rows = jnp.where(here[:, None], rows, 0.0)
-        points = unit_rows(rows) if metric == "cosine" else rows
-        # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c), of which the bracket orders the centroids. All
-        # nonzero anchors of cosine mode have length 1; a zero one has cosine 0 with everything.
-        product = dot(points, anchors.T)
-        score = -product if metric == "cosine" else half_square[None] - product
+        # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c), of which the bracket orders the centroids.
+        score = half_square[None] - dot(rows, centroids.T)
         label = jnp.argmin(score, axis=1).astype(jnp.int32)
         # Once more without the cancellation, for the one centroid that matters.
-        square = jnp.sum((points - anchors[label]) ** 2, axis=1)
+        square = jnp.sum((rows - centroids[label]) ** 2, axis=1)
         # Absent rows go to a cluster past the last, which is cut off: cheaper than a mask.
         into = jnp.where(here, label, num_clusters)
         sums += jax.ops.segment_sum(rows, into, num_clusters + 1)[:-1]
@@ -223,16 +189,11 @@ def _means(
     assigned: dict[str, Array],
     before: Float[Array, "k d"],
     features: Float[Array, "n d"],
-    empty: str,
 ) -> Float[Array, "k d"]:
-    """The next centroids: means of the rows of each cluster; `empty` rules those without rows."""
+    """The next centroids: means of the rows of each cluster; those without rows are put on far ones."""
     vacant = assigned["sizes"] == 0
     divisor = jnp.maximum(assigned["sizes"], 1).astype(before.dtype)[:, None]
     means = assigned["sums"] / divisor
-    if empty == "zero":
-        return means
-    if empty == "keep":
-        return jnp.where(vacant[:, None], before, means)
 
     def reseed() -> Array:
         distance = assigned["square_distance"][: features.shape[0]]

@@ -63,7 +63,7 @@ def cosine_monitors(
         return jax.ops.segment_sum(rows[order], record, len(index), indices_are_sorted=True)
 
     count = present.astype(video.dtype)
-    of_others = jnp.sum(video, axis=0) @ jnp.sum(audio, axis=0)
+    of_others = jnp.sum(jnp.sum(video, axis=0) * jnp.sum(audio, axis=0))
     of_others -= jnp.sum(of_records(video) * of_records(audio))
     num_others = jnp.sum(count) ** 2 - jnp.sum(of_records(count) ** 2)
     return {

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from avssl.data.views import View
-from avssl.errors import UsageError
 from avssl.losses.rows import mean_present
 from avssl.losses.suppression import surest_boxes
 from avssl.models.features import Features
 from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
 from avssl.objectives.detecting import DetectingObjective
+from avssl.objectives.teacher_names import different_teachers
 
 
 class HearingObjective(DetectingObjective):
@@ -41,14 +41,16 @@ class HearingObjective(DetectingObjective):
         return self.video_view
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
-        if not self.teachers:
-            raise UsageError(f"{self.config_key}.teachers is empty: name one or more of `teachers`")
         return {self.audio_view: table[self.audio_view]}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return different_teachers(self.config_key, self.teachers)
 
     def targets(self) -> tuple[Target, ...]:
         return tuple(
             Target(name, kind, classes=not self.agnostic, heard=self.audio_view)
-            for name in self.teachers
+            for name in self.names
             for kind in self.target_kinds
         )
 
@@ -58,7 +60,7 @@ class HearingObjective(DetectingObjective):
 
     def taught(self, batch: Batch) -> Array:
         """bool [batch]: the rows that are heard and that one of the teachers sees at least."""
-        seen = jnp.stack([batch["taught"][name] for name in self.teachers])
+        seen = jnp.stack([batch["taught"][name] for name in self.names])
         return self.both_present(batch) & jnp.any(seen, axis=0)
 
     def answered(self, batch: Batch) -> Array:
@@ -71,10 +73,10 @@ class HearingObjective(DetectingObjective):
 
     def told(self, batch: Batch) -> Array:
         """The boxes of all teachers as one list a picture, [batch, num_boxes, 6]."""
-        boxes = [batch["targets"][name]["boxes"] for name in self.teachers]
+        boxes = [batch["targets"][name]["boxes"] for name in self.names]
         if mixture := batch.get("mixture"):
             mixed = (mixture["share"] < 1)[:, None, None]
-            boxes += [jnp.where(mixed, mixture["boxes"][name], 0) for name in self.teachers]
+            boxes += [jnp.where(mixed, mixture["boxes"][name], 0) for name in self.names]
         listed = jnp.concatenate(boxes, axis=1)
         return surest_boxes(
             listed[..., :4],

@@ -42,7 +42,7 @@ class MmDistillnet(HearingObjective):
 
     def all_see(self, batch: Batch) -> Array:
         """bool [batch]: the rows of one clip that are heard and that every teacher sees."""
-        seen = jnp.stack([batch["taught"][name] for name in self.teachers])
+        seen = jnp.stack([batch["taught"][name] for name in self.names])
         return self.unmixed(batch) & jnp.all(seen, axis=0)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
@@ -51,7 +51,7 @@ class MmDistillnet(HearingObjective):
             heard = level_attention(features[self.audio_read].taps)
             outputs["row_alignment"] = self.row_alignment(
                 [level.astype(self.dtype) for level in heard],
-                [batch["targets"][name]["attention"] for name in self.teachers],
+                [batch["targets"][name]["attention"] for name in self.names],
                 self.all_see(batch),
             )
         return outputs
@@ -60,7 +60,7 @@ class MmDistillnet(HearingObjective):
         """The alignment loss of each row, [batch]: a row's does not depend on others."""
         sizes = [level.shape[1:] for level in student]
         total = sum(height * width for height, width in sizes)
-        for name, said in zip(self.teachers, teachers, strict=True):
+        for name, said in zip(self.names, teachers, strict=True):
             if said.shape[1] != total:
                 raise UsageError(
                     f"{self.config_key} aligns maps of one size: the student's levels have {total} positions, "

@@ -14,6 +14,7 @@ from avssl.losses.distillation import soundnet_loss
 from avssl.models.features import Features
 from avssl.models.soundnet import SlotClassifiers
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read, Target
+from avssl.objectives.teacher_names import different_teachers
 
 
 class Soundnet(Objective):
@@ -57,12 +58,7 @@ class Soundnet(Objective):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The teachers, as a config or a flag may write them."""
-        names = (self.teachers,) if isinstance(self.teachers, str) else tuple(self.teachers)
-        if not names or len(set(names)) < len(names):
-            raise UsageError(
-                f"{self.config_key}.teachers must name one teacher or several different ones, not {names}"
-            )
+        names = different_teachers(self.config_key, self.teachers)
         if self.kernel < 1 or self.stride < 1 or self.padding < 0:
             raise UsageError(
                 f"{self.config_key}: kernel and stride must be at least 1, padding at least 0"

@@ -27,12 +27,12 @@ class StereoSoundnet(HearingObjective):
     ranking_margin: float = 0.2
 
     def setup(self) -> None:
-        if len(self.teachers) != 1:
+        if len(self.names) != 1:
             raise UsageError(
-                f"{self.config_key} has one teacher, not {len(self.teachers)}: mm_distillnet takes several"
+                f"{self.config_key} has one teacher, not {len(self.names)}: mm_distillnet takes several"
             )
         if self.ranking_weight:
-            width = self.target_shapes[self.teachers[0]]["embedding"][-1]
+            width = self.target_shapes[self.names[0]]["embedding"][-1]
             self.student_head = ProjectionMLP((width,), dtype=self.dtype)
 
     @property
@@ -51,7 +51,7 @@ class StereoSoundnet(HearingObjective):
             return outcome
         ranking, metrics = ranking_loss(
             outputs["answer"],
-            batch["targets"][self.teachers[0]]["embedding"],
+            batch["targets"][self.names[0]]["embedding"],
             margin=self.ranking_margin,
             index=batch["index"],
             present=self.unmixed(batch),

@@ -80,3 +80,12 @@ def test_finite_with_hardly_any_rows(num_present: int):
         "positive_cosine": pytest.approx(num_present, abs=1e-3),
         "negative_cosine": 0.0,
     }
+
+
+def test_cosines_are_not_rounded_as_accelerators_would():
+    """A product without a stated precision is one of half the digits there."""
+    rows, present = jnp.ones((10, 4)), jnp.asarray(PRESENT)
+    program = jax.make_jaxpr(monitors.cosine_monitors)(
+        rows, rows, index=jnp.asarray(INDEX), present=present
+    )
+    assert "dot_general" not in str(program)

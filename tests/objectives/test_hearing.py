@@ -212,6 +212,8 @@ def test_what_is_wrong_is_named(name, teachers, features, said):
         ran(made(name, *teachers), features, batch_of(*teachers))
 
 
-def test_no_teacher_is_refused():
-    with pytest.raises(UsageError, match=r"objectives\.mm_distillnet\.teachers is empty"):
-        made("mm_distillnet").views({})
+@pytest.mark.parametrize("teachers", [(), ("light", "light")])
+def test_no_teacher_and_one_twice_are_refused(teachers):
+    said = r"objectives\.mm_distillnet\.teachers must name one teacher or several different ones"
+    with pytest.raises(UsageError, match=said):
+        made("mm_distillnet", *teachers).targets()
