@@ -3,8 +3,9 @@
 Hu, Nie & Li 2019 (arXiv 1807.03094): 10 clusters of 16 dimensions, Adam 1e-4, SoundNet-Flickr, of which
 400,000 videos are drawn; log-mel of 64 bands, windows of 80 ms every 50 ms, 125-7500 Hz; VGG16 and VGGish
 without their last poolings. Departures: ImageNet statistics for the picture; at least 0.01 where the
-logarithm's argument has 0.01 more; batch 32 and the number of steps, about 100 epochs, are those of the
-authors' later code.
+logarithm's argument has 0.01 more; frames are centred, 100 of 5 s where VGGish's `mel_features` makes 99, and
+triangles are drawn in Hz where it draws them in mel; batch 32 and the number of steps, about 100 epochs, are
+those of the authors' later code.
 
   avssl pretrain --config configs/pretrain/dmc.py --workdir runs/dmc --config.data.source=tfds:data/flickr
 
@@ -46,8 +47,8 @@ def get_config(variant: str = ""):
         modality="audio",
         frontend=dict(
             name="log_mel", num_mels=64, fft_size=2048, window_samples=1280, hop_seconds=0.05,
-            min_hz=125.0, max_hz=7500.0, mel_scale="htk", power=1, floor=0.01, top_db=None,
-            std=4.342945,  # natural logarithms instead of decibels
+            min_hz=125.0, max_hz=7500.0, mel_scale="htk", equal_area=False, power=1, floor=0.01,
+            top_db=None, std=4.342945,  # natural logarithms instead of decibels
         ),
     )  # fmt: skip
     config.objectives.dmc = dict(weight=1.0)
