@@ -38,6 +38,8 @@ FREE_KEYS = (
 FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store)$")
 # Sub-dicts whose keys are names the user chooses.
 OPEN_SECTIONS = ("views", "encoders", "objectives", "teachers")
+# Keys that hold a text or None.
+OPTIONAL_TEXTS = (".frontend.statistics", "data.local_cache")
 # Of encoders that name none of their own.
 USUAL_FRONTENDS = {"video": "rgb", "audio": "log_mel"}
 
@@ -184,7 +186,7 @@ def variant_of(
 def parse_value(key: str, text: str, like: Any) -> Any:
     """The text of a flag as a value of the type that stands in the config already."""
     if isinstance(like, str):
-        return text
+        return None if text == "None" and key.endswith(OPTIONAL_TEXTS) else text
     if isinstance(like, bool):
         if text.lower() in ("true", "false", "1", "0"):
             return text.lower() in ("true", "1")
@@ -311,6 +313,7 @@ def resolve(config: ConfigDict, *, trains: bool = True) -> ConfigDict:
     for name, encoder in list(config.encoders.items()):
         keys = encoder.to_dict()
         complete = encoder_defaults(name, keys)
+        check_frontend(name, complete["frontend"])
         config.encoders[name] = ConfigDict({**complete, **keys, "frontend": complete["frontend"]})
     for name, keys in list(config.objectives.items()):
         defaults = objective_defaults(name)
@@ -353,12 +356,30 @@ def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         frontend = {**default, **frontend}
     if frontend["name"] not in FRONTENDS:
         raise unknown(f"front end of encoders.{name}", frontend["name"], FRONTENDS)
+    # An encoder of another modality than its config says is a mistake that `build_encoder` tells of.
+    meant = config.get("modality", modality) == modality
+    if meant and FRONTENDS[frontend["name"]].modality != modality:
+        fitting = ", ".join(key for key, cls in FRONTENDS.items() if cls.modality == modality)
+        raise UsageError(
+            f"encoders.{name}.frontend.name={frontend['name']} is not for {modality}, which the encoder "
+            f"'{kind}' takes: give one of {fitting}"
+        )
     known = {field.name: field.default for field in dataclasses.fields(FRONTENDS[frontend["name"]])}
     for key in frontend:
         if key != "name" and key not in known:
             raise unknown(f"key of encoders.{name}.frontend", key, known)
     fields = encoder_fields(ENCODERS[kind])
     return {"modality": modality, **fields, "frontend": {**known, **frontend}}
+
+
+def check_frontend(name: str, keys: Mapping[str, Any]) -> None:
+    """Refuses values of `encoders.NAME.frontend` that no front end can have."""
+    from avssl.signal.frontends import build_frontend
+
+    try:
+        build_frontend(keys)
+    except UsageError as error:
+        raise UsageError(f"encoders.{name}.frontend: {error}") from error
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

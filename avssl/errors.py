@@ -1,7 +1,10 @@
 """Errors that are meant for a person: one sentence, an exit code, no traceback."""
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Real
+from typing import Any
 
 
 class AvsslError(Exception):
@@ -32,3 +35,16 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(valid) or 'none'}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
+
+
+def check_number(
+    key: str, value: Any, low: float, high: float = math.inf, *, above: bool = False
+) -> None:
+    """Refuses what is no finite number from `low` to `high`; `above`: nor may it be `low` itself."""
+    sound = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if sound and (low < value if above else low <= value) and value <= high:
+        return
+    limits = f"above {low}" if above else f"at least {low}"
+    if high < math.inf:
+        limits = f"{limits} and at most {high}"
+    raise UsageError(f"{key} must be {limits}, not {value!r}")

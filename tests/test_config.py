@@ -165,3 +165,28 @@ def test_a_quick_test_asks_no_earlier_run():
     config.teachers.teacher = dict(run="r", store="s", hash="h", encoder="audio", view="audio")
     quicktest(config)
     assert [config.teachers.teacher[key] for key in ("run", "store", "hash")] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["encoders.audio.frontend.name=rgb"], "audio.frontend.name=rgb is not for audio.*log_mel"),
+        (
+            ["encoders.video.frontend.name=log_mel"],
+            "video.frontend.name=log_mel .*: give one of rgb$",
+        ),
+        (["encoders.audio.frontend.std=0"], "encoders.audio.frontend: std .* above 0, not 0.0"),
+        (["encoders.video.frontend.std=(1,1)"], "encoders.video.frontend: std .* three numbers"),
+    ],
+)
+def test_front_ends_that_cannot_be_are_named(flags, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        changed(*flags)
+
+
+def test_a_front_end_may_be_wrong_between_two_flags():
+    frontend = changed(
+        "encoders.audio.frontend.name=stft_db", "encoders.audio.frontend.mean=-40",
+        "encoders.audio.frontend.statistics=None",
+    ).encoders.audio.frontend  # fmt: skip
+    assert (frontend.mean, frontend.statistics) == (-40.0, None)

@@ -94,6 +94,7 @@ class SmallDetectorVideo(nn.Module):
 
     modality = "video"
     by_frame = True
+    fixed_stages = True
 
     @nn.compact
     def __call__(

@@ -132,6 +132,7 @@ class DetrResNet50Video(nn.Module):
 
     modality = "video"
     by_frame = True
+    fixed_stages = True
 
     def __call__(
         self, x: Float[Array, "b *time h w c"], *, train: bool, rows: Int[Array, "b"] | None = None

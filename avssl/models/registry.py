@@ -13,6 +13,7 @@ from avssl.models.conv2d10 import Conv2D10
 from avssl.models.davenet import ResDavenet
 from avssl.models.detector import SmallDetectorAudio, SmallDetectorVideo
 from avssl.models.detr import DetrResNet50Video
+from avssl.models.encoder_check import check_encoder
 from avssl.models.identity import IdentityAudio
 from avssl.models.linear import LinearAudio, LinearVideo
 from avssl.models.r2plus1d import R2Plus1D18
@@ -105,4 +106,5 @@ def build_encoder(name_in_config: str, config: Mapping[str, Any], dtype: DTypeLi
             raise unknown(f"key of {where}", key, (*known, *NOT_FIELDS))
         if isinstance(value, list):
             fields[key] = tuple(value)
+    check_encoder(where, kind, cls, fields, known)
     return cls(**fields, dtype=dtype)

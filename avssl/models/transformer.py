@@ -125,6 +125,10 @@ class Blocks(nn.Module):
             )
         if self.flash and self.narrow_scores:
             raise UsageError("flash=True keeps no scores: set narrow_scores=False")
+        if self.flash and jax.default_backend() != "gpu":
+            raise UsageError(
+                f"flash=True is a kernel of NVIDIA GPUs, not of '{jax.default_backend()}': set flash=False"
+            )
         check_heads(x.shape[-1], self.num_heads)
         fields: dict[str, Any] = dict(
             num_heads=self.num_heads, hidden=self.hidden, narrow_scores=self.narrow_scores,

@@ -34,6 +34,7 @@ class R3D18(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
+    fixed_stages = True
     time_kernels = (3, 3, 3, 3)  # of each stage
     factored = False
 

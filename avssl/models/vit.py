@@ -127,13 +127,17 @@ class VideoVit(Vit):
 class AudioVit(Vit):
     """Patches of `patch` = (frames, bands) of a spectrogram (AST, Gong et al. 2021, without overlap).
 
-    Frames and bands are filled up with zeros to whole patches. The map is [batch, time, frequency, channels].
+    Its front end gives decibels less their usual mean, over their usual spread: plain ones are so large that
+    nothing would be seen of the positions beside them. Frames and bands are filled up to whole patches with
+    zeros, which is that mean. The map is [batch, time, frequency, channels].
     """
 
     patch: tuple[int, int] = (16, 16)
 
     modality = "audio"
-    frontend: ClassVar[dict[str, object]] = {"name": "log_mel", "num_mels": 128}
+    frontend: ClassVar[dict[str, object]] = {
+        "name": "log_mel", "num_mels": 128, "mean": -40.0, "std": 20.0,
+    }  # fmt: skip
 
     @nn.compact
     def __call__(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avssl.errors import unknown
+from avssl.signal.checks import check_above_zero, check_colours
 from avssl.signal.spectrograms import LogFilterbank, LogMel, LogSpectrogram, StftDecibel
 from avssl.signal.spectrum import widened
 from avssl.signal.texture import SoundTexture
@@ -25,10 +26,14 @@ Number = float | int
 class Rgb:
     """Colours standardised with ImageNet's mean and standard deviation."""
 
-    mean: tuple[Number, Number, Number] = (0.485, 0.456, 0.406)
-    std: tuple[Number, Number, Number] = (0.229, 0.224, 0.225)
+    mean: tuple[Number, ...] = (0.485, 0.456, 0.406)
+    std: tuple[Number, ...] = (0.229, 0.224, 0.225)
 
     modality = "video"
+
+    def __post_init__(self) -> None:
+        check_colours(self, "mean", "std")
+        check_above_zero(self, "std")
 
     def __call__(self, video: Float[Array, "b t h w 3"]) -> Float[Array, "b t h w 3"]:
         wide = video.astype(widened(video.dtype))
@@ -45,6 +50,9 @@ class Waveform:
     gain: Number = 1.0
 
     modality = "audio"
+
+    def __post_init__(self) -> None:
+        check_above_zero(self, "gain")
 
     def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b n 1 c"]:
         del rate

@@ -1,7 +1,8 @@
 """From power to decibel, and from decibel to numbers that a network likes."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,16 +15,31 @@ Statistic = float | int | tuple[float | int, ...]
 
 
 class Shipped(NamedTuple):
-    """Statistics that hold for one front end at one rate only."""
+    """Statistics that hold at one rate, for one front end with such values of its keys."""
 
     rate: int
-    num_bins: int
+    frontend: str
+    keys: Mapping[str, tuple[Any, ...]]
 
 
 # The per-bin means and standard deviations that the authors of AVID-CMA and AVSA trained with.
-SHIPPED = {"avid": Shipped(24000, 257), "avsa": Shipped(24000, 128)}
+SHIPPED = {
+    "avid": Shipped(
+        24000, "StftDecibel", {"fft_size": (1024,), "pair_bins": (True,), "top_db": (100,)}
+    ),
+    "avsa": Shipped(
+        24000,
+        "LogMel",
+        {
+            "num_mels": (128,), "fft_size": (512,), "window_samples": (None, 512), "power": (1,),
+            "mel_scale": ("slaney",), "equal_area": (True,), "min_hz": (0,), "max_hz": (None, 12000),
+            "top_db": (100,),
+        },
+    ),
+}  # fmt: skip
 # Both add it to the standard deviation.
 SHIPPED_EPSILON = 1e-5
+OWN_INSTEAD = "set statistics to None, and a mean and std instead"
 
 
 def decibel(
@@ -42,15 +58,28 @@ def decibel(
     return jnp.maximum(level, loudest - top_db)
 
 
-def read_statistics(name: str, *, rate: int, num_bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and divisor per bin of the shipped statistics `name`."""
+def check_statistics(frontend: Any, name: str) -> None:
+    """Refuses the shipped statistics `name` for numbers that they were not taken of."""
     if name not in SHIPPED:
         raise unknown("statistics", name, SHIPPED)
-    if SHIPPED[name] != (rate, num_bins):
-        expected = SHIPPED[name]
+    shipped, kind = SHIPPED[name], type(frontend).__name__
+    if kind != shipped.frontend:
         raise UsageError(
-            f"statistics '{name}' are for {expected.num_bins} bins at {expected.rate} Hz, not "
-            f"{num_bins} bins at {rate} Hz; set statistics to None, and a mean and std instead"
+            f"statistics '{name}' are for the front end {shipped.frontend}, not {kind}; {OWN_INSTEAD}"
+        )
+    for key, values in shipped.keys.items():
+        if getattr(frontend, key) not in values:
+            raise UsageError(
+                f"statistics '{name}' are for {key}={values[0]!r}, not {getattr(frontend, key)!r}; "
+                f"{OWN_INSTEAD}"
+            )
+
+
+def read_statistics(name: str, *, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisor per bin of the shipped statistics `name`."""
+    if SHIPPED[name].rate != rate:
+        raise UsageError(
+            f"statistics '{name}' are for {SHIPPED[name].rate} Hz, not {rate} Hz; {OWN_INSTEAD}"
         )
     with np.load(Path(__file__).with_name(f"statistics_{name}.npz")) as stored:
         return stored["mean"], stored["std"] + SHIPPED_EPSILON
@@ -67,7 +96,7 @@ def standardize(
     """(level - mean) / std, each one number, one per bin, or the shipped `statistics`."""
     num_bins = level.shape[-1]
     if statistics is not None:
-        per_bin = read_statistics(statistics, rate=rate, num_bins=num_bins)
+        per_bin = read_statistics(statistics, rate=rate)
     elif (mean, std) == (0.0, 1.0):
         return level
     else:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError, check_number, unknown
+from avssl.signal.checks import check_above_zero, check_bands
 from avssl.signal.filterbanks import MEL_SCALES, bin_bands, mel_bands
-from avssl.signal.levels import Statistic, decibel, standardize
+from avssl.signal.levels import Statistic, check_statistics, decibel, standardize
 from avssl.signal.spectrum import hann, pad_centered, power_spectrum, widened
 
 Number = float | int
@@ -54,6 +55,7 @@ class LogMel:
     def __post_init__(self) -> None:
         _check_spectrum(self)
         _check_choice("mel_scale", self.mel_scale, MEL_SCALES)
+        check_bands(self, "num_mels")
         if self.power not in (1, 2):
             raise UsageError(f"power of LogMel must be 1 or 2, not {self.power}")
         if not 1 <= (self.window_samples or self.fft_size) <= self.fft_size:
@@ -109,9 +111,9 @@ class StftDecibel:
     modality = "audio"
 
     def __post_init__(self) -> None:
-        _check_spectrum(self)
         if self.pair_bins and self.fft_size % 4:
             raise UsageError(f"pair_bins needs an fft_size divisible by 4, not {self.fft_size}")
+        _check_spectrum(self)
 
     def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b t f c"]:
         spectrum = _centered_power(self, waveform, rate, self.fft_size)
@@ -141,6 +143,7 @@ class LogSpectrogram:
 
     def __post_init__(self) -> None:
         _check_fft_size(self.fft_size)
+        check_above_zero(self, "floor", "divisor")
 
     def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b t f c"]:
         size, hop = _frame_samples(self, rate)
@@ -184,6 +187,8 @@ class LogFilterbank:
 
     def __post_init__(self) -> None:
         _check_fft_size(self.fft_size)
+        check_bands(self, "num_bands")
+        check_above_zero(self, "full_scale", "std")
 
     def __call__(self, waveform: Float[Array, "b n c"], *, rate: int) -> Float[Array, "b t f c"]:
         size, hop = _frame_samples(self, rate)
@@ -211,19 +216,24 @@ def _check_choice(key: str, value: str, valid: tuple[str, ...]) -> None:
 
 
 def _check_fft_size(fft_size: int) -> None:
-    if fft_size < 2 or fft_size % 2:
-        raise UsageError(f"fft_size of a frontend must be even, not {fft_size}")
+    if type(fft_size) is not int or fft_size < 2 or fft_size % 2:
+        raise UsageError(f"fft_size of a frontend must be whole and even, not {fft_size!r}")
 
 
 def _check_spectrum(frontend: LogMel | StftDecibel) -> None:
     _check_fft_size(frontend.fft_size)
     _check_choice("padding", frontend.padding, PADDINGS)
     _check_choice("top_db_over", frontend.top_db_over, LOUDEST)
+    check_above_zero(frontend, "floor", "std")
+    if frontend.top_db is not None:
+        check_number("top_db of a frontend", frontend.top_db, 0)
     if frontend.statistics is not None and (frontend.mean, frontend.std) != (0.0, 1.0):
         raise UsageError(
             f"a frontend has both statistics '{frontend.statistics}' and a mean or std of its own; "
-            "set statistics to None to use those"
+            "set statistics to None to use those, or mean to 0 and std to 1"
         )
+    if frontend.statistics is not None:
+        check_statistics(frontend, frontend.statistics)
 
 
 def _frame_samples(frontend: LogSpectrogram | LogFilterbank, rate: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from avssl.errors import UsageError
+from avssl.signal.checks import check_above_zero
 from avssl.signal.cochlea import cochlear_filters, envelopes, modulation_filters
 from avssl.signal.spectrum import widened
 
@@ -54,6 +55,16 @@ class SoundTexture:
     max_modulation_hz: Number = 200.0
     modulation_quality: Number = 1.0
     normalized: bool = True
+
+    def __post_init__(self) -> None:
+        check_above_zero(
+            self,
+            "num_bands",
+            "exponent",
+            "envelope_rate",
+            "min_modulation_hz",
+            "modulation_quality",
+        )
 
     @property
     def pairs(self) -> list[tuple[int, int]]:

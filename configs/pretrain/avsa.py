@@ -1,10 +1,11 @@
 """Audio-visual spatial alignment (AVSA), YT-360: R(2+1)D-18, Conv2D-10, four viewpoints of 112 px.
 
 Morgado, Li & Vasconcelos 2020 (NeurIPS; code pedro-morgado/AVSpatialAlignment). Constants read in that code:
-8 frames at 16 fps, 1 s of first-order ambisonics at 24 kHz, mel spectrograms of 128 bands, Adam 1e-4, weight
-decay 1e-5, constant; 50 epochs of instance discrimination with one viewpoint, then alignment for 50. The
-official stages are two runs with 112 and 28 clips a batch; here both are one run of 32. The number of clips
-(88,700 of 10 s) is not verified; two draws a clip and epoch.
+8 frames at 16 fps, 1 s of first-order ambisonics at 24 kHz, mel spectrograms of 128 bands, each less the
+shipped mean over the shipped deviation, Adam 1e-4, weight decay 1e-5, constant; 50 epochs of instance
+discrimination with one viewpoint, then alignment for 50. The official stages are two runs with 112 and 28 clips
+a batch; here both are one run of 32. The number of clips (88,700 of 10 s) is not verified; two draws a clip and
+epoch.
 
   avssl pretrain --config configs/pretrain/avsa.py --workdir runs/avsa --config.data.source=tfds:data/yt360
 
@@ -36,7 +37,7 @@ def get_config(variant: str = ""):
         name="conv2d10", modality="audio", strides=(1, 2, 2, 1),
         frontend=dict(
             name="log_mel", num_mels=128, fft_size=512, hop_seconds=0.01, power=1, top_db=100.0,
-            top_db_over="channel", mean=-40.0, std=20.0,
+            top_db_over="channel", statistics="avsa",
         ),
     )  # fmt: skip
     config.objectives.avsa = dict(weight=1.0, alignment_from_step=275_000)

@@ -41,7 +41,9 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.encoders.audio = dict(
         name="vit_audio", modality="audio", patch_drop=0.5, remat="attention",
-        frontend=dict(name="log_mel", num_mels=128, fft_size=400, hop_seconds=0.01),
+        frontend=dict(
+            name="log_mel", num_mels=128, fft_size=400, hop_seconds=0.01, mean=-40.0, std=20.0
+        ),
     )  # fmt: skip
     config.objectives.xid = dict(weight=1.0, projection=(512,))
     config.optimizer.name = "adamw"

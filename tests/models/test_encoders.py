@@ -293,3 +293,44 @@ def test_fields_are_the_config_keys():
 def test_mistakes_in_a_config_are_named(config, sentence):
     with pytest.raises(UsageError, match=sentence):
         build_encoder("video", config, jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"name": "r2plus1d18", "widths": (64, 128)}, "2 of .*widths, 4 of encoders.video.blocks"),
+        ({"name": "r2plus1d18", "blocks": (1, 1)}, "4 of .*widths, 2 of encoders.video.blocks"),
+        ({"name": "r2plus1d18", "blocks": (), "widths": ()}, "0 of encoders.video.blocks"),
+        ({"name": "conv2d10", "strides": (2, 2)}, "2 of encoders.video.strides: it takes 4"),
+        ({"name": "resdavenet", "widths": (8, 8)}, "2 of .*widths, 4 of .*blocks"),
+        ({"name": "r3d_18", "widths": (8, 8), "blocks": (1, 1)}, "it takes 4 widths, 4 blocks$"),
+        ({"name": "small_detector_video", "widths": (8, 8), "blocks": (1, 1)}, "4 blocks$"),
+        ({"name": "soundnet8", "widths": (8, 8)}, "2 of encoders.video.widths: it takes 7"),
+        ({"name": "r3d_18", "widths": 64}, "encoders.video.widths must be several numbers"),
+        ({"name": "small_video", "stem_width": (8, 8)}, "stem_width must be one value"),
+        ({"name": "r3d_18", "norm_epsilon": 0.0}, "norm_epsilon must be above 0, not 0.0"),
+        ({"name": "r3d_18", "norm_momentum": 1.5}, "norm_momentum must be .* at most 1, not 1.5"),
+        ({"name": "conv2d10", "strides": (2, 2, 0, 1)}, "strides must be at least 1, not 0"),
+        ({"name": "r3d_18", "blocks": (1, 0, 1, 1)}, "blocks must be at least 1, not 0"),
+        ({"name": "small_audio", "widths": (8, 0, 8)}, "widths must be at least 1, not 0"),
+        ({"name": "small_audio", "widths": (8, 8.5, 8)}, "widths must be whole, not 8.5"),
+        ({"name": "linear_audio", "patch": 0}, "encoders.video.patch must be at least 1, not 0"),
+        ({"name": "vit_video", "patch": (2, 16)}, "encoders.video.patch must be 3 numbers"),
+        ({"name": "cnn14", "embedding_size": 0}, "embedding_size must be at least 1"),
+        ({"name": "resdavenet", "kernel": 8}, "encoders.video.kernel must be odd"),
+        ({"name": "small_detector_video", "num_anchors": 3}, "num_anchors must be 9, .* not 3"),
+    ],
+)
+def test_values_that_no_encoder_can_have(config, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        build_encoder("video", config, jnp.float32)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_an_encoder_can_have_its_own_values(name):
+    """As lists, as which a stored config has them."""
+    own = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in encoder_fields(ENCODERS[name]).items()
+    }
+    assert build_encoder("main", {"name": name, **own}, jnp.float32) == ENCODERS[name]()

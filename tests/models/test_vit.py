@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from avssl.config import encoder_defaults
 from avssl.errors import UsageError
 from avssl.models.draws import StochasticDepth, kept_tokens
 from avssl.models.transformer import Blocks
 from avssl.models.vit import AudioVit, VideoVit, cut, positions
+from avssl.signal.frontends import build_frontend
 
 ROWS = jnp.arange(4, dtype=jnp.int32)
 
@@ -130,6 +132,17 @@ def test_dropped_patches_depend_on_the_row_alone():
     np.testing.assert_array_equal(kept_tokens(key, ROWS[2:], 20, 5), places[2:])
 
 
+def test_sound_does_not_drown_its_positions():
+    """As its own front end gives it; plain decibels are sixty times as large."""
+    frontend = build_frontend(encoder_defaults("audio", {"name": "vit_audio"})["frontend"])
+    loudness = np.geomspace(1e-4, 0.3, 16000)[None, :, None]
+    sound = jnp.asarray(np.random.default_rng(0).normal(size=(1, 16000, 1)) * loudness, jnp.float32)
+    level = frontend(sound, rate=16000)
+    # The linear layer of the patches starts with tokens as large as what it is given.
+    places = positions((7, 8), 64)
+    assert np.sqrt(np.mean(np.square(level))) < 4 * np.sqrt(np.mean(places**2))
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_the_embedding_pools_the_map(pooling):
     encoder = AudioVit(size="tiny", pooling=pooling)
@@ -186,8 +199,12 @@ def test_drop_path_reaches_the_blocks(scan):
         (AudioVit(size="tiny", remat="all"), (1, 32, 32, 1), "unknown remat"),
         (AudioVit(size="tiny", scan=True), (1, 32, 32, 1), "remat=full"),
         (AudioVit(size="tiny", flash=True, narrow_scores=True), (1, 32, 32, 1), "no scores"),
+        pytest.param(
+            AudioVit(size="tiny", flash=True), (1, 32, 32, 1), "set flash=False",
+            marks=pytest.mark.skipif(jax.default_backend() == "gpu", reason="this is a GPU"),
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_said(encoder, shape, words):
     with pytest.raises(UsageError, match=words):
         encoder.init(jax.random.key(0), jnp.zeros(shape), train=False)

@@ -1,5 +1,6 @@
 """Front ends of the methods, and how a config builds them."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -47,13 +48,35 @@ def test_avid_gives_200_frames_of_257_bins():
     assert level.std() < 2
 
 
-def test_shipped_statistics_are_only_for_their_own_bins_and_rate():
-    with pytest.raises(UsageError, match=r"'avid' are for 257 bins at 24000 Hz.*at 16000 Hz"):
+AVSA = LogMel(num_mels=128, fft_size=512, power=1, top_db=100, statistics="avsa")
+
+
+def test_shipped_statistics_are_only_for_their_own_rate():
+    with pytest.raises(UsageError, match=r"'avid' are for 24000 Hz, not 16000 Hz"):
         apply(StftDecibel(), noise(1, 16000, 1), 16000)
-    with pytest.raises(UsageError, match="64 bins"):
-        apply(LogMel(statistics="avsa"), noise(1, 4800, 1), 24000)
+    assert apply(AVSA, noise(1, 24000, 1), 24000).shape == (1, 100, 128, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_mels": 64}, {"fft_size": 1024}, {"window_samples": 400}, {"power": 2}, {"top_db": 80.0},
+        {"mel_scale": "htk"}, {"equal_area": False}, {"min_hz": 20.0}, {"max_hz": 8000.0},
+    ],
+)  # fmt: skip
+def test_shipped_statistics_are_only_for_their_own_numbers(fields):
+    ((key, value),) = fields.items()
+    with pytest.raises(UsageError, match=f"'avsa' are for {key}=.*, not {value!r}; set statistics"):
+        dataclasses.replace(AVSA, **fields)
+
+
+def test_statistics_that_do_not_fit():
+    with pytest.raises(UsageError, match="'avid' are for pair_bins=True, not False"):
+        StftDecibel(pair_bins=False)
+    with pytest.raises(UsageError, match="are for the front end StftDecibel, not LogMel"):
+        LogMel(statistics="avid")
     with pytest.raises(UsageError, match="did you mean 'avid'"):
-        apply(StftDecibel(statistics="avit"), noise(1, 4800, 1), 24000)
+        StftDecibel(statistics="avit")
     with pytest.raises(UsageError, match="statistics to None"):
         StftDecibel(mean=-30.0)
     with pytest.raises(UsageError, match="3 values for 64 bins"):
@@ -175,6 +198,24 @@ def test_built_from_a_config():
         ({"name": "log_mel", "window_samples": 2048}, "window_samples"),
         ({"name": "stft_db", "fft_size": 510}, "divisible by 4"),
         ({"name": "log_filterbank", "fft_size": 7}, "even, not 7"),
+        ({"name": "log_mel", "std": 0.0}, "std of a frontend must be above 0, not 0.0"),
+        ({"name": "log_mel", "num_mels": 2, "std": (1.0, -1.0)}, "std .* above 0, not -1.0"),
+        ({"name": "log_mel", "std": float("nan")}, "std .* above 0, not nan"),
+        ({"name": "log_mel", "floor": 0.0}, "floor of a frontend must be above 0"),
+        ({"name": "log_mel", "top_db": -1.0}, "top_db of a frontend must be at least 0, not -1.0"),
+        ({"name": "log_mel", "num_mels": 0}, "num_mels .* from 1 to 513"),
+        ({"name": "log_mel", "num_mels": 300, "fft_size": 512}, "num_mels .* 257, the bins of"),
+        ({"name": "stft_db", "floor": -1.0}, "floor"),
+        ({"name": "log_spectrogram", "divisor": 0}, "divisor of a frontend must be above 0"),
+        ({"name": "log_spectrogram", "floor": 0.0}, "floor"),
+        ({"name": "log_filterbank", "full_scale": 0}, "full_scale"),
+        ({"name": "log_filterbank", "num_bands": 600}, "num_bands .* from 1 to 513"),
+        ({"name": "log_filterbank", "std": 0}, "std"),
+        ({"name": "waveform", "gain": 0}, "gain of a frontend must be above 0, not 0"),
+        ({"name": "texture", "exponent": -0.3}, "exponent of a frontend must be above 0"),
+        ({"name": "texture", "min_modulation_hz": 0.0}, "min_modulation_hz"),
+        ({"name": "rgb", "std": [0.2, 0.0, 0.2]}, "std of a frontend must be above 0, not 0.0"),
+        ({"name": "rgb", "mean": [0.5]}, "mean of a frontend must be three numbers"),
     ],
 )
 def test_impossible_fields(fields: dict, message: str):

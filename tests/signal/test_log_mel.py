@@ -6,8 +6,9 @@ import librosa
 import numpy as np
 import pytest
 
+from avssl.config_file import load_config
 from avssl.media.decode import decode_audio
-from avssl.signal.frontends import LogMel
+from avssl.signal.frontends import LogMel, build_frontend
 from avssl.world.generate import generate
 from avssl.world.registry import find_world
 
@@ -83,6 +84,20 @@ def test_equals_librosa(variant: str):
     expected_db = librosa.power_to_db(expected)
     assert (expected_db == expected_db.max() - 80).any() or (expected_db == -100).any()
     np.testing.assert_allclose(level, expected_db, rtol=0, atol=1e-3)
+
+
+def test_dmc_hears_as_vggish():
+    """`mel_features.log_mel_spectrogram`: magnitudes through triangles of height 1, natural logarithms."""
+    config = load_config("configs/pretrain/dmc.py")
+    samples = (voice(8, seconds=2.0, rate=config.views.audio.rate) / 32768).astype(np.float32)
+    frontend = build_frontend(config.encoders.audio.frontend.to_dict())
+    level = apply(frontend, jnp.asarray(samples)[None, :, None], config.views.audio.rate)
+    magnitudes = librosa.feature.melspectrogram(
+        y=samples.astype(np.float64), sr=16000, n_fft=2048, win_length=1280, hop_length=800,
+        n_mels=64, fmin=125.0, fmax=7500.0, htk=True, norm=None, power=1,
+    )  # fmt: skip
+    expected = np.log(np.maximum(magnitudes, 0.01))[:, : level.shape[1]]
+    np.testing.assert_allclose(level[0, :, :, 0].T, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("index", range(3))
