@@ -3,9 +3,12 @@
 Chen et al. 2021 (arXiv 2104.10955; code: yanbeic/CCL): the student has one block a stage, 16 frames at 112 px,
 crops of 25 to 100 %; SGD 0.001, momentum 0.9, decay 5e-4, batch 16, 300 epochs. Departures: the rate falls
 along a cosine where it is divided by ten at 150 and 225, and that of the compositions, which never falls there,
-with it. The image teacher looks at a frame of its own, drawn anew for each step. UCF51 is the 51 classes of
-UCF101 that have sound; 4,893 training clips of split 1 is from memory. The teachers are runs whose embeddings
-have 512 numbers (CCL's: a CNN14 on AudioSet and torchvision's ResNet-34 on ImageNet).
+with it; the released student's stem has 83 midplanes (45 here), its shortcuts are factored, the second
+convolution of a block has midplanes of its own, and it starts from PyTorch's default distribution (14,365,303
+parameters without a classifier, 12,487,005 here). The image teacher looks at a frame of its own, drawn anew for
+each step. UCF51 is the 51 classes of UCF101 that have sound; 4,893 training clips of split 1 is from memory.
+The teachers are runs whose embeddings have 512 numbers (CCL's: a CNN14 on AudioSet and torchvision's ResNet-34
+on ImageNet).
 
   avssl pretrain --config configs/world/supervised.py --workdir runs/ucf51-audio \
       --config.data.source=tfds:data/ucf51@train --config.objectives.supervised.num_classes=51 \
@@ -66,5 +69,5 @@ def image(config):
 
 def quicktest(config):
     shared.quicktest(config)
-    # As wide as the student is then.
-    config.encoders.audio.embedding_size = WIDTH // 8
+    if "audio" in config.encoders:  # as wide as the student is then
+        config.encoders.audio.embedding_size = WIDTH // 8

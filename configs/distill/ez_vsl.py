@@ -3,7 +3,9 @@
 Mo & Morgado 2022 (arXiv 2203.09324; code: stoneMo/EZ-VSL): ResNet-18 on the picture, from ImageNet, and on the
 spectrogram, pooled by the maximum; 512 dimensions, temperature 0.03; Adam 1e-4, constant, batch 128, 20 epochs.
 Sound at 22.05 kHz in 257 bins and 276 frames. Departures: Hann windows where scipy's default is Tukey's, a
-floor where the logarithm's argument has 1e-7 more, other units (a constant); random crops of 22 to 100 % where
+floor where the logarithm's argument has 1e-7 more, other units (a constant); scipy takes the mean off each
+frame; the code draws BatchNorm's scales from N(1, 0.02) and all convolutions from Kaiming's fan-out, where
+scales are 1 here and the first layer of sound is SeLaVi's, PyTorch's uniform; random crops of 22 to 100 % where
 the code crops 224 of 246 px; the frame is drawn, and the code's is the middle one. It keeps the epoch that is
 best on the test set; here the last one counts.
 

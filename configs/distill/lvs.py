@@ -3,7 +3,8 @@
 Chen et al. 2021 (arXiv 2104.02691; code: hche11/Localizing-Visual-Sounds-the-Hard-Way, of which the training is
 not released): two ResNet-18 without projections whose last stage keeps 14 x 14 cells, sound pooled by the
 maximum; sound at 16 kHz in 257 bins. Adam 1e-4 and batch 256 are from memory; the number of epochs is not
-known, and 20 of EZ-VSL are taken. Departures of data: those of `configs/distill/ez_vsl.py`.
+known, and 20 of EZ-VSL are taken. Departures: those of `configs/distill/ez_vsl.py`, of data and of how weights
+start (BatchNorm's scales from N(1, 0.02) and Kaiming's fan-out there too).
 
   avssl pretrain --config configs/distill/lvs.py --workdir runs/lvs \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18
@@ -32,7 +33,10 @@ def get_config(variant: str = ""):
     config.batch_size = 256
     config.steps = 11_250  # 20 epochs of 144,000 pairs
     config.views.audio.rate = RATE
-    config.encoders.audio.frontend.update(window_seconds=512 / RATE, hop_seconds=238 / RATE)
+    # The floor of densities, 1e-7 there, is that of magnitudes at this rate.
+    config.encoders.audio.frontend.update(
+        window_seconds=512 / RATE, hop_seconds=238 / RATE, floor=1.53e-3
+    )
     config.encoders.video.strides = config.encoders.audio.strides = STRIDES
     config.objectives = dict(lvs=dict(weight=1.0))
     return variant_of(config, variant)

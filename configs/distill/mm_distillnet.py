@@ -3,8 +3,9 @@
 Valverde, Hurtado & Valada 2021 (arXiv 2103.01353; code: robot-learning-freiburg/MM-DistillNet): 768 px, 80 mel
 bands (FFT of 1024, hop of 256 samples at 44.1 kHz), Adam 1e-4, decay 5e-4, batch 2, 50 epochs; 113,283 frames
 is from memory. Departures: `small_detector` as wide as EfficientDet-D2's pyramid for EfficientDet-D2; the rate
-falls along a cosine where it is divided by ten on a plateau. The teachers are runs of `:teacher` on boxes of
-cars for each eye (theirs are EfficientDets on other data), or of `configs/world/detect.py`.
+falls along a cosine where it is divided by ten on a plateau; decibels are absolute, there relative to the
+clip's maximum. The teachers are runs of `:teacher` on boxes of cars for each eye (theirs are EfficientDets on
+other data), or of `configs/world/detect.py`.
 
 `configs/distill/mm_distillnet.py:mixed` is a variant of the released code: the mean of two sounds, with the
 boxes of both clips. Half of the clips are mixed (theirs is not known): the alignment takes the others alone.

@@ -3,8 +3,9 @@
 Chen, Rouditchenko et al. 2021 (arXiv 2104.12671) on HowTo100M: 4096 pairs a batch (32 clips of each of 128
 videos), Adam 1e-4, cosine after 5000 steps of warm-up, 30 epochs, embeddings of 6144, 256 clusters, a queue of
 20 half batches. Departures: the paper's video features come from two frozen networks (ResNet-152 and
-ResNeXt-101), where R(2+1)D-18 is trained along; no pre-emphasis; no text yet. The queue takes 1.0 GB in
-float32, split over `parallel.fsdp`.
+ResNeXt-101), where R(2+1)D-18 is trained along; of the sound no pre-emphasis, Hann windows where it has
+Hamming's, its mean stays, and decibels are absolute, there relative to the clip's maximum; no text yet. The
+queue takes 1.0 GB in float32, split over `parallel.fsdp`.
 
   avssl pretrain --config configs/pretrain/mcn.py --workdir runs/mcn --config.data.source=tfds:data/howto100m
 
