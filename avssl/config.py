@@ -341,6 +341,11 @@ def view_keys(name: str, view: ConfigDict) -> ConfigDict:
     return ConfigDict({"modality": built.modality, **dataclasses.asdict(built), **named})
 
 
+def usual_frontend(encoder: Any) -> Mapping[str, Any]:
+    """The front end of an encoder whose config names none, with the keys that differ from its defaults."""
+    return getattr(encoder, "frontend", {"name": USUAL_FRONTENDS[encoder.modality]})
+
+
 def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The complete keys of `encoders.NAME` for the encoder and the front end that it names."""
     from avssl.models.registry import ENCODERS, encoder_fields
@@ -350,7 +355,7 @@ def encoder_defaults(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in ENCODERS:
         raise unknown(f"encoder in encoders.{name}.name", str(kind), ENCODERS)
     modality = ENCODERS[kind].modality
-    default = getattr(ENCODERS[kind], "frontend", {"name": USUAL_FRONTENDS[modality]})
+    default = usual_frontend(ENCODERS[kind])
     frontend = dict(config.get("frontend", {}))
     if frontend.setdefault("name", default["name"]) == default["name"]:
         frontend = {**default, **frontend}

@@ -1,5 +1,6 @@
 """`avssl list`: what can be named in a config."""
 
+import dataclasses
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 
 def listing(what: str, *, verbose: bool = False) -> str:
-    return {"objectives": objectives, "encoders": encoders, "configs": configs}[what](verbose)
+    return LISTINGS[what](verbose)
 
 
 # Records that memory is shown for.
@@ -73,13 +74,27 @@ def parts(name: str, file: str) -> tuple[str, str]:
 
 
 def encoders(verbose: bool) -> str:
+    from avssl.config import usual_frontend
     from avssl.models.registry import ENCODERS, encoder_fields
 
     width = max(map(len, ENCODERS))
-    return "\n".join(
-        entry(name, width, cls, encoder_fields(cls), verbose, [f"reads {cls.modality}"])
-        for name, cls in ENCODERS.items()
-    )
+    lines = []
+    for name, cls in ENCODERS.items():
+        heard = {f"frontend.{key}": value for key, value in usual_frontend(cls).items()}
+        keys = {**encoder_fields(cls), **heard}
+        lines.append(entry(name, width, cls, keys, verbose, [f"reads {cls.modality}"]))
+    return "\n".join(lines)
+
+
+def frontends(verbose: bool) -> str:
+    from avssl.signal.frontends import FRONTENDS
+
+    width = max(map(len, FRONTENDS))
+    lines = []
+    for name, cls in FRONTENDS.items():
+        keys = {field.name: field.default for field in dataclasses.fields(cls)}
+        lines.append(entry(name, width, cls, keys, verbose, [f"for {cls.modality}"]))
+    return "\n".join(lines)
 
 
 def configs(verbose: bool) -> str:
@@ -91,3 +106,11 @@ def configs(verbose: bool) -> str:
         if verbose:
             lines += [f"    {line}" for line in summary.splitlines()[1:]]
     return "\n".join(lines) or "no configs/ folder here: run this from the project's root"
+
+
+LISTINGS = {
+    "objectives": objectives,
+    "encoders": encoders,
+    "frontends": frontends,
+    "configs": configs,
+}

@@ -92,7 +92,7 @@ def build_parser() -> Parser:
 
     listing = verb(verbs, "list", "what can be named in a config", run_list,
                    "avssl list objectives --verbose")  # fmt: skip
-    listing.add_argument("what", choices=("objectives", "encoders", "configs"))
+    listing.add_argument("what", choices=("objectives", "encoders", "frontends", "configs"))
     listing.add_argument("--verbose", action="store_true", help="with fields and defaults")
 
     add_bench_verbs(verb(verbs, "bench", "measure the pipeline or the step on this machine", None,

@@ -81,8 +81,16 @@ def test_debug_shows_the_traceback_wherever_it_stands(place, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("what", ["objectives", "encoders", "configs"])
-def test_list(what, capsys):
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("objectives", ["temperature"]),
+        ("encoders", ["r2plus1d18", "frontend.name = 'rgb'", "frontend.gain = 256.0"]),
+        ("frontends", ["log_mel", "for audio", "equal_area = True", "rgb", "for video"]),
+        ("configs", ["quickstart"]),
+    ],
+)
+def test_list(what, expected, capsys):
     assert main(["list", what, "--verbose"]) == 0
-    expected = {"objectives": "temperature", "encoders": "r2plus1d18", "configs": "quickstart"}
-    assert expected[what] in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert [words for words in expected if words not in printed] == []

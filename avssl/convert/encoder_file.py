@@ -31,13 +31,17 @@ def config_beside(file: Path) -> Path:
 
 
 def write_encoders(file: Path, arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> None:
-    """Both files, whole or not at all; nothing that is there already is overwritten."""
+    """Both files, whole or not at all; nothing that is there already is overwritten.
+
+    The config comes first: alone it can be told for what is left of an export that was killed, where weights
+    alone might be anyone's.
+    """
     if file.suffix != SUFFIX:
         raise UsageError(f"'{printable(str(file))}' must end with {SUFFIX}")
     text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=1) + "\n"
     beside = config_beside(file)
     for path in (file, beside):
-        if path.exists():
+        if path.exists() and not (path == beside and is_unfinished(beside)):
             raise UsageError(
                 f"'{printable(str(path))}' is there already: an export is a {SUFFIX} file and its config.json, "
                 "so give each a folder of its own"
@@ -45,18 +49,31 @@ def write_encoders(file: Path, arrays: Mapping[str, np.ndarray], config: Mapping
     num_bytes = sum(array.nbytes for array in arrays.values())
     with told_plainly(str(file.parent), lambda: num_bytes):
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_name(f".{file.name}.{os.getpid()}")
+        half, half_beside = (
+            path.with_name(f".{path.name}.{os.getpid()}") for path in (file, beside)
+        )
         try:
             # The library keeps no strides, and makes files that only their owner can read.
             whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             half.write_bytes(save(whole))
-            beside.write_text(text, encoding="utf-8")
+            half_beside.write_text(text, encoding="utf-8")
+            os.replace(half_beside, beside)
             os.replace(half, file)
         except BaseException:
-            for path in (half, beside):
+            for path in (half, half_beside, beside):
                 with contextlib.suppress(OSError):
                     path.unlink()
             raise
+
+
+def is_unfinished(beside: Path) -> bool:
+    """Whether a `config.json` is of an export that never came to its weights."""
+    try:
+        config = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    of_export = isinstance(config, dict) and config.get("format") == FORMAT
+    return of_export and not any(beside.parent.glob(f"*{SUFFIX}"))
 
 
 def read_config(file: Path) -> dict[str, Any]:

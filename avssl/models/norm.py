@@ -21,7 +21,8 @@ class BatchNorm(nn.Module):
     normalises is biased and the one in `batch_stats` is not. Statistics are taken in float32 or
     wider whatever `dtype` is. They are those of the global batch everywhere: under `jit` on a
     sharded batch by themselves, and under `pmap` by averaging over the axis "batch", whenever one
-    is bound where the module is called.
+    is bound where the module is called. Rows without the modality, which are zeros and count in no
+    loss, take part in them as black pictures and silence would.
 
     `affine=False` learns neither scale nor bias.
     """

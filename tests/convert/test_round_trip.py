@@ -229,6 +229,25 @@ def test_nothing_is_overwritten(run, run_folder, export, copy, tmp_path):
     assert "not empty" in run("import", export, full, refused=True)
 
 
+def test_what_a_killed_export_left_is_written_over(tmp_path):
+    from avssl.convert.encoder_file import read_config, write_encoders
+
+    file, config = tmp_path / "encoders.safetensors", tmp_path / "config.json"
+    arrays = {"params/encoders/audio/kernel": np.ones(3, np.float32)}
+    write_encoders(file, arrays, {"precision": "bf16"})
+    file.unlink()
+    write_encoders(file, arrays, {"precision": "float32"})
+    assert read_config(file)["precision"] == "float32"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", file.name]
+    # Neither another's config.json is written over, nor that of weights under another name.
+    with pytest.raises(UsageError, match="config.json' is there already"):
+        write_encoders(tmp_path / "other.safetensors", arrays, {})
+    file.unlink()
+    config.write_text('{"format": "mine"}')
+    with pytest.raises(UsageError, match="config.json' is there already"):
+        write_encoders(file, arrays, {})
+
+
 def test_a_run_of_encoders_alone_does_not_train(run, export, tmp_path):
     imported = tmp_path / "imported"
     run("import", export, imported)
