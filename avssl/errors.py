@@ -3,7 +3,6 @@
 import difflib
 import math
 from collections.abc import Iterable
-from numbers import Real
 from typing import Any
 
 
@@ -41,7 +40,7 @@ def check_number(
     key: str, value: Any, low: float, high: float = math.inf, *, above: bool = False
 ) -> None:
     """Refuses what is no finite number from `low` to `high`; `above`: nor may it be `low` itself."""
-    sound = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    sound = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
     if sound and (low < value if above else low <= value) and value <= high:
         return
     limits = f"above {low}" if above else f"at least {low}"
