@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from avssl.config import ConfigDict, flatten
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError, check_number, unknown
 
 CHOICES = {
     "precision": ("float32", "bf16", "float64"),
@@ -105,13 +105,6 @@ def check_parts(config: ConfigDict) -> None:
         for key, allowed in objective.choices.items():
             if keys[key] not in allowed:
                 raise unknown(f"objectives.{name}.{key}", str(keys[key]), allowed)
-
-
-def check_number(key: str, value: Any, low: float, high: float) -> None:
-    # The comparison is false for NaN, too.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        limits = f"at least {low}" if high == math.inf else f"between {low} and {high}"
-        raise UsageError(f"{key} must be {limits}, not {value!r}")
 
 
 def check_rule(key: str, rule: Any) -> None:

@@ -45,5 +45,5 @@ def check_number(
         return
     limits = f"above {low}" if above else f"at least {low}"
     if high < math.inf:
-        limits = f"{limits} and at most {high}"
+        limits = f"{limits} and at most {high}" if above else f"between {low} and {high}"
     raise UsageError(f"{key} must be {limits}, not {value!r}")
