@@ -46,6 +46,10 @@ class Supervised(Objective):
         """None: each modality learns by itself."""
         return {}
 
+    def both_present(self, batch: Batch) -> Array:
+        """One is enough."""
+        return batch["present"][self.video_view] | batch["present"][self.audio_view]
+
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         return {
             f"{modality}_logits": self.class_logits(features[read].embedding, read.encoder)

@@ -31,7 +31,7 @@ def get_config(variant: str = ""):
     config.views.video.update(hue=0.5, saturation=0.5)
     config.encoders.video.strides = (2, 1, 1)
     config.optimizer.learning_rate = 1e-3
-    # Small, as clips of a clip's own class are pushed away, and many steps: for long the loss stays near chance.
+    # Small, as clips of a clip's own class are pushed away, and many, as for long the loss stays near chance.
     config.batch_size = 32
     config.steps = 1200
     config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128))

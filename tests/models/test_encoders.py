@@ -309,7 +309,10 @@ def test_mistakes_in_a_config_are_named(config, sentence):
         ({"name": "r3d_18", "widths": 64}, "encoders.video.widths must be several numbers"),
         ({"name": "small_video", "stem_width": (8, 8)}, "stem_width must be one value"),
         ({"name": "r3d_18", "norm_epsilon": 0.0}, "norm_epsilon must be above 0, not 0.0"),
-        ({"name": "r3d_18", "norm_momentum": 1.5}, "norm_momentum must be between 0 and 1, not 1.5"),
+        (
+            {"name": "r3d_18", "norm_momentum": 1.5},
+            "norm_momentum must be between 0 and 1, not 1.5",
+        ),
         ({"name": "conv2d10", "strides": (2, 2, 0, 1)}, "strides must be at least 1, not 0"),
         ({"name": "r3d_18", "blocks": (1, 0, 1, 1)}, "blocks must be at least 1, not 0"),
         ({"name": "small_audio", "widths": (8, 0, 8)}, "widths must be at least 1, not 0"),

@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_refused():
         UsageError, match=r"ez_vsl compares what .* 5 channels .* 7: .*ez_vsl\.channels"
     ):
         started(video_map, audio, channels=0)
-    with pytest.raises(UsageError, match="'ez_vsl' needs the map of the encoder 'video'"):
+    with pytest.raises(UsageError, match=r"ez_vsl needs the map of the encoder 'video'"):
         started(None, audio)
     config = small_config("ez_vsl", precision="float32")
     config.objectives.ez_vsl.channels = -1
