@@ -104,9 +104,11 @@ def taught(teach: Teach, frozen: Any, batch: Any, key: Array, accumulate: int) -
 
 
 def complete_rows(model: Model, present: Mapping[str, Array]) -> Array:
-    """bool [batch]: the rows with all that the student looks at, whatever its teachers see."""
-    own = model.without_teachers().views
-    return jnp.stack([present[name] for name in own]).all(axis=0)
+    """bool [batch]: the rows with all that the objectives need, and something, whatever teachers see."""
+    views = model.without_teachers().views
+    needed = {name for one in model.objectives.values() for name in one.needed_views(views)}
+    something = jnp.stack([present[name] for name in views]).any(axis=0)
+    return jnp.stack([something, *(present[name] for name in sorted(needed))]).all(axis=0)
 
 
 def make_step(
