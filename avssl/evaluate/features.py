@@ -196,9 +196,13 @@ def one_vector(embedding: jax.Array) -> jax.Array:
     return embedding if embedding.ndim == 2 else embedding.mean(axis=1)
 
 
+def concatenated(trees: list[Any]) -> Any:
+    """Trees of arrays, leaf by leaf along the first axis."""
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *trees)
+
+
 def joined(parts: list[Extracted], num_unreadable: int) -> Extracted:
-    stacked = jax.tree.map(
-        lambda *arrays: np.concatenate(arrays),
-        *[(p.embeddings, p.outputs, p.labels, p.index, p.present, p.geometry) for p in parts],
+    stacked = concatenated(
+        [(p.embeddings, p.outputs, p.labels, p.index, p.present, p.geometry) for p in parts]
     )
     return Extracted(*stacked, num_unreadable=num_unreadable)

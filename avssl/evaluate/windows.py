@@ -19,6 +19,7 @@ from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
 from avssl.data.views import VideoView, View, spread
 from avssl.errors import UsageError
+from avssl.evaluate.features import concatenated
 from avssl.evaluate.saying import borne
 from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model, purpose_key
@@ -99,13 +100,9 @@ class Averaging:
                 for name, variables in placed.items():
                     found = jax.device_get(self.forward(variables, on_device))
                     parts[name].append(by_clip(found, self.number, mask))
-        there = {"present": joined(present)}
-        said_by = {name: Averaged(there, joined(own)) for name, own in parts.items()}
+        there = {"present": concatenated(present)}
+        said_by = {name: Averaged(there, concatenated(own)) for name, own in parts.items()}
         return np.concatenate(kept)[: len(indices)], said_by
-
-
-def joined(parts: list[Any]) -> Any:
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def has_places(view: View) -> bool:

@@ -133,9 +133,8 @@ def own_and_negatives(
 ) -> tuple[Bool[Array, "r n"], Bool[Array, "r n"]]:
     """Of some rows among n columns, the first of which are the batch: the own column, and negatives."""
     different = rows["index"][:, None] != index[None, :]
-    return is_itself(rows["place"], len(index)), different & rows["present"][:, None] & present[
-        None, :
-    ]
+    both = rows["present"][:, None] & present[None, :]
+    return is_itself(rows["place"], len(index)), different & both
 
 
 def contrast_pairs(

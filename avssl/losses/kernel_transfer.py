@@ -14,12 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from avssl.losses.blocks import by_blocks
 from avssl.losses.contrastive import Rows, Scalar, cosines, is_itself, masked_log_softmax
-from avssl.losses.relations import (
-    SIDES,
-    compared_sides,
-    numbered_sides,
-    square_distances,
-)
+from avssl.losses.relations import SIDES, compared_sides, numbered_sides, square_distances
 from avssl.losses.rows import mean_present
 
 KERNELS = ("cosine", "student_t", "cauchy", "rbf", "adaptive_rbf")
@@ -145,7 +140,7 @@ def neighbour_log_probabilities(
         cosine = cosines(rows[side], sides[side])
         log_kernel = jnp.log(jnp.maximum(0.5 * (cosine + 1.0), LEAST_COSINE_KERNEL))
     else:
-        square = square_distances(rows[side], sides[side], rows["place"]) + SQUARE_EPSILON
+        square = _squares(rows, side, sides)
         distance = jnp.sqrt(square)
         if kernel == "student_t":
             log_kernel = -jnp.log1p(distance)
@@ -164,17 +159,15 @@ def _mean_distances(
     """Of each side over all pairs, each row with itself as well; 1 without any distance."""
 
     def of_rows(rows: Rows) -> Rows:
-        return {
-            side: _means(
-                jnp.sqrt(square_distances(rows[side], sides[side], rows["place"]) + SQUARE_EPSILON),
-                present,
-            )
-            for side in SIDES
-        }
+        return {side: _means(jnp.sqrt(_squares(rows, side, sides)), present) for side in SIDES}
 
     totals = jax.lax.stop_gradient(by_blocks(of_rows, rows, blocks=blocks))
     means = {side: mean_present(totals[side], present) for side in SIDES}
     return {side: jnp.where(mean > 0.0, mean, 1.0) for side, mean in means.items()}
+
+
+def _squares(rows: Rows, side: str, sides: Rows) -> Float[Array, "r b"]:
+    return square_distances(rows[side], sides[side], rows["place"]) + SQUARE_EPSILON
 
 
 def _divergence(

@@ -219,7 +219,7 @@ class Loop:
     def before_step(self, step: int, state: TrainState, pending: collections.deque) -> TrainState:
         """The evaluation and the refresh that are due. Both may take long: a stop comes before them."""
         self.stop_if_asked()
-        if self.evaluations is not None and self.evaluates_at(step):
+        if self.evaluations is not None and self.evaluations.due(step):
             self.drain(pending, 0)
             self.evaluations(step, state)
             # It takes no part in the speed of training.
