@@ -55,8 +55,7 @@ def parts(name: str, file: str) -> tuple[str, str]:
     """Names of the heads' modules with their numbers of parameters, and the shapes of memory."""
     import jax
 
-    from avssl.config import resolve
-    from avssl.config_file import load_config
+    from avssl.config import load_config, resolve
     from avssl.train.build_model import build_model
 
     config = resolve(load_config(file))
@@ -74,7 +73,7 @@ def parts(name: str, file: str) -> tuple[str, str]:
 
 
 def encoders(verbose: bool) -> str:
-    from avssl.config import usual_frontend
+    from avssl.config.complete import usual_frontend
     from avssl.models.registry import ENCODERS, encoder_fields
 
     width = max(map(len, ENCODERS))

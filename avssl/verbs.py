@@ -27,8 +27,7 @@ def named(text: str) -> tuple[str, ...]:
 
 
 def config_of(arguments: argparse.Namespace):
-    from avssl.config import override, resolve
-    from avssl.config_file import load_config
+    from avssl.config import load_config, override, resolve
 
     config = load_config(arguments.config)
     override(config, arguments.overrides)

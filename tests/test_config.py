@@ -6,13 +6,13 @@ from avssl.config import (
     base,
     changed_keys,
     differences,
+    load_config,
     override,
-    parse_value,
     quicktest,
     resolve,
     to_json,
 )
-from avssl.config_file import load_config
+from avssl.config.flags import parse_value
 from avssl.errors import UsageError
 
 QUICKSTART = "configs/quickstart.py"

@@ -8,8 +8,7 @@ import jax
 import pytest
 
 from avssl.cli import main
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.train import run
 from avssl.train.build_model import build_model
 from avssl.train.mesh import make_mesh

@@ -9,8 +9,7 @@ import pytest
 
 from avssl import objectives
 from avssl.command_line import parse
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.open import open_source
 from avssl.objectives.base import Objective
 from avssl.teachers.function import teacher_of

@@ -3,7 +3,7 @@
 import pytest
 
 from avssl.config import base, resolve
-from avssl.config_check import check_parts
+from avssl.config.check import check_parts
 from avssl.errors import UsageError
 
 

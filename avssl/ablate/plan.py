@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from avssl.config import flatten
-from avssl.config_file import function_in, line_of, load_config, words_of
+from avssl.config.file import function_in, line_of, load_config, words_of
 from avssl.errors import AvsslError, UsageError, unknown
 from avssl.evaluate.rows import is_fraction
 

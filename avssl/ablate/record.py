@@ -14,16 +14,15 @@ from typing import Any
 
 from avssl.ablate.plan import Ablation, AblationRow
 from avssl.config import (
-    FREE_KEYS,
-    FREE_PATHS,
     ConfigDict,
     changed_keys,
     flatten,
+    load_config,
     override,
     resolve,
     to_json,
 )
-from avssl.config_file import load_config
+from avssl.config.compare import FREE_KEYS, is_free, is_of_evaluation
 from avssl.console import say
 from avssl.errors import UsageError
 from avssl.evaluate.rows import Row, write_whole
@@ -129,9 +128,7 @@ class Run:
         A teacher is its hash, wherever it lies, or the training of the row that it is.
         """
         keys = {
-            key: value
-            for key, value in flatten(to_json(self.config)).items()
-            if not key.startswith(FREE_KEYS) and not FREE_PATHS.match(key)
+            key: value for key, value in flatten(to_json(self.config)).items() if not is_free(key)
         }
         for name, one in self.teachers.items():
             keys[f"teachers.{name}.hash"] = {
@@ -144,7 +141,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """The same, with what it is measured with."""
         whole = flatten(to_json(self.config))
-        measured = {key: value for key, value in whole.items() if key.startswith("eval.")}
+        measured = {key: value for key, value in whole.items() if is_of_evaluation(key)}
         if self.objects is not None:
             measured["eval.object_encoder"] = self.objects.training
         return {**self.training, **measured}

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avssl.config import FREE_KEYS, FREE_PATHS, changed_keys, flatten, run_config, to_json
+from avssl.config import changed_keys, flatten, run_config, to_json
+from avssl.config.compare import is_free, is_of_evaluation
 from avssl.console import say
 from avssl.errors import UsageError
 from avssl.evaluate.results import command, facts_of, write_results
@@ -17,8 +18,6 @@ from avssl.evaluate.rows import Row, print_table, read_json, write_json
 
 # Which fold a run is of, from which run it started, and which draws it made.
 FOLD = ("data.source", "eval.data", "eval.test_data", "init_from", "seed")
-# Every row says its protocol, and one that not all runs have is left out.
-ALSO_FREE = (*(key for key in FREE_KEYS if key != "eval."), "eval.protocols")
 
 Key = tuple[str, str, str]
 
@@ -74,7 +73,10 @@ def check_folds(folders: Sequence[Path]) -> None:
 
 
 def may_differ(key: str) -> bool:
-    return key in FOLD or key.startswith(ALSO_FREE) or FREE_PATHS.match(key) is not None
+    if is_of_evaluation(key):
+        # Every row says its protocol, and one that not all runs have is left out.
+        return key in (*FOLD, "eval.protocols")
+    return key in FOLD or is_free(key)
 
 
 def shown(config: Mapping[str, Any], key: str) -> str:

@@ -125,7 +125,7 @@ class Objective(nn.Module):
     stage: int | None = None
 
     # The lowest and the highest value of keys that are numbers, both allowed, beside those that
-    # `config_check.py` knows by name; and the values of keys that are names.
+    # `config/check.py` knows by name; and the values of keys that are names.
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

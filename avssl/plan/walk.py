@@ -10,8 +10,7 @@ from typing import Any
 
 import jax
 
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.console import aligned, warn
 from avssl.errors import UsageError
 from avssl.evaluate.results import commit, markdown_table, write_section

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from avssl.config import FREE_KEYS, FREE_PATHS, changed_keys, differences, to_json
+from avssl.config import changed_keys, differences, to_json
+from avssl.config.compare import is_free, is_of_evaluation
 from avssl.report.markup import Markup, note, scrolled, tag
 from avssl.report.runs import ReportedRun
 
@@ -27,13 +28,13 @@ def comparison(runs: Sequence[ReportedRun]) -> Markup:
     }
     if not differing:
         return note("The configs are equal in every key")
-    ordered = sorted(differing, key=lambda key: (is_free(key), key not in moving, key))
+    ordered = sorted(differing, key=lambda key: (moves_nothing(key), key not in moving, key))
     body = [
-        line_of(key, runs, class_="free" if is_free(key) else None)
+        line_of(key, runs, class_="free" if moves_nothing(key) else None)
         for key in ordered
     ]  # fmt: skip
     said = f"{len(differing)} keys differ"
-    if any(map(is_free, differing)):
+    if any(map(moves_nothing, differing)):
         said += "; those in grey move no number"
     if any(map(is_of_evaluation, differing)):
         said += "; those of eval say what was measured: where they differ, so may results of one training"
@@ -48,13 +49,8 @@ def differing_keys(runs: Sequence[ReportedRun]) -> list[str]:
     return list(found)
 
 
-def is_free(key: str) -> bool:
-    free = key.startswith(FREE_KEYS) or FREE_PATHS.match(key) is not None
-    return free and not is_of_evaluation(key)
-
-
-def is_of_evaluation(key: str) -> bool:
-    return key.startswith("eval.")
+def moves_nothing(key: str) -> bool:
+    return is_free(key) and not is_of_evaluation(key)
 
 
 def everything(runs: Sequence[ReportedRun]) -> Markup:

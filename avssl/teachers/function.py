@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from avssl.config_file import function_in, line_of, words_of
+from avssl.config.file import function_in, line_of, words_of
 from avssl.data.views import AudioView, View, build_view
 from avssl.errors import AvsslError, UsageError
 from avssl.objectives.base import Batch, Read

@@ -27,8 +27,7 @@ Expected: published numbers not at hand (more than EZ-VSL's). Measured: not run 
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 SOUND_WIDTH = 2048
 

@@ -25,8 +25,7 @@ Measured: not run at this scale.
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 WIDTH = 512
 

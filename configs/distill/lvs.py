@@ -20,8 +20,7 @@ Measured: not run at this scale.
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 RATE = 16000
 # The last stage of torchvision's ResNet-18 has stride 2.

@@ -10,8 +10,7 @@ Expected: 59.9 % after AVID on Kinetics, 64.1 % on AudioSet (released table). Me
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 ROOT = "data/hmdb51"
 

@@ -12,8 +12,7 @@ against 67.1 % of both, 55.7 against 11.5 % of video; of audio 88.4 against 78.9
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

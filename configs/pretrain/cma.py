@@ -13,8 +13,7 @@ Kinetics; AudioSet 91.5, 64.7 and 48.9 %. Measured: not run at this scale.
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 AVID = str(Path(__file__).parent / "avid.py")
 

@@ -11,8 +11,7 @@ supervised codebook reaches about 80; not verified). Measured: not run at this s
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

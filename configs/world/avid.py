@@ -20,8 +20,7 @@ Measured on the last fifth of the training part, after 800 steps on the rest, li
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

@@ -11,8 +11,7 @@ tells nothing, and stay there. With 2 sqrt(2) that distance is the one of vector
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

@@ -10,8 +10,7 @@ Without `init_from`, `--config.objectives.cma.positives_from_step=240` lets the 
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

@@ -9,8 +9,7 @@ The video encoder keeps 8 x 8 cells, which its maps are given in.
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def simplified(config):

@@ -7,8 +7,7 @@ Measured: RESULTS.md, by `configs/ablations/students.py`.
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

@@ -5,8 +5,7 @@ avssl pretrain --config configs/world/mcn.py --workdir runs/world-mcn
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

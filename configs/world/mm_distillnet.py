@@ -14,8 +14,7 @@ as well. Measured: RESULTS.md, by `configs/ablations/students.py`.
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 EYES = {"rgb": "", "depth": "depth", "thermal": "thermal"}
 POSITIONS = 20 * 20 + 10 * 10 + 5 * 5  # of the three levels

@@ -21,8 +21,7 @@ Measured: RESULTS.md, by `configs/ablations/students.py`.
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 SIZE = 80  # of the teacher's picture
 

@@ -15,8 +15,7 @@ Measured: RESULTS.md, by `configs/ablations/students.py`.
 
 from pathlib import Path
 
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 LEVELS = ("label", "embedding", "distribution")
 # All persons of the world have a name, those of the test split among them.

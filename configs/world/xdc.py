@@ -11,8 +11,7 @@ Own clusters (SDC), both (MDC), those of the concatenated features (CDC): `--con
 from pathlib import Path
 
 from avssl import config as shared
-from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config, variant_of
 
 
 def get_config(variant: str = ""):

@@ -6,8 +6,7 @@ import pytest
 
 from avssl.ablate.plan import Ablation, AblationRow, Column, check, grid, load_ablation, quicktest
 from avssl.ablate.record import build_runs
-from avssl.config import changed_keys, differences, override, to_json
-from avssl.config_file import load_config
+from avssl.config import changed_keys, differences, load_config, override, to_json
 from avssl.errors import UsageError
 
 FILES = sorted(str(path) for path in Path("configs/ablations").glob("*.py"))

@@ -9,8 +9,7 @@ import pytest
 from avssl.bench.avid_sizes import avid_sizes
 from avssl.bench.peaks import peak_flops
 from avssl.bench.step import WARM_UP_STEPS, cost_lines, seconds_in_turns
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.errors import UsageError
 from avssl.plan.program import Program
 from avssl.train.build_model import build_model

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from avssl.bench.avid_sizes import avid_sizes
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.losses.avid import avid_loss
 from avssl.losses.bank import update_bank
 from avssl.models import torch_names

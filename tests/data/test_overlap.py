@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.holdout import split_holdout
 from avssl.data.open import open_source
 from avssl.data.overlap import num_shared, warn_of_shared

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import avssl
-from avssl.config import run_config
-from avssl.config_file import load_config
+from avssl.config import load_config, run_config
 from avssl.data.open import open_source
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.features import Extractor

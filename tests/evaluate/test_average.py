@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from avssl.config import to_json
-from avssl.config_file import load_config
+from avssl.config import load_config, to_json
 from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.rows import Row, read_json, write_json
 from tests.conftest import TINY_CONFIG

@@ -5,8 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.errors import UsageError
 from avssl.evaluate import features
 from avssl.evaluate.features import Extracted, Extractor

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.config import resolve, run_config, to_json
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve, run_config, to_json
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
 from avssl.errors import UsageError

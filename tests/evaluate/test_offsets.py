@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
 from avssl.errors import UsageError

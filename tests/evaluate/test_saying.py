@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.evaluate.classified import classified
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.measurement import both_sides

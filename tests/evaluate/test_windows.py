@@ -10,8 +10,7 @@ import pytest
 from jax.sharding import Mesh
 from scipy.special import expit, softmax
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.placement import anchor_windows, place_in_space, place_in_time

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.config import encoder_defaults, taken_over
+from avssl.config import encoder_defaults
+from avssl.config.flags import taken_over
 from avssl.errors import UsageError
 from avssl.models.soundnet import SlotClassifiers, SoundNet5, SoundNet8
 from avssl.signal.frontends import build_frontend

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from avssl.config_file import load_config
+from avssl.config import load_config
 from avssl.errors import UsageError
 from avssl.objectives import build_objective, cma
 from avssl.objectives.base import Owned

@@ -8,8 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.errors import AvsslError, UsageError
 from avssl.models.transformer import Blocks
 from avssl.objectives import OBJECTIVES

@@ -4,8 +4,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from avssl.config import override, resolve, to_json
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve, to_json
 from avssl.evaluate.rows import Row, write_json
 
 TINY = str(Path(__file__).parents[1] / "train" / "tiny_config.py")

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from avssl.config_file import load_config
+from avssl.config import load_config
 from avssl.media.decode import decode_audio
 from avssl.signal.frontends import LogMel, build_frontend
 from avssl.world.generate import generate

@@ -5,8 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from avssl.config import ConfigDict, resolve, to_json
-from avssl.config_file import load_config
+from avssl.config import ConfigDict, load_config, resolve, to_json
 from avssl.data.open import open_source
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints

@@ -3,8 +3,7 @@
 import pytest
 
 from avssl.bench.teachers import bench_teachers
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.errors import UsageError
 from avssl.evaluate.results import INTRODUCTION
 from avssl.teachers.store import TargetStore

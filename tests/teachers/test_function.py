@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.open import open_source
 from avssl.errors import UsageError
 from avssl.teachers.function import teacher_of

@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.data.joined import Join
 from avssl.data.local import LocalCache
 from avssl.data.open import open_source

@@ -10,7 +10,7 @@ from tests.data.published.trees import plant
 
 CONFIG = f"""
 from avssl.config import variant_of
-from avssl.config_file import load_config
+from avssl.config import load_config
 
 
 def get_config(variant=""):

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta, kstest
 
 from avssl.config import ConfigDict, base, resolve
-from avssl.config_check import check_mixup
+from avssl.config.check import check_mixup
 from avssl.errors import UsageError
 from avssl.objectives.classify import Classify
 from avssl.teachers import open as opening

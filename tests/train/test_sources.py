@@ -2,8 +2,7 @@
 
 import pytest
 
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.errors import UsageError
 from avssl.train.sources import local_cache, open_data
 

@@ -14,8 +14,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from avssl.cli import main
-from avssl.config import resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, resolve
 from avssl.evaluate import run as room
 from avssl.evaluate.features import Extractor
 from avssl.train.checkpoint_reader import CheckpointReader

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from avssl.command_line import parse
-from avssl.config import override, resolve
-from avssl.config_file import load_config
+from avssl.config import load_config, override, resolve
 from avssl.data.guide import TOLD_WITH, pages
 from avssl.data.open import open_source
 from avssl.data.sources.published import OPENERS

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from avssl.config import ConfigDict, flatten
+from avssl.config.tree import ConfigDict, flatten
 from avssl.errors import UsageError, check_number, unknown
 
 CHOICES = {

@@ -1,13 +1,14 @@
-"""From `--config FILE[:VARIANT]` to a config: the file is Python, and may be wrong in any way."""
+"""Configs from files: `--config FILE[:VARIANT]`, Python that may be wrong in any way, and a run's own."""
 
 import importlib.machinery
 import importlib.util
+import json
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avssl.config import ConfigDict
+from avssl.config.tree import ConfigDict, from_json
 from avssl.errors import AvsslError, UsageError, unknown
 
 
@@ -61,3 +62,16 @@ def line_of(error: Exception, file: Path) -> str:
 def words_of(error: Exception) -> str:
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}: {next(iter(message.splitlines()), '')}"
+
+
+def run_config(workdir: Path) -> ConfigDict:
+    """The config of a run folder."""
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise UsageError(
+            f"{workdir} is no run folder: it has no config.json; see `avssl pretrain --help`"
+        )
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from error
