@@ -79,3 +79,11 @@ def clips():
 def clip_of():
     """The maker of clips."""
     return make_clip
+
+
+@pytest.fixture(scope="module")
+def damaged_source(list_source, clips):
+    """Its sixth record is no media."""
+    media = list(clips)
+    media[5] = None
+    return list_source(media)
