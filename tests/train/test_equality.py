@@ -17,7 +17,8 @@ from tests.train.small_runs import (
     train,
 )
 
-NUM_STEPS = 20
+# Banks hold what three steps before wrote, and averages what all of them did.
+NUM_STEPS = 8
 # Every objective, in two runs: of all gradients together, the largest would hide the others.
 TOGETHER = {
     "untaught": tuple(name for name in OBJECTIVES if name not in TAUGHT | DETECTING),
@@ -127,21 +128,25 @@ def test_micro_batches_with_batch_norm_do_not_depend_on_the_devices(float64):
 
 
 @pytest.mark.parametrize(
-    "objectives",
+    ("objectives", "places"),
     [
-        pytest.param(("avid", "xid"), id="two"),
-        *(pytest.param(names, id=name, marks=pytest.mark.slow) for name, names in TOGETHER.items()),
+        pytest.param(("avid", "xid"), PLACES, id="two"),
+        # The other places are compared in float64 above, where no rounding hides anything.
+        *(
+            pytest.param(names, {**ONE, **MESH}, id=name, marks=pytest.mark.slow)
+            for name, names in TOGETHER.items()
+        ),
     ],
 )
 @pytest.mark.timeout(1500)
-def test_first_gradient_in_float32(objectives):
+def test_first_gradient_in_float32(objectives, places):
     """With SGD at rate 1 the parameters move by the gradient."""
     config = small_config(*objectives, precision="float32")
     config.optimizer.learning_rate = 1.0
     data = batches(config, 1)
     start = start_on_host(config)
     vectors = {}
-    for name, place in PLACES.items():
+    for name, place in places.items():
         after = train_at(config, place, data, start)[1].params
         moved = jax.tree.map(lambda a, b: np.ravel(a - b), start.params, after)
         vectors[name] = np.concatenate(jax.tree.leaves(moved))
