@@ -59,7 +59,8 @@ def sweep(config: ConfigDict, name: str, results: Path | None = None) -> Iterato
     header = (*COLUMNS, "params GiB")
     yield from aligned([header, *rows])
     if results is not None:
-        title = f"Slices up to {name}"
+        sharded = ", parameters sharded" if config.parallel.fsdp > 1 else ""
+        title = f"Slices up to {name}{sharded}"
         write_section(results, title, [f"commit {commit()}"], markdown_table(header, rows))
         yield f"wrote the section '{title}' of {results}"
 

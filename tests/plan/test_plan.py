@@ -94,7 +94,10 @@ def test_a_sweep_is_written_into_a_file(run, tmp_path, monkeypatch):
         "avssl.plan.run.estimate", lambda one: Estimate(one, True, 2**30, None, 7.0)
     )
     file = tmp_path / "README.md"
-    file.write_text("# Name\n\n## Slices up to cpu:8\n\nold\n\n## Next\n")
+    sections = (
+        "## Slices up to cpu:8, parameters sharded\n\nold\n\n## Slices up to cpu:8\n\nwhole\n"
+    )
+    file.write_text(f"# Name\n\n{sections}")
     words = ("plan", "--sweep", "--topology", "cpu:8", "--batch", "16", "--results", str(file))
     monkeypatch.setattr(sys, "argv", ["avssl", *words])
     code, out, _ = run(*words, "--config", CONFIG, "--config.parallel.fsdp=8")
@@ -103,7 +106,7 @@ def test_a_sweep_is_written_into_a_file(run, tmp_path, monkeypatch):
     text = file.read_text()
     assert "    avssl plan --sweep --topology cpu:8" in text
     assert "old" not in text
-    assert text.endswith("## Next\n")
+    assert text.endswith("\n\n## Slices up to cpu:8\n\nwhole\n")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| cpu:")]
     held = [lay_out(tiny(batch_size=8, parallel__fsdp=n), find_topology(f"cpu:{n}")).held["params"]
             for n in (1, 2, 4, 8)]  # fmt: skip
