@@ -309,20 +309,25 @@ def add_plan(verbs: Any) -> None:
     plan.add_argument(
         "--batch", type=at_least(1), default=0, metavar="N", help="the global batch: --config.batch_size"
     )  # fmt: skip
-    plan.add_argument(
+    table = plan.add_mutually_exclusive_group()
+    table.add_argument(
         "--suggest", action="store_true", help="where it does not fit, try what would, by compiling it"
     )  # fmt: skip
-    plan.add_argument(
+    table.add_argument(
         "--sweep", action="store_true",
         help="a row for each size of slice up to this one, with as many clips a chip",
     )  # fmt: skip
-    plan.add_argument(
+    table.add_argument(
+        "--compare", action="append", default=[], metavar="KEY=VALUE...",
+        help="a row for the config as it is and one with these keys changed, blanks between; may be repeated",
+    )  # fmt: skip
+    table.add_argument(
         "--walk", type=Path, default=None, metavar="KEPT.jsonl",
         help="every config of paper scale, at --batch (256) or its own where larger; rows are kept there",
     )  # fmt: skip
     plan.add_argument(
         "--results", type=Path, default=None,
-        help="--walk, --sweep: write the table into this Markdown file",
+        help="--walk, --sweep, --compare: write the table into this Markdown file",
     )  # fmt: skip
 
 

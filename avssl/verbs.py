@@ -181,8 +181,10 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
     if bool(arguments.config) == (arguments.walk is not None):
         raise UsageError("plan takes --config FILE, or --walk KEPT.jsonl for all configs")
-    if arguments.results and not (arguments.sweep or arguments.walk):
-        raise UsageError("plan writes --results of a table: give --sweep or --walk with it")
+    if arguments.results and not (arguments.sweep or arguments.walk or arguments.compare):
+        raise UsageError(
+            "plan writes --results of a table: give --sweep, --compare or --walk with it"
+        )
     # Before anything asks JAX for its devices.
     prepare(arguments.topology)
     for line in planning(arguments):
@@ -191,6 +193,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 
 def planning(arguments: argparse.Namespace) -> Iterator[str]:
+    from avssl.plan.compare import compare
     from avssl.plan.run import plan, sweep
     from avssl.plan.walk import walk
 
@@ -204,6 +207,9 @@ def planning(arguments: argparse.Namespace) -> Iterator[str]:
     set_up_jax(config.precision)
     if arguments.sweep:
         return sweep(config, topology, arguments.results)
+    if arguments.compare:
+        title = f"Flags of {arguments.config} for {topology}, batch {config.batch_size}"
+        return compare(config, topology, arguments.compare, title, arguments.results)
     return plan(config, topology, suggest=arguments.suggest)
 
 

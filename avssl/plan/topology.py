@@ -25,7 +25,9 @@ SIZES = {
     3: ("2x2x1", "2x2x2", "2x4x4", "4x4x4", "4x4x8", "8x8x8", "8x8x16"),
 }
 # What libtpu would ask a TPU machine's metadata server for; the kind of slice that is named moves nothing.
+# No chip is opened, so that others may plan, or train, meanwhile.
 NO_TPU_HERE = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",

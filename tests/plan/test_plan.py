@@ -307,7 +307,7 @@ def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch):
 def test_results_are_of_a_table(run):
     code, _, err = run("plan", "--topology", "cpu:2", "--config", CONFIG, "--results", "R.md")
     assert code == 2
-    assert "--sweep or --walk" in err
+    assert "--sweep, --compare or --walk" in err
 
 
 def test_the_shapes_of_av_mae(monkeypatch):
