@@ -182,7 +182,7 @@ def add_evaluate(verbs: Any) -> None:
         help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
     )  # fmt: skip
     evaluate.add_argument(
-        "--save-visualizations", type=Path, nargs="?", const=Path(), default=None, metavar="FOLDER",
+        "--save-visualizations", type=Path, nargs="?", const=True, default=None, metavar="FOLDER",
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
     )  # fmt: skip
     evaluate.add_argument(

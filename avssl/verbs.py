@@ -104,7 +104,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         json_file=arguments.json,
         results=arguments.results,
         title=arguments.title,
-        pictures=workdir / "heat_maps" if pictures == Path() else pictures,
+        pictures=workdir / "heat_maps" if pictures is True else pictures,
     )
     if not rows:
         raise UsageError("nothing was measured; say what to measure with --protocols")

@@ -5,17 +5,10 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avssl.ablate.measured import Measured, Standing
 from avssl.ablate.plan import Ablation
 from avssl.ablate.plot import plot
-from avssl.ablate.table import (
-    DIFFERS,
-    Measured,
-    Standing,
-    Text,
-    filled_columns,
-    headings,
-    lines,
-)
+from avssl.ablate.table import DIFFERS, Text, filled_columns, headings, lines
 from avssl.evaluate.rows import write_whole
 
 CSV_COLUMNS = (

@@ -108,7 +108,7 @@ class PartOfWay:
 
 @dataclasses.dataclass(frozen=True)
 class WithGain:
-    """`cell`, and on top of it what `better` gains over `worse`: beaten where the gain is largest here."""
+    """`cell`, and on top of it what `better` gains over `worse`, if it does: beaten by a larger gain here."""
 
     cell: Cell
     better: Cell
@@ -153,7 +153,8 @@ class Ablation:
     """A table of rows x columns, and what the papers claim of it.
 
     base: a row that the others are variations of. The best of each column is then set in bold, and what
-    differs from the base by more than seeds do is marked.
+    differs from the base by more than seeds do is marked. notes: sentences below the claims, such as why one of
+    them does not hold.
     """
 
     rows: Sequence[AblationRow]
@@ -162,6 +163,7 @@ class Ablation:
     title: str = ""  # of the section in RESULTS.md; empty: from the file's name
     published: Published | None = None
     base: str = ""
+    notes: Sequence[str] = ()
 
 
 def grid(
@@ -234,6 +236,10 @@ def check(ablation: Ablation) -> None:
         for entry in getattr(ablation, field):
             if not isinstance(entry, kind):
                 raise UsageError(f"its {field} must be {kind.__name__}s, not {entry!r}")
+    for note in ablation.notes:
+        # Of a string as a whole, the first letter.
+        if not isinstance(note, str) or isinstance(ablation.notes, str) or "\n" in note:
+            raise UsageError(f"its notes must be several sentences, each of one line, not {note!r}")
     if not ablation.rows or not ablation.columns:
         raise UsageError("it needs at least one row and one column")
     seeds: dict[str, Sequence[int]] = {}

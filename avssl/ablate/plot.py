@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from avssl.ablate.measured import Measured, attempted_rows
 from avssl.ablate.plan import Ablation, Column
-from avssl.ablate.table import Measured, attempted_rows, filled_columns
+from avssl.ablate.table import filled_columns
 from avssl.evaluate.rows import is_fraction, shown
 
 ROW_HEIGHT, BAR_HEIGHT = 22, 12
@@ -43,7 +44,7 @@ def plot(title: str, ablation: Ablation, measured: Measured) -> str:
 
 def panel(column: Column, rows: Sequence[str], measured: Measured, top: int) -> Iterator[str]:
     numbers = measured.column(column.key)
-    largest = max(max(row.value, row.random_init) for row in numbers)
+    largest = max(max(row.value, row.random_init or 0.0) for row in numbers)
     # Fractions on the whole of their scale, so that panels compare; other numbers as far as they reach.
     scale = BAR_WIDTH / (1.0 if is_fraction(column.metric) else max(largest, 1e-12))
     yield f'<text class="h" x="8" y="{top + 20}">{escape(column.heading)}</text>'
@@ -63,14 +64,16 @@ def panel(column: Column, rows: Sequence[str], measured: Measured, top: int) -> 
             yield f'<text x="{NAME_WIDTH + 6}" y="{middle + 4}">–</text>'
             continue
         mean = statistics.mean(row.value for row in found)
-        random = NAME_WIDTH + scale * statistics.mean(row.random_init for row in found)
+        random = [row.random_init for row in found if row.random_init is not None]
         spread = statistics.stdev(row.value for row in found) if len(found) > 1 else 0.0
         length = scale * max(mean, 0.0)
         yield (
             f'<rect class="b" x="{NAME_WIDTH}" y="{middle - BAR_HEIGHT / 2}" width="{length:.1f}" '
             f'height="{BAR_HEIGHT}"/>'
         )
-        yield f'<path class="r" d="M{random:.1f} {y + 2}v{ROW_HEIGHT - 4}"/>'
+        if random:
+            left = NAME_WIDTH + scale * statistics.mean(random)
+            yield f'<path class="r" d="M{left:.1f} {y + 2}v{ROW_HEIGHT - 4}"/>'
         if spread:
             low, high = (NAME_WIDTH + scale * max(mean + side * spread, 0.0) for side in (-1, 1))
             yield f'<path class="w" d="M{low:.1f} {middle}H{high:.1f}"/>'

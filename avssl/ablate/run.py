@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from avssl.ablate.exports import write_exports
+from avssl.ablate.measured import Standing
 from avssl.ablate.plan import Ablation, load_ablation
 from avssl.ablate.record import Run, build_runs
 from avssl.ablate.schedule import (
@@ -20,7 +21,7 @@ from avssl.ablate.schedule import (
     to_do,
 )
 from avssl.ablate.slurm import write_array_job
-from avssl.ablate.table import Standing, facts, tables
+from avssl.ablate.table import facts, tables
 from avssl.console import say
 from avssl.errors import AvsslError
 from avssl.evaluate.results import write_section

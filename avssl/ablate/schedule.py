@@ -19,12 +19,26 @@ def choose(runs: list[Run], rows: Sequence[str], seeds: Sequence[int]) -> list[R
     known = sorted({run.seed for run in runs})
     for seed in seeds:
         if seed not in known:
-            raise UsageError(f"no row has seed {seed}; known: {', '.join(map(str, known))}")
-    return [
+            raise UsageError(f"no row has seed {seed}; known: {listed(known)}")
+    chosen = [
         run
         for run in runs
         if (not rows or run.row.name in rows) and (not seeds or run.seed in seeds)
     ]
+    if not chosen:
+        have = "; ".join(
+            f"'{row}' has {listed(seeds_of(runs, row))}" for row in dict.fromkeys(rows)
+        )
+        raise UsageError(f"none of these rows has seed {listed(seeds)}: {have}")
+    return chosen
+
+
+def seeds_of(runs: Iterable[Run], row: str) -> list[int]:
+    return sorted(run.seed for run in runs if run.row.name == row)
+
+
+def listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def to_do(chosen: Iterable[Run]) -> list[Run]:
@@ -70,7 +84,9 @@ def expected_seconds(run: Run, finished: Sequence[Result]) -> float | None:
     alike = [result for result in finished if result.row == run.row.name] or finished
     took = [result.facts for result in alike]
     steps = sum(facts.steps for facts in took)
-    return run.config.steps * sum(facts.wall_seconds for facts in took) / steps if steps else None
+    # The command that ended a run may have found most of it done.
+    seconds = sum(max(facts.wall_seconds, facts.train_seconds) for facts in took)
+    return run.config.steps * seconds / steps if steps else None
 
 
 def outlook(run: Run, due: bool) -> str:

@@ -1,76 +1,20 @@
 """The Markdown of an ablation: rows x columns, and below it the claims. Every number is of a result file."""
 
 import dataclasses
-import difflib
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from scipy.stats import t as student_t
 
-from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay, WithGain
-from avssl.ablate.record import Result, Run
+from avssl.ablate.measured import Key, Measured, Standing, attempted_rows, mean_shown
+from avssl.ablate.plan import Ablation, AblationRow, Claim, Column
+from avssl.ablate.verdicts import ROUNDING, bar, judged
 from avssl.evaluate.results import markdown_table
-from avssl.evaluate.rows import Row, less_is_better, shown
+from avssl.evaluate.rows import less_is_better, shown
 
-NOT_MEASURED = "not measured"
-# Differences of fractions that were written in decimals are off by a rounding.
-ROUNDING = 1e-9
-# Less than the table shows is no difference.
-LEAST_DIFFERENCE = 0.0005
 DIFFERS = "\\*"  # in Markdown; a plain one could begin a bold word
 LEVEL = 0.05
-
-Key = tuple[str, str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Standing:
-    """What is known of a run: its result, or why there is none."""
-
-    run: Run
-    result: Result | None
-    failure: str
-
-
-def attempted_rows(standings: Iterable[Standing]) -> set[str]:
-    """The names of the rows of which a run has a result or failed."""
-    return {one.run.row.name for one in standings if one.result or one.failure}
-
-
-class Measured:
-    """Every number of every result, by row, key and seed."""
-
-    def __init__(self, standings: Iterable[Standing]):
-        self.standings = list(standings)
-        self._rows: dict[tuple[str, Key], dict[int, Row]] = {}
-        for standing in self.standings:
-            for row in standing.result.rows if standing.result else ():
-                place = standing.run.row.name, (row.protocol, row.features, row.metric)
-                self._rows.setdefault(place, {})[standing.run.seed] = row
-
-    def of(self, row: str, key: Key) -> dict[int, Row]:
-        """A cell's rows by seed."""
-        return self._rows.get((row, key), {})
-
-    def lacking(self, cell: Cell) -> str:
-        """Which row was not run, or what its results have not."""
-        ran = any(one.result and one.run.row.name == cell.row for one in self.standings)
-        return f"{cell.row} has no {' '.join(cell.key)}" if ran else cell.row
-
-    def mistyped(self, key: Key) -> str:
-        """The nearest number, where results have the key's protocol and none of them the number."""
-        names = sorted({" ".join(other) for _, other in self._rows if other[0] == key[0]})
-        wanted = " ".join(key)
-        if not names or wanted in names:
-            return ""
-        near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.0)
-        return f"no result has '{wanted}'; the nearest is '{near[0]}'"
-
-    def column(self, key: Key) -> list[Row]:
-        """The same number of all rows and seeds."""
-        found = [by_seed for (_, other), by_seed in self._rows.items() if other == key]
-        return [row for by_seed in found for row in by_seed.values()]
 
 
 def facts(standings: Sequence[Standing], ablation: Ablation) -> Iterator[str]:
@@ -118,6 +62,8 @@ def tables(ablation: Ablation, standings: Sequence[Standing]) -> str:
     if ablation.claims:
         claims = [[claim.sentence, *judged(claim, measured)] for claim in ablation.claims]
         text = f"{text}\n{markdown_table(['claim', 'measured', 'holds'], claims)}"
+    if ablation.notes:
+        text = "\n".join([text, *(f"- {note}" for note in ablation.notes), ""])
     if (printed := ablation.published) is not None:
         table = markdown_table(list(printed.headings), [list(line) for line in printed.lines])
         text = f"{text}\nAs published, not measured here ({printed.source}):\n\n{table}"
@@ -204,122 +150,18 @@ def baseline_lines(
 ) -> Iterator[list[str]]:
     """Random initialisation and chance, over all rows and seeds; then the bars of the claims."""
     for title, name in (("random initialisation", "random_init"), ("chance", "chance")):
-        values = {c.key: [getattr(row, name) for row in measured.column(c.key)] for c in columns}
-        yield [title, *(range_shown(c.metric, values[c.key]) for c in columns), "", ""]
+        found = [[getattr(row, name) for row in measured.column(c.key)] for c in columns]
+        yield [title, *map(range_shown, (c.metric for c in columns), found), "", ""]
     bars = [[bar(claim) for claim in claims if claim.cell.key == c.key] for c in columns]
     if any(filter(None, (text for texts in bars for text in texts))):
         distinct = ("; ".join(dict.fromkeys(filter(None, texts))) or "–" for texts in bars)
         yield ["bar", *distinct, "", ""]
 
 
-def bar(claim: Claim) -> str:
-    """What a claim asks for, other than to beat another row."""
-    margin = better_by(claim) * claim.margin
-    points = f" {100 * margin:+.1f}" if margin else ""
-    match claim.above:
-        case Cell() | WithGain():
-            return ""
-        case PartOfWay(fraction, cell):
-            return f"{fraction:.0%} of the way to {cell.row}{points}"
-        case "random_init":
-            return f"random{points}"
-        case "chance":
-            return f"chance{points}"
-    return shown(claim.cell.metric, claim.above + margin)
-
-
-def judged(claim: Claim, measured: Measured) -> tuple[str, str]:
-    """What was measured over the seeds that both sides have, and whether the claim holds."""
-    missing = [
-        measured.lacking(cell) for cell in claim.cells() if not measured.of(cell.row, cell.key)
-    ]
-    own = measured.of(claim.cell.row, claim.cell.key)
-    sides = {seed: reference(claim, row, seed, measured) for seed, row in own.items()}
-    pairs = [(own[seed].value, side) for seed, side in sides.items() if side is not None]
-    if not pairs:
-        lacking = f": {', '.join(dict.fromkeys(missing))}" if missing else " with the same seed"
-        return f"{NOT_MEASURED}{lacking}", "–"
-    values, references = (list(side) for side in zip(*pairs, strict=True))
-    difference = statistics.mean(values) - statistics.mean(references)
-    holding = sum(holds(claim, value - side) for value, side in pairs)
-    metric, sign = claim.cell.metric, better_by(claim)
-    fixed = isinstance(claim.above, float | int)
-    against = shown(metric, references[0]) if fixed else mean_shown(metric, references)
-    needed = f" (needs {100 * sign * claim.margin:+.1f})" if claim.margin else ""
-    text = (
-        f"{mean_shown(metric, values)} against {against} ({named(claim)}), "
-        f"{100 * difference:+.1f} points{needed}, in {holding} of {len(pairs)} "
-        f"seed{'s' if len(pairs) > 1 else ''}"
-    )
-    return text, "yes" if holds(claim, difference) else "no"
-
-
-def reference(claim: Claim, row: Row, seed: int, measured: Measured) -> float | None:
-    """What the claimed cell is compared with at this seed, if that was measured."""
-
-    def value(cell: Cell) -> float | None:
-        other = measured.of(cell.row, cell.key).get(seed)
-        return None if other is None else other.value
-
-    match claim.above:
-        case Cell() as cell:
-            return value(cell)
-        case WithGain(cell, better, worse):
-            here, more, less = value(cell), value(better), value(worse)
-            if here is None or more is None or less is None:
-                return None
-            return here + more - less
-        case PartOfWay(fraction, cell):
-            upper = value(cell)
-            way = None if upper is None else upper - row.random_init
-            return None if way is None else row.random_init + fraction * way
-        case "random_init":
-            return row.random_init
-        case "chance":
-            return row.chance
-    return claim.above
-
-
-def better_by(claim: Claim) -> int:
-    """The sign of a difference that speaks for the claim."""
-    return -1 if less_is_better(claim.cell.metric) else 1
-
-
-def holds(claim: Claim, difference: float) -> bool:
-    """A bar or a margin may be just reached; what must be better must be seen to be."""
-    difference *= better_by(claim)
-    if claim.margin or isinstance(claim.above, float | int | PartOfWay):
-        return difference >= claim.margin - ROUNDING
-    return difference >= LEAST_DIFFERENCE
-
-
-def named(claim: Claim) -> str:
-    match claim.above:
-        case Cell() as cell:
-            same = cell.key == claim.cell.key
-            return cell.row if same else f"{cell.row} {' '.join(cell.key)}"
-        case WithGain(cell, better, worse):
-            return (
-                f"{cell.row} and what {better.row} gains over {worse.row} in {' '.join(better.key)}"
-            )
-        case PartOfWay(fraction, cell):
-            return f"{fraction:.0%} of the way from random initialisation to {cell.row}"
-        case "random_init":
-            return "random initialisation"
-        case "chance":
-            return "chance"
-    return "bar"
-
-
-def mean_shown(metric: str, values: Sequence[float]) -> str:
-    """The mean, and with several seeds their spread."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return shown(metric, statistics.mean(values), spread)
-
-
-def range_shown(metric: str, values: Sequence[float]) -> str:
-    """The lowest and the highest: rows with other encoders or other data have another baseline."""
-    if not values:
+def range_shown(metric: str, values: Sequence[float | None]) -> str:
+    """The lowest and the highest: rows with other encoders or other data have another baseline, or none."""
+    known = [value for value in values if value is not None]
+    if not known:
         return "–"
-    low, high = shown(metric, min(values)), shown(metric, max(values))
+    low, high = shown(metric, min(known)), shown(metric, max(known))
     return low if low == high else f"{low.removesuffix(' %')} – {high}"

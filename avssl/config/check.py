@@ -46,6 +46,7 @@ OPTIONAL_BOUNDS = {
     "eval.crops": (1, math.inf),
     "eval.every_steps": (1, math.inf),
     "eval.offset_frames": (1, math.inf),
+    "eval.track_score": (1e-3, 1),
 }
 WHOLE = ("eval.clips", "eval.crops", "eval.every_steps", "eval.offset_frames")
 # The same for keys of any encoder or objective that are so named, or end so: `label_weight`.

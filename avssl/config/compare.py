@@ -12,8 +12,8 @@ FREE_KEYS = (
     "parallel.", "data.workers", "data.cache", "data.local_cache", "data.num_records", "log_every_steps",
     "checkpoint.", "eval.",
 )  # fmt: skip
-# Where a teacher lies: its hash says what it is.
-FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store)$")
+# Where a teacher lies, and what follows from it and the data: its hash says what it is.
+FREE_PATHS = re.compile(r"teachers\.[^.]+\.(run|store|classes_are_labels)$")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

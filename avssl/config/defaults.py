@@ -70,6 +70,7 @@ def base() -> ConfigDict:
                 "alpha": None,  # share of the audio-visual map in one that is fused with objects; None: none
                 "object_encoder": None,  # the run whose map of objects that is fused with; None: this one
                 "every_steps": None,  # during training too, every so many steps; None: at its end alone
+                "track_score": None,  # the least of a box that detection links to others in tracks; None: 0.5
                 "offset_frames": None,  # to either side, where synchronization searches for the sound; None: 15
             },
         }

@@ -1,9 +1,10 @@
-"""Folds: the mean over run folders of what stands in their `eval.json`.
+"""Folds and seeds: the mean over run folders of what stands in their `eval.json`.
 
 UCF101 and HMDB51 have three splits, ESC-50 five folds. A published number is the mean of those of the folds,
-each of which counts alike, however many clips it has.
+each of which counts alike, however many clips it has. Runs of several seeds are averaged the same way.
 """
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from avssl.evaluate.rows import Row, print_table, read_json, write_json
 
 # Which fold a run is of, from which run it started, and which draws it made.
 FOLD = ("data.source", "eval.data", "eval.test_data", "init_from", "seed")
+# Other runs that it asks, which may be of its own fold or seed.
+OTHER_RUNS = re.compile(r"teachers\.[^.]+\.hash|eval\.object_encoder")
 
 Key = tuple[str, str, str]
 
@@ -31,8 +34,8 @@ def average_folders(
 ) -> list[Row]:
     """Prints the mean and the standard deviation (n - 1) of each number of some runs' `eval.json`.
 
-    The `n` of a mean is that of all runs together. Runs may differ in their data, their start and their seed
-    alone.
+    The `n` of a mean is that of all runs together. Runs may differ in their data, start, seed, teachers and
+    `eval.object_encoder` alone.
     """
     check_folds(folders)
     found = [rows_in(folder) for folder in folders]
@@ -73,6 +76,8 @@ def check_folds(folders: Sequence[Path]) -> None:
 
 
 def may_differ(key: str) -> bool:
+    if OTHER_RUNS.fullmatch(key):
+        return True
     if is_of_evaluation(key):
         # Every row says its protocol, and one that not all runs have is left out.
         return key in (*FOLD, "eval.protocols")
@@ -114,15 +119,14 @@ def shared(folders: Sequence[Path], found: Sequence[Mapping[Key, Row]]) -> list[
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
-    means = {
-        name: statistics.mean(getattr(row, name) for row in rows)
-        for name in ("value", "random_init", "chance")
-    }
+    random = [row.random_init for row in rows if row.random_init is not None]
     return Row(
         rows[0].protocol,
         rows[0].features,
         rows[0].metric,
-        **means,
+        value=statistics.mean(row.value for row in rows),
+        random_init=statistics.mean(random) if random else None,
+        chance=statistics.mean(row.chance for row in rows),
         n=sum(row.n for row in rows),
         spread=statistics.stdev(row.value for row in rows),
     )

@@ -16,7 +16,7 @@ from avssl.evaluate.detection import center_distances, detection
 from avssl.evaluate.detection_intervals import PRECISIONS, precision_intervals
 from avssl.evaluate.intervals import interval_of_mean
 from avssl.evaluate.sides import Score, Sides, scores_of
-from avssl.evaluate.tracks import tracks
+from avssl.evaluate.tracks import LEAST_SCORE, tracks
 from avssl.objectives.detecting import DetectingObjective
 from avssl.train.model import Model
 
@@ -25,13 +25,13 @@ METRICS = (*PRECISIONS, *DISTANCES)
 CLEAR_DAY = "day"
 
 
-def finds(model: Model, sides: Sides) -> list[Score]:
+def finds(model: Model, sides: Sides, track_score: float | None = None) -> list[Score]:
     """Average precision of `boxes` and how far their middles are from the objects'.
 
     The objects are those of `video_view` at the time of its frame: all of them, or with its `heard_objects`
     those that sound. "chance" is what the boxes of the clip before give. Where the source knows the weather,
     `map_50` of each kind of it as well, and where objects are known in several frames `mota` and `idf1`
-    (`tracks.py`).
+    (`tracks.py`), of boxes from `track_score` on.
     """
     detecting = {
         name: one for name, one in model.objectives.items() if isinstance(one, DetectingObjective)
@@ -40,7 +40,7 @@ def finds(model: Model, sides: Sides) -> list[Score]:
         raise UsageError("no objective of this run finds boxes, as detect does")
     truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
     scores = []
-    tracked = tracks(model, sides, detecting)
+    tracked = tracks(model, sides, detecting, LEAST_SCORE if track_score is None else track_score)
     for name, objective in detecting.items():
         view = model.views[objective.video_view]
         assert isinstance(view, VideoView)

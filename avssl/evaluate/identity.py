@@ -20,7 +20,7 @@ def identity(model: Model, sides: Sides) -> list[Score]:
     On the pairs that the test data lists (VoxCeleb), else on pairs drawn from its labels, half of them of one
     identity. Nothing is fitted, so identities that nobody trained on are what it is for: world:persons@test.
     """
-    trials = trials_of(sides.scored[0], sides.test.index, sides.test.labels)
+    trials = trials_of(sides.scored, sides.test.index, sides.test.labels)
     num_clips = len(np.union1d(trials.first, trials.second))
     scores = []
     for name, features in probed(sides.test).items():

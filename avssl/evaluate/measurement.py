@@ -164,7 +164,8 @@ class Measurement:
 
 def row_of(protocol: str, ours: Score, random: Score) -> Row:
     low, high = ours.interval or (None, None)
-    numbers = ours.value, random.value, ours.chance, ours.n, low, high
+    baseline = random.value if ours.of_weights else None
+    numbers = ours.value, baseline, ours.chance, ours.n, low, high
     return Row(protocol, ours.features, ours.metric, *numbers)
 
 

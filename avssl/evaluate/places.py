@@ -86,11 +86,11 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
         )
         prefix = f"{name}/" if scores else ""
         for kind, maps in maps_by_kind(model, sides, name, options).items():
-            found = scored(maps, boxes)
-            scores += [
-                Score.of_clips(kind, f"{prefix}{metric}", of_clips, float(guess[metric].mean()))
-                for metric, of_clips in found.items()
-            ]
+            elsewhere = kind == "objects" and options.objects is not None
+            for metric, of_clips in scored(maps, boxes).items():
+                chance = float(guess[metric].mean())
+                score = Score.of_clips(kind, f"{prefix}{metric}", of_clips, chance)
+                scores.append(dataclasses.replace(score, of_weights=not elsewhere))
         # Two boxes of two annotators are one object.
         if consensus == 1 and (pairs := two_objects(boxes)):
             several = list(outputs.get("video_maps", outputs["video_map"][:, None]))

@@ -66,14 +66,14 @@ class Row:
 
     `n` is the number of clips that were scored. Other clips would have given a value between `low` and `high`
     in 95 of 100 cases (`intervals.py`); None where nobody computed it. `spread`: of a mean over runs, their
-    standard deviation.
+    standard deviation. `random_init` is None of what another network gives, whatever the run's weights are.
     """
 
     protocol: str
     features: str
     metric: str
     value: float
-    random_init: float
+    random_init: float | None
     chance: float
     n: int
     low: float | None = None
@@ -84,14 +84,16 @@ class Row:
         for name in ("value", "random_init", "chance"):
             number = getattr(self, name)
             least, most = bounds_of(self.metric)
+            if number is None and name == "random_init":
+                continue
             if not math.isfinite(number) or not least <= number <= most:
                 raise ValueError(
                     f"{self.protocol} {self.metric}: {name} is {number}, not from {least} to {most}"
                 )
 
     @property
-    def difference(self) -> float:
-        return self.value - self.random_init
+    def difference(self) -> float | None:
+        return None if self.random_init is None else self.value - self.random_init
 
 
 def write_json(path: epath.PathLike, rows: Sequence[Row], command: str) -> None:
@@ -143,8 +145,8 @@ def cells(row: Row) -> tuple[str, ...]:
         row.metric,
         shown(row.metric, row.value, row.spread),
         interval_shown(row),
-        shown(row.metric, row.random_init),
-        f"{scale * row.difference:+.{digits}f}",
+        "–" if row.random_init is None else shown(row.metric, row.random_init),
+        "–" if row.difference is None else f"{scale * row.difference:+.{digits}f}",
         shown(row.metric, row.chance),
         str(row.n),
     )

@@ -18,6 +18,7 @@ from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
+from avssl.evaluate.finds import finds
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.layers import check_taps, checked_layers
 from avssl.evaluate.measurement import AVERAGING, SAYING, Measurement
@@ -139,6 +140,7 @@ def planned(
         maps = dataclasses.replace(maps, objects=sees_objects(spec, config, model))
     known = {
         **PROTOCOLS,
+        "detection": partial(finds, track_score=options.get("track_score")),
         "localization": partial(places, options=maps),
         "synchronization": partial(timing, reach=options.get("offset_frames") or REACH),
         "zero_shot": partial(zero_shot, vectors=asked.class_vectors),

@@ -82,7 +82,10 @@ def presence(model: Model, present: Mapping[str, np.ndarray]) -> dict[str, dict[
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One number of one set of weights. `interval`: see `intervals.py`; None where it is not known."""
+    """One number of one set of weights. `interval`: see `intervals.py`; None where it is not known.
+
+    `of_weights`: False where another network gives it, which random weights of the run do not change.
+    """
 
     features: str
     metric: str
@@ -90,6 +93,7 @@ class Score:
     chance: float
     n: int  # clips that were scored
     interval: Interval | None = None
+    of_weights: bool = True
 
     @classmethod
     def of_clips(cls, features: str, metric: str, scores: np.ndarray, chance: float) -> "Score":

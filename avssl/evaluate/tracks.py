@@ -20,19 +20,22 @@ from avssl.train.model import Model
 
 # So many clips, spread evenly over the test part: every frame of them is looked at.
 MOST_CLIPS = 64
-# A box that is less sure is part of no track.
+# A box that is less sure is part of no track, unless `eval.track_score` says otherwise.
 LEAST_SCORE = 0.5
 NO_OBJECT = "shows no object in any of the clips that are looked at"
 
 
 def tracks(
-    model: Model, sides: Sides, detecting: Mapping[str, DetectingObjective]
+    model: Model,
+    sides: Sides,
+    detecting: Mapping[str, DetectingObjective],
+    least_score: float = LEAST_SCORE,
 ) -> dict[str, list[Score]]:
-    """By objective `mota` and `idf1` of boxes from a score of 0.5 on, linked frame by frame.
+    """By objective `mota` and `idf1` of boxes from this score on, linked frame by frame.
 
     Counts of all clips together; "chance" is what the boxes of the clip before give. A clip with a frame that
     cannot be read is left out. Nothing, and a word, where no clip has objects in several frames, or none of
-    those that are looked at shows any.
+    those that are looked at shows any; a word where no box has the score, and both numbers are 0.
     """
     source, indices = sides.scored[0], sides.test.index
     places = np.unique(np.linspace(0, len(indices) - 1, MOST_CLIPS).round().astype(int))
@@ -61,11 +64,17 @@ def tracks(
             if len(clip.index) < len(times[index]):
                 continue
             boxes = clip.outputs[name]["boxes"]
-            found.append(linked([sure(frame) for frame in boxes]))
+            found.append(linked([sure(frame, least_score) for frame in boxes]))
             there.append(true_tracks(truth, clip, objective, view))
         if not any(len(frame) for clip in there for frame in clip):
             say(f"detection: no tracking by {name}: {source.spec} {NO_OBJECT}")
             continue
+        # Of random weights, which have no intervals either, nobody expects any.
+        if sides.with_intervals and not any(len(frame) for clip in found for frame in clip):
+            say(
+                f"detection: no box by {name} has a score of {least_score:g} in the clips that are tracked, so "
+                "mota and idf1 are 0; eval.track_score takes boxes that are less sure"
+            )
         ours = Tracking(found, there)
         guess = Tracking(of_other_clips(found, there), there).of_clips()
         values = ours.of_clips()
@@ -74,9 +83,9 @@ def tracks(
     return scores
 
 
-def sure(boxes: np.ndarray) -> Detections:
+def sure(boxes: np.ndarray, least_score: float) -> Detections:
     """A row of an objective's `boxes`, as far as they are sure enough."""
-    kept = np.asarray(boxes, np.float64)[boxes[:, 4] >= LEAST_SCORE]
+    kept = np.asarray(boxes, np.float64)[boxes[:, 4] >= least_score]
     return Detections(kept[:, :4], kept[:, 5].astype(np.int64), kept[:, 4])
 
 

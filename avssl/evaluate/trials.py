@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Int
 
+from avssl.console import say
 from avssl.data.record import Source, truth_of
 from avssl.errors import UsageError
 
@@ -67,26 +68,42 @@ def draw_pairs(
 
 
 def trials_of(
-    source: Source, indices: Int[np.ndarray, "n"], identities: Int[np.ndarray, "n"]
+    part: tuple[Source, Int[np.ndarray, "m"]],
+    indices: Int[np.ndarray, "n"],
+    identities: Int[np.ndarray, "n"],
 ) -> Trials:
-    """Those that the source lists; of one that lists none, pairs drawn from the records' identities."""
-    if any("trials" in truth_of(source, index) for index in indices.tolist()):
-        return listed_trials(source, indices)
+    """Those that the source lists; of one that lists none, pairs drawn from the records' identities.
+
+    `indices`: the records of the part that could be used.
+    """
+    source, asked = part
+    if any("trials" in truth_of(source, index) for index in asked.tolist()):
+        return listed_trials(source, asked, indices)
     return draw_trials(identities)
 
 
-def listed_trials(source: Source, indices: Int[np.ndarray, "n"]) -> Trials:
+def listed_trials(
+    source: Source, asked: Int[np.ndarray, "m"], indices: Int[np.ndarray, "n"]
+) -> Trials:
     """The pairs of a trial list (VoxCeleb) among these records, as places in `indices`.
 
-    A pair of which one record is not among them is left out.
+    A pair of which one record is not among them is left out, and counted if the records asked for list it.
     """
     place = {source.key(index): row for row, index in enumerate(indices.tolist())}
-    found = [
-        (row, place[other], same)
-        for row, index in enumerate(indices.tolist())
+    pairs = [
+        (source.key(index), other, same)
+        for index in asked.tolist()
         for other, same in truth_of(source, index).get("trials", ())
-        if other in place
     ]
+    found = [
+        (place[key], place[other], same)
+        for key, other, same in pairs
+        if key in place and other in place
+    ]
+    if lost := len(pairs) - len(found):
+        say(
+            f"identity: {lost} of {len(pairs)} listed pairs are left out, as a clip of them is not used"
+        )
     if not found:
         raise UsageError(
             f"{source.spec} names no pairs of persons to verify; a trial list does, as "

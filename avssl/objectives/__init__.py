@@ -96,6 +96,7 @@ def build_objective(
     step: int | None = None,
     target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict(),
     num_steps: int | None = None,
+    teachers_of_labels: tuple[str, ...] = (),
 ) -> Objective:
     """An objective from its config sub-dict; unknown keys fail with the nearest.
 
@@ -114,6 +115,7 @@ def build_objective(
         num_records=num_records,
         num_steps=num_steps,
         target_shapes=target_shapes,
+        teachers_of_labels=teachers_of_labels,
     )
     borders = objective.stage_steps()
     if step is None or not borders:

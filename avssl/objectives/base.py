@@ -96,7 +96,9 @@ class Owned:
 
 
 # Fields that say where an objective is used, and are no keys of its config.
-NOT_KEYS = ("parent", "name", "key", "num_records", "num_steps", "target_shapes", "stage")
+NOT_KEYS = (
+    "parent", "name", "key", "num_records", "num_steps", "target_shapes", "teachers_of_labels", "stage"
+)  # fmt: skip
 
 
 class Objective(nn.Module):
@@ -109,6 +111,7 @@ class Objective(nn.Module):
     num_records: of the source, for memory with a row per record; `batch["index"]` lies below it.
     num_steps: of the whole run, where it is known.
     target_shapes: of one clip's targets, by teacher and kind: what heads are built for.
+    teachers_of_labels: those whose logits are of the classes of the data's labels.
     stage: the part of a curriculum that is trained, from 0; None is all of it at once, which is how an
     objective is initialised and evaluated: then `reads` and `initialise` meet whatever any stage needs.
     """
@@ -122,6 +125,7 @@ class Objective(nn.Module):
     num_records: int = 0
     num_steps: int | None = None
     target_shapes: Mapping[str, Mapping[str, tuple[int, ...]]] = FrozenDict()
+    teachers_of_labels: tuple[str, ...] = ()
     stage: int | None = None
 
     # The lowest and the highest value of keys that are numbers, both allowed, beside those that

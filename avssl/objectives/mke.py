@@ -31,7 +31,8 @@ class Mke(ModalitiesObjective):
 
     Departures: noise on embeddings, of each modality by its own size, in place of noise on the input, which the
     views' draws transform; no noise on the hidden layer (beta, 0 as released). Clips that lack one of the
-    modalities, or the teacher's, are left out. Columns are the teacher's classes, whatever the data's are.
+    modalities, or the teacher's, are left out. Columns are the teacher's classes, which are scored where they
+    are the data's.
     """
 
     teacher: str = "teacher"
@@ -92,6 +93,10 @@ class Mke(ModalitiesObjective):
             )(rows)
             moved.append(relative_noise(embedding, noise, scale=self.noise, present=present))
         return self.classifier(jnp.concatenate(moved, axis=1), train=train)
+
+    def label_logits(self, outputs: Outputs) -> dict[str, Array]:
+        of_labels = self.teacher in self.teachers_of_labels
+        return {self.who: outputs["logits"]} if of_labels else {}
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
         return {self.who: jnp.argmax(outputs["logits"], axis=-1)}

@@ -111,9 +111,12 @@ def strip(metric: str, found: Sequence[Row | None]) -> Markup | None:
     middle = STRIP_HEIGHT / 2
     marks = [tag("line", x1=across(0), x2=across(1), y1=middle, y2=middle, class_="rail")]
     for place, row in rows:
-        x, start = across(row.chance), across(row.random_init)
+        x = across(row.chance)
         colour = f"c{place % NUM_COLOURS}"
         marks.append(tag("line", x1=x, x2=x, y1=2, y2=STRIP_HEIGHT - 2, class_="chance"))
+        if row.random_init is None:
+            continue
+        start = across(row.random_init)
         marks.append(
             tag(
                 "line",

@@ -124,6 +124,8 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
                 check_classes(name, len(classes), classes, source)
         config.teachers[name].hash = hashed
         config.teachers[name].shapes = ConfigDict(shapes)
+        same = bool(classes) and tuple(classes or ()) == tuple(source.label_names)
+        config.teachers[name].classes_are_labels = same and "logits" in shapes
     check_same_everywhere({name: config.teachers[name].hash for name in (*online, *stores)})
     return config, Teachers(online, stores, config.precision)
 

@@ -29,9 +29,10 @@ class TeacherSpec:
     sees it. targets: what it is asked for, of `TARGET_KINDS`. precision: of its arithmetic.
     store: what `avssl teach` wrote; then nothing is computed.
 
-    hash: of its weights and config, or of its store's; shapes: of one clip's targets. Both are found when
-    the teacher is opened. A hash that is stated must be the one that is found, wherever the teacher lies;
-    shapes are stated only to plan a run without it.
+    hash: of its weights and config, or of its store's; shapes: of one clip's targets; classes_are_labels:
+    whether its logits are of the classes of the student's data, by name. All are found when the teacher is
+    opened. A hash that is stated must be the one that is found, wherever the teacher lies; shapes are stated
+    only to plan a run without it.
     """
 
     run: str = ""
@@ -42,6 +43,7 @@ class TeacherSpec:
     store: str = ""
     hash: str = ""
     shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    classes_are_labels: bool = False
 
     @property
     def is_stored(self) -> bool:

@@ -27,9 +27,10 @@ def build_model(config: ConfigDict, step: int | None = None) -> Model:
     table = build_views(config.views.to_dict())
     specs = build_specs(config)
     shapes = FrozenDict({name: dict(spec.shapes) for name, spec in specs.items()})
+    of_labels = tuple(name for name, spec in specs.items() if spec.classes_are_labels)
     objectives = {
         name: build_objective(
-            name, keys.to_dict(), config.data.num_records, step, shapes, config.steps
+            name, keys.to_dict(), config.data.num_records, step, shapes, config.steps, of_labels
         )
         for name, keys in config.objectives.items()
         if keys.weight

@@ -13,10 +13,10 @@ from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, WithGa
 SEEDS = (0, 1, 2)
 FEW = "world:quickstart@train[:10%]"
 
-CIOU = ("localization", "video", "mean_ciou")
+MEAN_CIOU = ("localization", "video", "mean_ciou")
 BOXES = ("detection", "boxes", "map_50")
 BOXES_AT_NIGHT = ("detection", "boxes", "night/map_50")
-NAMED = {name: ("clustering", name, "labels_accuracy") for name in ("audio", "joint")}
+NAMED = {name: ("classification", name, "top1") for name in ("audio", "joint")}
 EER = ("identity", "audio", "eer")
 TAGS = ("tagging", "video", "map")
 LINEAR = {name: ("linear", name, "top1") for name in ("video", "audio")}
@@ -49,7 +49,7 @@ ROWS = (
     row("mono", "stereo_soundnet.py:mono", teachers={"teacher": "sees"}),
     row("mm_rgb", "mm_distillnet.py:rgb", teachers=EYES),
     row("mm_all", "mm_distillnet.py", teachers=EYES),
-    row("mke_teacher", "mke.py:teacher", "eval.protocols=clustering,knn,linear"),
+    row("mke_teacher", "mke.py:teacher"),
     row("mke", "mke.py", teachers={"teacher": "mke_teacher"}),
     row("mke_without_noise", "mke.py:plain", teachers={"teacher": "mke_teacher"}),
     row("mke_unimodal", "mke.py:unimodal", teachers={"teacher": "mke_teacher"}),
@@ -75,12 +75,15 @@ ROWS = (
 )  # fmt: skip
 
 COLUMNS = (
-    Column(*CIOU, label="cIoU"),
-    Column("localization", "objects", "mean_ciou", label="of objects alone"),
-    Column("localization", "fused", "mean_ciou", label="of both fused"),
+    Column("localization", "video", "ciou", label="cIoU"),
+    Column(*MEAN_CIOU, label="mean cIoU"),
+    Column("localization", "objects", "mean_ciou", label="mean cIoU, objects alone"),
+    Column("localization", "fused", "mean_ciou", label="mean cIoU, both fused"),
     Column(*BOXES, label="AP 50"),
     Column(*BOXES_AT_NIGHT, label="AP 50 at night"),
     Column("detection", "boxes", "center_distance_x", label="off across"),
+    Column("detection", "boxes", "mota", label="MOTA"),
+    Column("detection", "boxes", "idf1", label="IDF1"),
     Column(*NAMED["audio"], label="named by sound"),
     Column(*NAMED["joint"], label="named by both"),
     Column(*EER, label="EER, voice"),
@@ -96,8 +99,8 @@ def beats(sentence: str, better: str, worse: str, key: tuple[str, str, str]) -> 
 
 
 CLAIMS = (
-    beats("AVL: hints of teachers raise the cIoU", "avl", "avl_without_hints", CIOU),
-    beats("AVL localises better than EZ-VSL", "avl", "ez_vsl", CIOU),
+    beats("AVL: hints of teachers raise the mean cIoU", "avl", "avl_without_hints", MEAN_CIOU),
+    beats("AVL localises better than EZ-VSL, mean cIoU", "avl", "ez_vsl", MEAN_CIOU),
     beats("MM-DistillNet: three eyes teach better than one", "mm_all", "mm_rgb", BOXES),
     beats("MM-DistillNet: at night too", "mm_all", "mm_rgb", BOXES_AT_NIGHT),
     Claim(
@@ -130,7 +133,14 @@ CLAIMS = (
     Claim("ambient sound: above random", Cell("ambient", *LINEAR["video"]), above="random_init"),
 )  # fmt: skip
 
+NOTES = (
+    "AVL localises better than EZ-VSL: an objective's heads begin with weights that are drawn by its name, so "
+    "avl_without_hints and ez_vsl, whose loss is the same, are two runs at one seed, apart by draws alone.",
+)
+
 
 def get_ablation(variant: str = ""):
-    ablation = Ablation(title="Students on the worlds", rows=ROWS, columns=COLUMNS, claims=CLAIMS)
+    ablation = Ablation(
+        title="Students on the worlds", rows=ROWS, columns=COLUMNS, claims=CLAIMS, notes=NOTES
+    )
     return variant_of(ablation, variant)

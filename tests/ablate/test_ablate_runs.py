@@ -33,7 +33,7 @@ def test_every_row_and_seed_is_run_once(write_ablation, ablate, pretended, tmp_p
     assert "## Ablation small\n" in text
     assert "| one | 55.0 ± 7.1 % | 2 | 0.3 |" in text
     assert (
-        "| two beats one | 70.0 % against 50.0 % (one), +20.0 points, in 1 of 1 seed | yes |"
+        "| two beats one | 70.0 % against 50.0 % (one), +20.0 points, in 1 of 1 seed | yes (one seed) |"
         in text
     )
     assert "3 of 3 runs measured, 120 steps" in text

@@ -112,14 +112,16 @@ def test_mistakes_in_the_file(rows, claims, sentence, write_ablation, ablate, pr
     ("flags", "sentence"),
     [
         (["--rows", "xid,xdi"], "unknown row 'xdi'; did you mean 'xid'?"),
-        (["--seeds", "7"], "no row has seed 7; known: 0"),
+        (["--seeds", "7"], "no row has seed 7; known: 0, 1"),
+        (["--rows", "xid", "--seeds", "1"], "none of these rows has seed 1: 'xid' has 0"),
         (["--seeds", "one"], "must be a number of at least 0, not 'one'"),
         (["--config.steps=3"], "change it in the ablation file"),
         (["--dryrun"], "did you mean '--dry-run'?"),
     ],
 )
 def test_wrong_flags(flags, sentence, write_ablation, ablate, pretended):
-    code, _, err = ablate(write_ablation(ROW), *flags)
+    other = 'AblationRow("other", CONFIG, seeds=(0, 1))'
+    code, _, err = ablate(write_ablation(ROW, other), *flags)
     assert code == 2
     assert sentence in err
     assert pretended.names() == []

@@ -99,6 +99,14 @@ def test_expected_time(write_ablation, ablate, pretended, tmp_path):
     assert "runs to do: 2, about 3 minutes by those that are finished" in out
     _, out, _ = ablate(file, "--list", "--jobs", "2")
     assert "about 2 minutes" in out  # 1.5
+    # Ended by a command that found most of it done.
+    for seed in (0, 1):
+        result = tmp_path / "plan" / "results" / "small" / f"one-seed{seed}.json"
+        result.write_text(
+            result.read_text().replace('"train_seconds": 20.0', '"train_seconds": 300.0')
+        )
+    _, out, _ = ablate(file, "--list")
+    assert "about 10 minutes" in out
 
 
 def test_an_array_job(write_ablation, ablate, pretended, tmp_path, monkeypatch):

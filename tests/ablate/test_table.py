@@ -8,9 +8,20 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from avssl.ablate.exports import write_exports
-from avssl.ablate.plan import Ablation, AblationRow, Cell, Claim, Column, PartOfWay, WithGain
+from avssl.ablate.measured import Measured, Standing
+from avssl.ablate.plan import (
+    Ablation,
+    AblationRow,
+    Cell,
+    Claim,
+    Column,
+    PartOfWay,
+    Published,
+    WithGain,
+)
 from avssl.ablate.record import Facts, Result, build_runs
-from avssl.ablate.table import Measured, Standing, facts, judged, tables
+from avssl.ablate.table import facts, tables
+from avssl.ablate.verdicts import judged
 from avssl.evaluate.rows import Row
 
 KNN = ("knn", "video", "top1")
@@ -95,33 +106,46 @@ def test_nothing_is_there_yet(tmp_path):
     [
         (
             Claim("", HARD, EASY),
-            "61.0 ± 1.4 % against 55.0 ± 7.1 % (easy), +6.0 points, in 1 of 2 seeds", "yes",
+            "61.0 ± 1.4 % against 55.0 ± 7.1 % (easy), +6.0 points, in 1 of 2 seeds", "seeds disagree",
         ),
         (
             Claim("", HARD, EASY, 0.06),
             "61.0 ± 1.4 % against 55.0 ± 7.1 % (easy), +6.0 points (needs +6.0), in 1 of 2 seeds",
-            "yes",
+            "seeds disagree",
         ),
-        (Claim("", HARD, EASY, 0.061), "needs +6.1", "no"),
+        (Claim("", HARD, EASY, 0.061), "needs +6.1", "seeds disagree"),
+        (Claim("", HARD, EASY, 0.121), "needs +12.1), in 0 of 2 seeds", "no"),
         (Claim("", EASY, HARD), "-6.0 points, in 0 of 2 seeds", "no"),
         (Claim("", EASY, EASY), "+0.0 points, in 0 of 2 seeds", "no"),
-        (Claim("", HARD, UPPER), "62.0 % against 80.0 % (upper), -18.0 points, in 0 of 1 seed", "no"),
-        (Claim("", HARD, 0.61), "against 61.0 % (bar), +0.0 points, in 1 of 2 seeds", "yes"),
-        (Claim("", HARD, 0.62), "-1.0 points", "no"),
-        (Claim("", HARD, "random_init", 0.4), "against 21.0 ± 1.4 % (random init", "yes"),
-        (Claim("", HARD, "random_init", 0.41), "+40.0 points (needs +41.0)", "no"),
+        (
+            Claim("", HARD, UPPER),
+            "62.0 % against 80.0 % (upper), -18.0 points, in 0 of 1 seed", "no (one seed)",
+        ),
+        (Claim("", HARD, 0.61), "(bar), +0.0 points, in 1 of 2 seeds", "seeds disagree"),
+        (Claim("", HARD, 0.62), "-1.0 points, in 1 of 2 seeds", "seeds disagree"),
+        (Claim("", HARD, 0.6), "+1.0 points, in 2 of 2 seeds", "yes"),
+        (Claim("", HARD, 0.63), "-2.0 points, in 0 of 2 seeds", "no"),
+        (Claim("", HARD, "random_init", 0.38), "against 21.0 ± 1.4 % (random init", "yes"),
+        (Claim("", HARD, "random_init", 0.41), "+40.0 points (needs +41.0)", "seeds disagree"),
         (Claim("", HARD, "chance"), "10.0 ± 0.0 % (chance), +51.0 points, in 2 of 2", "yes"),
         # 20 % + 0.7 x (80 % - 20 %), at the one seed that the upper bound has.
         (
             Claim("", HARD, PartOfWay(0.7, UPPER)),
-            "62.0 % against 62.0 % (70% of the way from random initialisation to upper)", "yes",
+            "62.0 % against 62.0 % (70% of the way from random initialisation to upper)", "yes (one seed)",
         ),
-        (Claim("", HARD, PartOfWay(0.71, UPPER)), "against 62.6 %", "no"),
-        # 55 % + (55 % - 61 %).
+        (Claim("", HARD, PartOfWay(0.71, UPPER)), "against 62.6 %", "no (one seed)"),
+        # 80 % + (62 % - 50 %).
+        (
+            Claim("", HARD, WithGain(UPPER, better=HARD, worse=EASY)),
+            "(upper and what hard gains over easy, if anything, in knn video top1), -30.0 points",
+            "no (one seed)",
+        ),
+        # 50 % and 60 %: without a gain there, the gain here must still be one.
         (
             Claim("", HARD, WithGain(EASY, better=EASY, worse=HARD)),
-            "% (easy and what easy gains over hard in knn video top1), +12.0 points", "yes",
+            "against 55.0 ± 7.1 %", "seeds disagree",
         ),
+        (Claim("", EASY, WithGain(HARD, better=EASY, worse=UPPER)), "-12.0 points", "no (one seed)"),
         (Claim("", HARD, WithGain(EASY, better=HARD, worse=EASY)), "0.0 points", "no"),
         (Claim("", HARD, WithGain(EASY, better=NEVER, worse=EASY)), "not measured: never", "–"),
         (Claim("", HARD, NEVER), "not measured: never", "–"),
@@ -151,12 +175,17 @@ def test_claims(claim, text, verdict, tmp_path):
         (Claim("", EASY, HARD, 0.08), "-7.0 points (needs -8.0)", "no"),
         (Claim("", EASY, 0.55), "+0.0 points", "yes"),
         (Claim("", EASY, "random_init"), "55.0 % against 20.0 % (random init", "no"),
+        # What is worse gains nothing: 62 %, and not 69 %.
+        (Claim("", EASY, WithGain(HARD, better=HARD, worse=EASY)), "against 62.0 %", "yes"),
     ],
 )
 def test_of_an_error_rate_less_is_better(claim, text, verdict, tmp_path):
     found = standings({("easy", 0): 0.55, ("hard", 0): 0.62}, tmp_path)
 
     def of_errors(cell):
+        if isinstance(cell, WithGain):
+            cells = cell.cell, cell.better, cell.worse
+            return WithGain(*map(of_errors, cells))
         if not isinstance(cell, Cell):
             return cell
         return dataclasses.replace(cell, protocol="identity", features="audio", metric="eer")
@@ -169,7 +198,7 @@ def test_of_an_error_rate_less_is_better(claim, text, verdict, tmp_path):
     claim = dataclasses.replace(claim, cell=of_errors(claim.cell), above=of_errors(claim.above))
     measured, answer = judged(claim, Measured(found))
     assert text in measured
-    assert answer == verdict
+    assert answer == f"{verdict} (one seed)"
     bars = lines_of(tables(Ablation(ROWS, (Column("identity", "audio", "eer"),), (claim,)), found))
     if claim.above == 0.55:
         assert bars["bar"].startswith("| bar | 55.0 %")
@@ -189,12 +218,38 @@ def test_what_the_table_shows_as_no_difference_is_none(tmp_path):
     for more, verdict in ((0.0004, "no"), (0.0006, "yes")):
         values = {("easy", 0): 0.5, ("hard", 0): 0.5 + more}
         found = Measured(standings(values, tmp_path / verdict))
-        assert judged(Claim("", HARD, EASY), found)[1] == verdict
+        assert judged(Claim("", HARD, EASY), found)[1] == f"{verdict} (one seed)"
 
 
 def test_rows_without_a_common_seed_are_not_compared(tmp_path):
     found = Measured(standings({("easy", 0): 0.5, ("hard", 1): 0.9}, tmp_path))
     assert judged(Claim("", HARD, EASY), found) == ("not measured with the same seed", "–")
+
+
+def test_what_no_random_weights_give_has_no_baseline(tmp_path):
+    found = standings(VALUES, tmp_path)
+    for one in found:
+        if one.result:
+            one.result.rows[0] = dataclasses.replace(one.result.rows[0], random_init=None)
+    told = "not measured: hard has no random initialisation in knn video top1"
+    for above in ("random_init", PartOfWay(0.5, UPPER)):
+        assert judged(Claim("", HARD, above), Measured(found)) == (told, "–")
+    columns = (Column(*KNN), Column(*RANK))
+    lines = lines_of(tables(Ablation(ROWS, columns), found))
+    assert lines["random initialisation"].startswith("| random initialisation | – | 20.0 |")
+    write_exports(tmp_path / "out", "A title", Ablation(ROWS, columns), found)
+    plot = (tmp_path / "out" / "plot.svg").read_text()
+    assert plot.count('class="b"') == 6
+    assert plot.count('class="r"') == 3  # of the ranks
+
+
+def test_notes_stand_below_the_claims(tmp_path):
+    claims, notes = (Claim("c", HARD, 0.5),), ("Because of that.", "And of this.")
+    printed = Published("Paper", ("row",), (("one",),))
+    text = tables(
+        Ablation(ROWS, (Column(*KNN),), claims, "", printed, "", notes), standings({}, tmp_path)
+    )
+    assert "| – |\n\n- Because of that.\n- And of this.\n\nAs published" in text
 
 
 def test_best_and_different_from_the_base(tmp_path):
