@@ -49,7 +49,7 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         "optimizer.layer_decay=0", "optimizer.head_warmup_steps=0.5", "optimizer.frozen=(",
         "optimizer.frozen=encodres/",
         "parallel.mode=xmap", "parallel.fsdp=3", "parallel.rules=7", "eval.protocols=knm",
-        "eval.clips=2.5", "eval.every_steps=2.5", "eval.offset_frames=-3",
+        "eval.clips=2.5", "eval.every_steps=2.5", "eval.offset_frames=-3", "eval.track_score=1.5",
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):

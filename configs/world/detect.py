@@ -45,5 +45,4 @@ def get_config(variant: str = ""):
     config.eval.data = "world:vehicles@train"
     config.eval.test_data = "world:vehicles@test"
     config.eval.protocols = ("detection",)
-    config.eval.track_score = 0.3  # from which on students take what a teacher finds
     return variant_of(config, variant, depth=depth, thermal=thermal)

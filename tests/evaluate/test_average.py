@@ -64,6 +64,31 @@ def test_seeds_of_a_fold_are_averaged_too(folds, run, tmp_path):
     assert run("evaluate", "--workdir", *folds, again, "--average")[0] == 0
 
 
+def test_each_seed_may_have_teachers_and_an_object_encoder_of_its_own(run, tmp_path):
+    made = []
+    for seed, random in ((0, None), (1, None)):
+        made.append(fold(tmp_path, 1, Row(*TOP1, 0.4 + 0.2 * seed, random, 0.01, 100), seed=seed))
+        file = made[-1] / "config.json"
+        config = json.loads(file.read_text())
+        config["eval"]["object_encoder"] = f"runs/pictures-{seed}"
+        config["teachers"]["sound"] = {
+            "run": f"runs/labels-{seed}",
+            "hash": f"{seed}",
+            "view": "audio",
+        }
+        file.write_text(json.dumps(config))
+    words = ("evaluate", "--workdir", *made, "--average", "--json", tmp_path / "mean.json")
+    code, _, err = run(*words)
+    assert code == 0, err
+    [row] = read_json(tmp_path / "mean.json")
+    assert (row.value, row.random_init) == (pytest.approx(0.5), None)
+    config["teachers"]["sound"]["view"] = "other"
+    file.write_text(json.dumps(config))
+    code, _, err = run(*words)
+    assert code == 2
+    assert "teachers.sound.view is other and not audio" in err
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

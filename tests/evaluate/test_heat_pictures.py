@@ -1,5 +1,6 @@
 """Pictures of heat maps: panels, boxes where the object is, colours where the heat is."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,16 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avssl.config import load_config, to_json
 from avssl.data.open import open_source
 from avssl.data.pictures import CAPTION, GAP
 from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate import heat_pictures
+from avssl.evaluate import run as evaluation
 from avssl.evaluate.features import Extractor
 from avssl.evaluate.heat_pictures import BOX, evenly_spread, heat_sheet, save_pictures
 from avssl.evaluate.localization import PICTURE_SIZE
 from avssl.evaluate.places import MapOptions
 from avssl.evaluate.run import Asked, evaluate_folder
+from tests.conftest import TINY_CONFIG
 
 RIGHT = np.array([[0.5, 0.25, 1.0, 0.75]])
 
@@ -80,6 +84,31 @@ def test_pictures_are_those_of_the_clips_with_boxes_as_the_encoder_sees_them(tmp
     expected = Image.fromarray(frame).resize((PICTURE_SIZE,) * 2, Image.Resampling.BICUBIC)
     different = (seen != np.asarray(expected)).any(axis=-1).mean()
     assert different < 0.1, "but for the boxes"
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ([], None),
+        ([""], "."),
+        (["."], "."),
+        (["maps"], "maps"),
+        (["--json", "a"], "{run}/heat_maps"),
+    ],
+)
+def test_where_pictures_are_put(words, folder, run, tmp_path, monkeypatch):
+    """Without a folder into the run's; this one, too, is a folder that can be named."""
+    given = []
+
+    def evaluate_folder(workdir, asked, *, pictures, **keys):
+        given.append(pictures)
+        return [None]
+
+    monkeypatch.setattr(evaluation, "evaluate_folder", evaluate_folder)
+    (tmp_path / "config.json").write_text(json.dumps(to_json(load_config(TINY_CONFIG))))
+    flags = ["--save-visualizations", *words] if folder else words
+    assert run("evaluate", "--workdir", tmp_path, *flags)[0] == 0
+    assert given == [folder and Path(folder.format(run=tmp_path))]
 
 
 def test_options_without_the_protocol_are_refused(tmp_path):

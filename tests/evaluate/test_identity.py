@@ -32,14 +32,16 @@ class Persons:
         return Record(self.key(index), index, b"", label=int(LABELS[index]), truth=truth)
 
 
-def sides(embeddings, source=None, rows=None):
+def sides(embeddings, source=None, rows=None, asked=None):
     rows = np.arange(CLIPS) if rows is None else rows
     test = SimpleNamespace(
         embeddings={name: array[rows] for name, array in embeddings.items()},
         index=rows,
         labels=LABELS[rows],
     )
-    return SimpleNamespace(test=test, scored=(source or Persons(), rows))
+    return SimpleNamespace(
+        test=test, scored=(source or Persons(), rows if asked is None else asked)
+    )
 
 
 def found(*arguments, **keywords):
@@ -85,6 +87,19 @@ def test_pairs_that_the_data_lists_are_taken():
     assert score.value > 0.5
     with pytest.raises(UsageError, match="names no pairs"):
         found({"video": features}, source, rows=np.array([7, 8]))
+
+
+def test_pairs_of_clips_that_are_not_used_are_counted(capsys):
+    """Of either side: the clip that names the pair, or the other."""
+    source = Persons({0: [("clip1", 1), ("clip7", 0)], 7: [("clip20", 0)], 8: [("clip9", 0)]})
+    features = np.eye(7)[LABELS].astype(np.float32)
+    used = np.array([0, 1, 8, 9, 20])
+    score = found({"video": features}, source, rows=used, asked=np.arange(CLIPS))["video", "eer"]
+    assert score.n == 4
+    said = capsys.readouterr().out
+    assert said == "identity: 2 of 4 listed pairs are left out, as a clip of them is not used\n"
+    found({"video": features}, source)
+    assert capsys.readouterr().out == ""
 
 
 def test_one_person_cannot_be_verified():

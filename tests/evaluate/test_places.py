@@ -1,6 +1,7 @@
 """Localisation of a run: which maps meet which boxes, and what chance is."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,16 @@ def test_released_rules_are_those_of_the_evaluators(released):
     ours = localization([heat], [np.array([LEFT_HALF, RIGHT])])
     assert found["mean_ciou"][0] == pytest.approx(expected["mean_ciou"])
     assert expected["mean_ciou"] != pytest.approx(ours["mean_ciou"], abs=1e-3)
+
+
+def test_a_map_of_another_network_is_of_no_weights_of_the_run():
+    truth = annotated(LEFT_HALF)
+    network: Any = SimpleNamespace(maps=lambda *_: [HALF, HALF])
+    scores = rows_of(
+        {"seen": {"video_map": [HALF] * 2}}, [truth, truth], share=0.3, objects=network
+    )
+    assert {score.features for score in scores if score.of_weights} == {"video", "fused"}
+    assert {score.features for score in scores if not score.of_weights} == {"objects"}
 
 
 def test_options_that_mean_nothing_are_refused():

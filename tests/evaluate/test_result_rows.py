@@ -5,7 +5,14 @@ import os
 import pytest
 
 from avssl.errors import AvsslError
-from avssl.evaluate.rows import Row, format_table, less_is_better, print_table, write_json
+from avssl.evaluate.rows import (
+    Row,
+    format_table,
+    less_is_better,
+    print_table,
+    read_json,
+    write_json,
+)
 
 LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400, 0.56, 0.655)
 WORSE = Row("retrieval", "video->audio", "class_p1", 0.085, 0.1, 0.1, 400)
@@ -56,6 +63,16 @@ def test_table_is_aligned_in_percent_and_points():
     assert table[3].split()[3:] == ["12.0", "–", "201.0", "-189.0", "200.5", "400"]
     assert len({len(line) for line in table}) == 1
     assert table[0].index("metric") == table[1].index("top1") == table[3].index("median_rank")
+
+
+def test_without_a_random_baseline_nothing_is_compared_with_it(tmp_path):
+    row = Row("localization", "objects", "mean_ciou", 0.286, None, 0.06, 400)
+    cells = format_table([row, WORSE]).splitlines()[1].split()
+    assert cells[3:] == ["28.6", "%", "–", "–", "–", "6.0", "%", "400"]
+    write_json(tmp_path / "eval.json", [row], "avssl")
+    assert read_json(tmp_path / "eval.json") == [row]
+    with pytest.raises(ValueError, match="chance is nan"):
+        Row("localization", "objects", "mean_ciou", 0.3, None, float("nan"), 400)
 
 
 def test_print_goes_where_it_is_told():

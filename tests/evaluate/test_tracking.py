@@ -199,15 +199,16 @@ class Answering:
                               {"video": geometry}, 0)}  # fmt: skip
 
 
-def tracks_of(source, monkeypatch, most_clips=5):
+def tracks_of(source, monkeypatch, most_clips=5, trained=True, **score):
     monkeypatch.setattr(of_a_run, "MOST_CLIPS", most_clips)
     sides: Any = SimpleNamespace(
         variables={}, scored=(source, np.arange(16)), workers=0,
-        test=SimpleNamespace(index=np.arange(16)), extractor=lambda use, model: Answering(model),
+        test=SimpleNamespace(index=np.arange(16)), with_intervals=trained,
+        extractor=lambda use, model: Answering(model),
     )  # fmt: skip
     model: Any = SimpleNamespace(views={"video": VideoView(frames=1, fps=8.0)})
     detecting: Any = {"detect": build_objective("detect", {"agnostic": True})}
-    return of_a_run.tracks(model, sides, detecting)
+    return of_a_run.tracks(model, sides, detecting, **score)
 
 
 @pytest.mark.parametrize("blind", [-1.0, 0.75])
@@ -224,6 +225,21 @@ def test_every_frame_of_some_clips_is_looked_at(blind, monkeypatch, capsys):
     for score in (mota, idf1):
         assert score.interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
+
+
+def test_boxes_from_the_score_on_that_is_asked_for(monkeypatch, capsys):
+    """Objects have 0.9, and a box beside them that is in no frame an object has 0.3."""
+    source = open_source("world:tiny_vehicles@test")
+    (usual, _), (more, _), none = (
+        tracks_of(source, monkeypatch, least_score=score)["detect"] for score in (0.5, 0.3, 0.95)
+    )
+    assert more.value < usual.value
+    assert [score.value for score in none] == [0.0, 0.0]
+    told = "no box by detect has a score of 0.95 in the clips that are tracked"
+    assert capsys.readouterr().out.count(told) == 1
+    # Of random weights nobody expects any.
+    tracks_of(source, monkeypatch, trained=False, least_score=0.95)
+    assert told not in capsys.readouterr().out
 
 
 class Emptied:

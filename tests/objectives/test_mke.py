@@ -33,9 +33,10 @@ def batch_of():
     }
 
 
-def made(**keys) -> Any:
+def made(of_labels=(), **keys) -> Any:
     config = {"hidden_widths": (32,), **keys}
-    return build_objective("mke", config, target_shapes={"teacher": {"logits": (CLASSES,)}})
+    shapes = {"teacher": {"logits": (CLASSES,)}}
+    return build_objective("mke", config, target_shapes=shapes, teachers_of_labels=of_labels)
 
 
 def features_of(objective):
@@ -141,6 +142,14 @@ def test_the_noise_has_the_size_of_its_modality():
         steps = np.asarray(moved[:, column] - outputs[name][:, place]) / (0.5 * size)
         assert len(np.unique(steps)) == ROWS
         assert 0.3 < np.sqrt((steps**2).mean()) < 2.5
+
+
+def test_it_names_clips_where_the_teachers_classes_are_the_datas():
+    outputs = {"logits": drawn(ROWS, CLASSES)}
+    assert made().label_logits(outputs) == made(("other",)).label_logits(outputs) == {}
+    assert made(("teacher",)).label_logits(outputs) == {"joint": outputs["logits"]}
+    alone = made(("teacher",), modalities=("audio",))
+    assert alone.label_logits(outputs) == {"audio": outputs["logits"]}
 
 
 def test_what_cannot_be_is_refused():

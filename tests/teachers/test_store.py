@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from avssl.config import load_config, resolve
+from avssl.config import differences, load_config, resolve
 from avssl.data.joined import Join
 from avssl.data.local import LocalCache
 from avssl.data.open import open_source
@@ -125,6 +125,26 @@ def test_the_middle_of_a_record_as_it_would_be_said_online(
     exact = online(config, batch)
     assert_rounded(batch["targets"]["teacher"][kind], exact[kind])
     assert np.ptp(exact[kind], axis=0).max() > 0.01
+
+
+def test_a_teacher_of_the_datas_classes_is_known_by_their_names(
+    store, pictures, teacher_run, other_run
+):
+    """As `other_run` is of classes of other names, its logits are of none of the data's."""
+
+    def found(**keys):
+        config = student(**{f"teachers.teacher.{key}": value for key, value in keys.items()})
+        config.objectives.distill.label_weight = 0.0
+        return open_teachers(resolve(config), open_source(DATA))[0].teachers.teacher
+
+    assert found(run=str(teacher_run)).classes_are_labels
+    assert found(store=str(store)).classes_are_labels
+    assert not found(run=str(other_run)).classes_are_labels
+    kept = differences(
+        {"teachers": {"teacher": {"hash": "h"}}},
+        {"teachers": {"teacher": {"hash": "h", "classes_are_labels": True}}},
+    )
+    assert kept == []  # what runs of before did not write down
 
 
 def test_a_store_says_what_it_holds(store):
