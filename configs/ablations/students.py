@@ -134,7 +134,7 @@ CLAIMS = (
 )  # fmt: skip
 
 NOTES = (
-    "MOTA and IDF1: of boxes with a score of 0.5 or more; of what hears 0.15, and mm_all 0.3, as one is found in "
+    "MOTA and IDF1: of boxes with a score of 0.5 or more; of what hears 0.15, and mm_all 0.3, as one has in "
     "half of the clips that were trained on (eval.track_score).",
     "AVL localises better than EZ-VSL: an objective's heads begin with weights that are drawn by its name, so "
     "avl_without_hints and ez_vsl, whose loss is the same, are two runs at one seed, apart by draws alone.",

@@ -46,5 +46,6 @@ def get_config(variant: str = ""):
     config.objectives = dict(
         mm_distillnet=dict(weight=1.0, agnostic=True, teachers=tuple(EYES), alignment_weight=0.5)
     )
-    config.eval.track_score = 0.3  # half of the clips that are trained on have a box that is as sure
+    # The teachers together make it surer; again half of the clips that are trained on have such a box.
+    config.eval.track_score = 0.3
     return variant_of(config, variant, rgb=rgb, quicktest=quicktest)

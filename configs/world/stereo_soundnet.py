@@ -56,6 +56,7 @@ def get_config(variant: str = ""):
         run="runs/world-detect", encoder="video", view="video", targets=("boxes", "embedding"),
         shapes=dict(boxes=(16, 6), embedding=(32,)),
     )  # fmt: skip
-    config.eval.track_score = 0.15  # half of the clips that are trained on have a box that is as sure
+    # Half of the clips that are trained on have a box that is as sure.
+    config.eval.track_score = 0.15
     config.objectives = dict(stereo_soundnet=dict(weight=1.0, agnostic=True))
     return variant_of(config, variant, mono=mono, quicktest=quicktest)
