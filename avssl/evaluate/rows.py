@@ -81,11 +81,11 @@ class Row:
     spread: float | None = None
 
     def __post_init__(self):
-        for name in ("value", "random_init", "chance"):
-            number = getattr(self, name)
-            least, most = bounds_of(self.metric)
-            if number is None and name == "random_init":
-                continue
+        numbers = {"value": self.value, "chance": self.chance}
+        if self.random_init is not None:
+            numbers["random_init"] = self.random_init
+        least, most = bounds_of(self.metric)
+        for name, number in numbers.items():
             if not math.isfinite(number) or not least <= number <= most:
                 raise ValueError(
                     f"{self.protocol} {self.metric}: {name} is {number}, not from {least} to {most}"

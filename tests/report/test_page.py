@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from avssl.evaluate.rows import Row
 from avssl.report.page import write_report
 from avssl.report.runs import short_names
-from tests.report.folders import COMMAND, Page, assert_self_contained, untrained
+from tests.report.folders import COMMAND, ROWS, Page, assert_self_contained, untrained
 
 NASTY = "</td><script>alert(1)</script>"
 
@@ -28,6 +29,16 @@ def test_a_run_without_checkpoints_gets_curves_config_and_a_line(run, tmp_path):
     assert "5 of 40 in 2 s" in page.words
     assert "could not be read 2 5 %, each replaced by another clip" in page.words
     assert "lack a modality 5 12 % of the 40 clips in the 5 logged steps" in page.words
+
+
+def test_what_no_random_weights_give_has_no_ring(run, tmp_path):
+    rows = [Row("localization", "objects", "mean_ciou", 0.3, None, 0.1, 400), *ROWS]
+    folder = untrained(tmp_path / "lonely", rows=rows)
+    assert run("report", folder)[0] == 0
+    page = Page(folder / "report.html")
+    assert "30.0 % – – 10.0 % 400" in page.words
+    rings = [held for name, held in page.elements if (held.get("class") or "").startswith("random")]
+    assert len(rings) == 1
 
 
 def test_several_runs_stand_side_by_side(run, tmp_path):

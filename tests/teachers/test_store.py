@@ -127,19 +127,19 @@ def test_the_middle_of_a_record_as_it_would_be_said_online(
     assert np.ptp(exact[kind], axis=0).max() > 0.01
 
 
-def test_a_teacher_of_the_datas_classes_is_known_by_their_names(
-    store, pictures, teacher_run, other_run
-):
+def test_a_teacher_of_the_datas_classes_is_known_by_their_names(store, teacher_run, other_run):
     """As `other_run` is of classes of other names, its logits are of none of the data's."""
 
-    def found(**keys):
-        config = student(**{f"teachers.teacher.{key}": value for key, value in keys.items()})
-        config.objectives.distill.label_weight = 0.0
-        return open_teachers(resolve(config), open_source(DATA))[0].teachers.teacher
+    def names(**keys):
+        config = student(**{f"teachers.teacher.{key}": str(value) for key, value in keys.items()})
+        config.objectives = dict(mke=dict(weight=1.0))
+        config, _ = open_teachers(resolve(config), open_source(DATA))
+        said = build_model(config).objectives["mke"].label_logits({"logits": 1})
+        assert bool(said) == config.teachers.teacher.classes_are_labels
+        return said
 
-    assert found(run=str(teacher_run)).classes_are_labels
-    assert found(store=str(store)).classes_are_labels
-    assert not found(run=str(other_run)).classes_are_labels
+    assert names(run=teacher_run) == names(store=store) == {"joint": 1}
+    assert names(run=other_run) == {}
     kept = differences(
         {"teachers": {"teacher": {"hash": "h"}}},
         {"teachers": {"teacher": {"hash": "h", "classes_are_labels": True}}},
