@@ -65,6 +65,7 @@ class Target:
     position of each level of a detector's pyramid, one level after the other.
 
     classes: the columns of `logits`, or the classes of `boxes`, are those of the labels; others are refused.
+    like: another teacher, whose classes these must be, too; empty for none.
     heard: the view of sound by which a student that does not see the teacher's view answers. That must not be
     cropped at random, and only be mirrored where the sound is mirrored with it.
     """
@@ -72,6 +73,7 @@ class Target:
     teacher: str
     kind: str
     classes: bool = False
+    like: str = ""
     heard: str = ""
 
 
@@ -107,7 +109,7 @@ class Objective(nn.Module):
     The common case, one video and one audio feature per clip, needs only `heads` and `__call__`.
     State that outlives a step (banks, queues) lives in the collection `memory`.
 
-    key: its name in the config, where that differs from its class's: `distill__image`.
+    key: its name in the config, where that differs from its class's: `crd__image`.
     num_records: of the source, for memory with a row per record; `batch["index"]` lies below it.
     num_steps: of the whole run, where it is known.
     target_shapes: of one clip's targets, by teacher and kind: what heads are built for.

@@ -86,6 +86,10 @@ class Crd(StudentObjective):
     def learns_labels(self) -> bool:
         return self.label_weight > 0 or self.other_classes
 
+    def classifies(self, encoder: str) -> bool:
+        """Without their weight no label reaches the classifier, wherever negatives are from."""
+        return super().classifies(encoder) and self.label_weight > 0
+
     def refresh_due(self, step: int) -> bool:
         """The classes of the data, once."""
         return self.other_classes and step == 0
@@ -105,23 +109,23 @@ class Crd(StudentObjective):
         }
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
-        label_loss, metrics = pseudo_label_loss(
-            outputs["logits"], batch["label"], present=self.both_present(batch)
-        )
         negatives, have_negatives = self.negatives(batch)
         taught = self.taught_by(self.teacher, batch)
         compared = taught & have_negatives
         transfer, partitions, losses = self.contrast(outputs, batch, negatives, compared)
         if train:
             self.remember(outputs, batch, taught, partitions)
-        metrics |= {f"{side}_contrast": loss for side, loss in losses.items()}
+        metrics = {f"{side}_contrast": loss for side, loss in losses.items()}
         metrics |= {f"{side}_partition": value for side, value in partitions.items()}
-        metrics |= {
-            "label_loss": label_loss,
-            "transfer": transfer,
-            "taught": jnp.sum(compared).astype(self.dtype),
-        }
-        return Outcome(self.label_weight * label_loss + self.transfer_weight * transfer, metrics)
+        metrics |= {"transfer": transfer, "taught": jnp.sum(compared).astype(self.dtype)}
+        loss = self.transfer_weight * transfer
+        if self.label_weight:
+            label_loss, named = pseudo_label_loss(
+                outputs["logits"], batch["label"], present=self.both_present(batch)
+            )
+            loss += self.label_weight * label_loss
+            metrics |= {**named, "label_loss": label_loss}
+        return Outcome(loss, metrics)
 
     def negatives(self, batch: Batch) -> tuple[Array, Array]:
         """Rows of the banks [batch, num_negatives], drawn for each row on its own; and which rows have any."""

@@ -1,6 +1,6 @@
 """Distillation: a student learns what a frozen teacher says of the same clip, and the labels if it likes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -9,67 +9,20 @@ import jax.numpy as jnp
 from jax import Array
 
 from avssl.errors import UsageError, unknown
-from avssl.losses.distillation import softened_divergence
-from avssl.losses.hints import (
-    attention_loss,
-    hint_loss,
-    pool_to_smaller,
-    selectivity_loss,
-    variational_loss,
-)
-from avssl.losses.kernel_transfer import information_flow, probabilistic_transfer
+from avssl.losses.hints import pool_to_smaller
 from avssl.losses.pseudo_labels import pseudo_label_loss
-from avssl.losses.relations import (
-    kernel_congruence,
-    neighbour_congruence,
-    relational_loss,
-    similarity_loss,
-)
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.models.regressors import HintRegressor, VariationalRegressor
 from avssl.objectives.base import Batch, Outcome, Outputs, Read, Target
 from avssl.objectives.blocks import num_blocks
 from avssl.objectives.student import StudentObjective
-
-# (weight of the labels' cross-entropy, weight of the transfer loss) as in RepDistiller's scripts. Those have
-# no `ifd`, of which this is the last layer's weight, and no `kernel_cc`, whose weight is ours.
-PUBLISHED_WEIGHTS = {
-    "kd": (0.1, 0.9),
-    "hint": (1.0, 100.0),
-    "at": (1.0, 1000.0),
-    "sp": (1.0, 3000.0),
-    "pkt": (1.0, 30000.0),
-    "rkd": (1.0, 1.0),
-    "cc": (1.0, 0.02),
-    "kernel_cc": (1.0, 1.0),
-    "vid": (1.0, 1.0),
-    "nst": (1.0, 50.0),
-    "ifd": (1.0, 1.0),
-}
-# Those that take maps: each row has a loss of its own, so that no map has to leave its device.
-ROW_LOSSES: dict[str, Callable[..., Array]] = {
-    "hint": hint_loss,
-    "at": attention_loss,
-    "vid": variational_loss,
-    "nst": selectivity_loss,
-}
-BATCH_LOSSES: dict[str, Callable[..., Array]] = {
-    "kd": softened_divergence,
-    "hint": hint_loss,
-    "sp": similarity_loss,
-    "pkt": probabilistic_transfer,
-    "rkd": relational_loss,
-    "cc": neighbour_congruence,
-    "kernel_cc": kernel_congruence,
-    "ifd": information_flow,
-}
-# These compare every row with all others.
-RELATIONS = ("sp", "pkt", "rkd", "ifd", "kernel_cc")
+from avssl.objectives.teacher_names import different_teachers, names_of
+from avssl.objectives.transfers import BATCH_LOSSES, KINDS, PUBLISHED_WEIGHTS, RELATIONS, ROW_LOSSES
 
 
 class Distill(StudentObjective):
-    """label_weight * cross-entropy of the labels + transfer_weight * a transfer loss of one teacher's targets.
+    """label_weight * cross-entropy of the labels + transfer_weight * a transfer loss of the teachers' targets.
 
     The form and the weights of RepDistiller (Tian, Krishnan & Isola 2020, arXiv 1910.10699), where every
     method is gamma * CE + alpha * KD + beta * X with X one of the losses below and alpha 0 for all but KD.
@@ -80,7 +33,9 @@ class Distill(StudentObjective):
     sure it is; `sp`, `pkt`, `rkd`, `ifd` relations of the rows' embeddings; `cc` the same, as released,
     between two linear layers of `embedding_width`, the teacher's trained as well, and `kernel_cc` as its paper
     has it, of the embeddings. Each is described in `avssl/losses`.
-    student: the modality of the student. kind: what the teacher is asked for; empty: what the loss takes.
+    student: the modality of the student. also: further teachers than `teacher`. The transfer is the mean over
+    teachers of the loss of each, on the clips that it taught and with layers of its own; the classifier is one,
+    so logits (`kd`) must be of the same classes. kind: what teachers are asked for; empty: what the loss takes.
     label_weight, transfer_weight: None is as published for the loss. With labels, the classes of the
     teacher's logits must be those of the data; with label_weight=0 they may be any. blocks: as of xid, of
     those that compare rows: `sp`, `pkt`, `rkd`, `ifd` and `kernel_cc`; the angles of `rkd` are batch^3 and need
@@ -95,6 +50,7 @@ class Distill(StudentObjective):
 
     loss: str = "kd"
     teacher: str = "teacher"
+    also: tuple[str, ...] = ()
     kind: str = ""
     temperature: float = 4.0
     embedding_width: int = 128
@@ -105,34 +61,58 @@ class Distill(StudentObjective):
     without_labels: ClassVar[str] = "label_weight=0"
 
     def setup(self) -> None:
-        shape = self.target_shapes[self.teacher][self.target.kind]
-        if self.target.kind == "map":
-            if self.loss == "hint":
-                self.regressor: Any = HintRegressor(shape, dtype=self.dtype)
-            elif self.loss == "vid":
-                self.regressor = VariationalRegressor(shape[-1], dtype=self.dtype)
-        elif self.loss == "hint":
-            self.student_head = ProjectionMLP((shape[-1],), dtype=self.dtype)
-        elif self.loss == "cc":
-            self.student_head = ProjectionMLP((self.embedding_width,), dtype=self.dtype)
-            self.teacher_head = ProjectionMLP((self.embedding_width,), dtype=self.dtype)
-        num_logits = shape[-1] if self.loss == "kd" else self.num_classes
+        shapes = {name: self.target_shapes[name][self.target_kind] for name in self.teachers}
+        for name, shape in shapes.items():
+            for part, layers in self.layers_beside(shape).items():
+                setattr(self, self.own(part, name), layers)
+        num_logits = self.num_classes
+        if self.loss == "kd":
+            numbers = {name: shape[-1] for name, shape in shapes.items()}
+            num_logits = numbers[self.teacher]
+            if set(numbers.values()) != {num_logits}:
+                raise UsageError(
+                    f"{self.config_key} answers all its teachers by one classifier, and they know "
+                    f"{', '.join(f'{number} ({name})' for name, number in numbers.items())} classes: name "
+                    "teachers of the same"
+                )
         self.classifier = nn.Dense(num_logits, dtype=self.dtype, param_dtype=self.dtype)
 
+    def layers_beside(self, shape: tuple[int, ...]) -> dict[str, nn.Module]:
+        """What is learnt beside the classifier for a teacher whose targets have this shape."""
+        if self.target_kind == "map":
+            if self.loss == "hint":
+                return {"regressor": HintRegressor(shape, dtype=self.dtype)}
+            if self.loss == "vid":
+                return {"regressor": VariationalRegressor(shape[-1], dtype=self.dtype)}
+        elif self.loss == "hint":
+            return {"student_head": ProjectionMLP((shape[-1],), dtype=self.dtype)}
+        elif self.loss == "cc":
+            return {
+                "student_head": ProjectionMLP((self.embedding_width,), dtype=self.dtype),
+                "teacher_head": ProjectionMLP((self.embedding_width,), dtype=self.dtype),
+            }
+        return {}
+
     @property
-    def target(self) -> Target:
-        """The teacher's side."""
-        kinds = {"kd": ("logits",), "hint": ("embedding", "map")}
-        kinds |= dict.fromkeys(("at", "vid", "nst"), ("map",))
+    def teachers(self) -> tuple[str, ...]:
+        names = (self.teacher, *names_of(self.also))
+        return different_teachers(f"{self.config_key}.teacher and .also", names)
+
+    def own(self, part: str, teacher: str) -> str:
+        """The name of what each teacher has for itself: an only one's is that of the part."""
+        return part if teacher == self.teacher else f"{part}_{teacher}"
+
+    @property
+    def target_kind(self) -> str:
         if self.loss not in PUBLISHED_WEIGHTS:
             raise unknown(f"{self.config_key}.loss", self.loss, PUBLISHED_WEIGHTS)
-        allowed = kinds.get(self.loss, ("embedding",))
+        allowed = KINDS.get(self.loss, ("embedding",))
         kind = self.kind or allowed[0]
         if kind not in allowed:
             raise UsageError(
                 f"{self.config_key}.kind: the loss '{self.loss}' takes {' or '.join(allowed)}, not '{kind}'"
             )
-        return Target(self.teacher, kind, classes=kind == "logits" and self.weights[0] > 0)
+        return kind
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -144,7 +124,14 @@ class Distill(StudentObjective):
         )
 
     def targets(self) -> tuple[Target, ...]:
-        return (self.target,)
+        kind = self.target_kind
+        first, *others = self.teachers
+        classes = kind == "logits" and self.learns_labels
+        like = first if kind == "logits" else ""
+        return (
+            Target(first, kind, classes),
+            *(Target(name, kind, classes, like) for name in others),
+        )
 
     @property
     def learns_labels(self) -> bool:
@@ -158,60 +145,73 @@ class Distill(StudentObjective):
         """Without labels the columns are those of its own teacher, whose names the run does not keep."""
         return self.learns_labels
 
-    def transferred(self, batch: Batch) -> Array:
-        return self.taught_by(self.teacher, batch)
-
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         student = features[self.student_read]
-        target = batch["targets"][self.teacher][self.target.kind]
         outputs = {self.student: student.embedding, "logits": self.classifier(student.embedding)}
-        if self.target.kind == "map":
-            answer = self.student_map(features).astype(self.dtype)
-            outputs["row_losses"] = self.row_losses(
-                answer, target, self.transferred(batch), train=train
-            )
-        elif self.loss == "hint":
-            outputs["answer"] = self.student_head(student.embedding, train=train)
-        elif self.loss == "cc":
-            outputs["answer"] = self.student_head(student.embedding, train=train)
-            outputs["target"] = self.teacher_head(target, train=train)
+        for name in self.teachers:
+            said = self.answers(name, features, batch, train=train)
+            outputs |= {self.own(part, name): value for part, value in said.items()}
         return outputs
 
-    def student_map(self, features: Mapping[Read, Features]) -> Array:
+    def answers(
+        self, teacher: str, features: Mapping[Read, Features], batch: Batch, *, train: bool
+    ) -> Outputs:
+        """What is compared with one teacher beyond embedding and logits."""
+        student, target = features[self.student_read], batch["targets"][teacher][self.target_kind]
+        if self.target_kind == "map":
+            answer = self.student_map(features, teacher).astype(self.dtype)
+            return {"row_losses": self.row_losses(teacher, answer, target, batch, train=train)}
+        if self.loss not in ("hint", "cc"):
+            return {}
+        head = getattr(self, self.own("student_head", teacher))
+        said = {"answer": head(student.embedding, train=train)}
+        if self.loss == "cc":
+            said["target"] = getattr(self, self.own("teacher_head", teacher))(target, train=train)
+        return said
+
+    def student_map(self, features: Mapping[Read, Features], teacher: str) -> Array:
         setting = f"{self.config_key}.loss={self.loss}"
         found = self.map_of(features, self.student_read, setting)
-        shape = self.target_shapes[self.teacher]["map"]
+        shape = self.target_shapes[teacher]["map"]
         if found.ndim - 1 != len(shape):
             raise UsageError(
                 f"{setting} compares maps of equally many axes, and that of the encoder "
                 f"'{self.student_read.encoder}' is {found.shape[1:]}, that of the teacher "
-                f"'{self.teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, ifd, cc, "
+                f"'{teacher}' {tuple(shape)}: take a loss of embeddings (hint, sp, pkt, rkd, ifd, cc, "
                 "kernel_cc)"
             )
         return found
 
-    def row_losses(self, answer: Array, target: Array, present: Array, *, train: bool) -> Array:
+    def row_losses(
+        self, teacher: str, answer: Array, target: Array, batch: Batch, *, train: bool
+    ) -> Array:
         """The loss of each row by itself, [batch]; their mean is the loss of the batch."""
         variance: list[Array] = []
         if self.loss == "hint":
-            answer = self.regressor(answer, train=train)
+            answer = getattr(self, self.own("regressor", teacher))(answer, train=train)
         elif self.loss == "vid":
             # As released, before the regressor.
             answer, target = pool_to_smaller(answer, target)
-            answer, *variance = self.regressor(answer)
+            answer, *variance = getattr(self, self.own("regressor", teacher))(answer)
 
         def of_row(answer: Array, target: Array, present: Array) -> Array:
             loss = ROW_LOSSES[self.loss]
             return loss(answer[None], target[None], *variance, present=present[None])
 
-        return jax.vmap(of_row)(answer, target, present)
+        return jax.vmap(of_row)(answer, target, self.taught_by(teacher, batch))
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         blocks = num_blocks(self.blocks, batch, train=train, key=self.config_key)
-        transfer = self.transfer(outputs, batch, blocks)
+        transfers = {name: self.transfer(name, outputs, batch, blocks) for name in self.teachers}
+        transfer = jnp.mean(jnp.stack(list(transfers.values())))
+        told = {"transfer": transfer}
+        for name, of_teacher in transfers.items():
+            taught = jnp.sum(self.taught_by(name, batch)).astype(self.dtype)
+            if len(transfers) == 1:
+                told["taught"] = taught
+            else:
+                told |= {f"{name}_transfer": of_teacher, f"{name}_taught": taught}
         label_weight, transfer_weight = self.weights
-        taught = jnp.sum(self.transferred(batch)).astype(self.dtype)
-        told = {"transfer": transfer, "taught": taught}
         if not self.learns_labels:
             return Outcome(transfer_weight * transfer, told)
         label_loss, metrics = pseudo_label_loss(
@@ -220,14 +220,16 @@ class Distill(StudentObjective):
         loss = label_weight * label_loss + transfer_weight * transfer
         return Outcome(loss, {**metrics, **told, "label_loss": label_loss})
 
-    def transfer(self, outputs: Outputs, batch: Batch, blocks: int) -> Array:
-        present = self.transferred(batch)
-        if self.target.kind == "map":
+    def transfer(self, teacher: str, outputs: Outputs, batch: Batch, blocks: int) -> Array:
+        present = self.taught_by(teacher, batch)
+        if self.target_kind == "map":
             # A row that is not transferred has the loss 0 of no row.
-            return jnp.sum(outputs["row_losses"]) / jnp.maximum(jnp.sum(present), 1)
+            row_losses = outputs[self.own("row_losses", teacher)]
+            return jnp.sum(row_losses) / jnp.maximum(jnp.sum(present), 1)
         answer = outputs["logits" if self.loss == "kd" else self.student]
-        answer = outputs.get("answer", answer)
-        target = outputs.get("target", batch["targets"][self.teacher].get(self.target.kind))
+        answer = outputs.get(self.own("answer", teacher), answer)
+        said = batch["targets"][teacher].get(self.target_kind)
+        target = outputs.get(self.own("target", teacher), said)
         arguments: dict[str, Any] = {"temperature": self.temperature} if self.loss == "kd" else {}
         if self.loss in RELATIONS:
             arguments["blocks"] = blocks

@@ -45,7 +45,7 @@ class HearingObjective(DetectingObjective):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return different_teachers(self.config_key, self.teachers)
+        return different_teachers(f"{self.config_key}.teachers", self.teachers)
 
     def targets(self) -> tuple[Target, ...]:
         return tuple(

@@ -58,7 +58,7 @@ class Soundnet(Objective):
 
     @property
     def names(self) -> tuple[str, ...]:
-        names = different_teachers(self.config_key, self.teachers)
+        names = different_teachers(f"{self.config_key}.teachers", self.teachers)
         if self.kernel < 1 or self.stride < 1 or self.padding < 0:
             raise UsageError(
                 f"{self.config_key}: kernel and stride must be at least 1, padding at least 0"

@@ -15,6 +15,7 @@ from avssl.data.views import View, build_views
 from avssl.errors import UsageError, unknown
 from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Target
+from avssl.teachers.classes import check_alike, check_classes
 from avssl.teachers.function import teacher_of
 from avssl.teachers.spec import Taught, TeacherSpec, build_specs
 from avssl.teachers.store import TargetStore
@@ -96,6 +97,7 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
     specs, asked = build_specs(config), asked_targets(config)
     online: dict[str, SeeingTeacher] = {}
     stores: dict[str, TargetStore] = {}
+    known: dict[str, Sequence[str] | None] = {}
     config = from_json(config.to_dict())
     for name in (name for name in specs if name in asked):
         spec = specs[name]
@@ -122,10 +124,14 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
                 check_classes(name, shapes["logits"][-1], classes, source)
             elif classes is not None:
                 check_classes(name, len(classes), classes, source)
+        known[name] = classes
         config.teachers[name].hash = hashed
         config.teachers[name].shapes = ConfigDict(shapes)
         same = bool(classes) and tuple(classes or ()) == tuple(source.label_names)
         config.teachers[name].classes_are_labels = same and "logits" in shapes
+    for name, targets in asked.items():
+        for other in dict.fromkeys(target.like for target in targets if target.like):
+            check_alike(name, known[name], other, known[other])
     check_same_everywhere({name: config.teachers[name].hash for name in (*online, *stores)})
     return config, Teachers(online, stores, config.precision)
 
@@ -211,28 +217,3 @@ def check_unseen(config: ConfigDict, name: str, spec: TeacherSpec, heard: str) -
             f"{where} does not hear how that is mirrored: set views.{heard}.mirrored_with={spec.view} and "
             f"views.{spec.view}.flip=True, or mirrored_with='' and flip=False"
         )
-
-
-def check_classes(
-    name: str, num_logits: int, classes: Sequence[str] | None, source: Source
-) -> None:
-    """Refuses logits whose columns are not the classes of the data, in number and order."""
-    ours = tuple(source.label_names)
-    if not ours:  # then there is no label that they could contradict
-        return
-    remedy = "teach without labels (label_weight=0), or by a teacher of the same classes"
-    if num_logits != len(ours):
-        raise UsageError(
-            f"teacher '{name}' knows {num_logits} classes and {source.spec} has {len(ours)}: {remedy}"
-        )
-    if classes is None:
-        say(
-            f"teacher '{name}': the names of its classes are not known, and taken to be those of the data"
-        )
-        return
-    for number, (theirs, own) in enumerate(zip(classes, ours, strict=False)):
-        if theirs != own:
-            raise UsageError(
-                f"teacher '{name}' has other classes than {source.spec}: number {number} is '{theirs}' there "
-                f"and '{own}' here; {remedy}"
-            )

@@ -42,8 +42,7 @@ def student(method: str, side: str) -> AblationRow:
         parts = [part for part in (objective, side) if part not in ("distill", "audio")]
         config = ":".join(filter(None, ("configs/world/distill.py", "_".join(parts))))
         if objective == "distill":
-            names = ["distill", "distill__image"] if side == "both" else ["distill"]
-            overrides += [f"objectives.{name}.loss={LOSSES[method]}" for name in names]
+            overrides.append(f"objectives.distill.loss={LOSSES[method]}")
     return AblationRow(
         f"{method}_{side}", config, overrides, SEEDS, teachers=teachers, every_seconds=EVERY_SECONDS
     )

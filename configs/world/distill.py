@@ -7,9 +7,9 @@ pictures.
   avssl pretrain --config configs/world/distill.py --workdir runs/world-distill
 
 Other losses: `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc).
-`configs/world/distill.py:image` has the teacher of pictures, `:both` the two, of which the second has the loss
-of `distill__image`. `:crd` and `:cmc` contrast student and teacher against banks, also `:crd_image`,
-`:crd_both` and so on. From a store:
+`configs/world/distill.py:image` has the teacher of pictures, `:both` the two, whose losses are averaged. `:crd`
+and `:cmc` contrast student and teacher against banks, also `:crd_image`, `:crd_both` and so on: the second
+teacher has banks of its own there, those of `crd__image`, at half the weight as the first. From a store:
 
   avssl teach --teacher runs/world-supervised --encoder audio --data world:quickstart@train \
       --out runs/audio-targets --targets embedding,logits
@@ -26,7 +26,8 @@ from typing import Any
 
 from avssl.config import load_config, variant_of
 
-BANKS = ("crd", "cmc")
+# The weight of the transfer, which several teachers share.
+BANKS = {"crd": 0.8, "cmc": 1.0}
 
 
 def taught(config, objective, side):
@@ -39,8 +40,12 @@ def taught(config, objective, side):
     objectives = {objective: own}
     if side == "both":
         add_teacher(config, "image", "video")
-        # The labels are the first one's.
-        objectives[f"{objective}__image"] = dict(own, teacher="image", label_weight=0.0)
+        if objective in BANKS:
+            own["transfer_weight"] = BANKS[objective] / 2
+            # The labels are the first one's.
+            objectives[f"{objective}__image"] = dict(own, teacher="image", label_weight=0.0)
+        else:
+            own["also"] = ("image",)
     config.objectives = objectives
 
 

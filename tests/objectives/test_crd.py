@@ -153,6 +153,16 @@ def test_one_class_alone_has_no_negatives_and_the_labels_are_still_learnt():
     assert np.all(np.isfinite(gradient))
 
 
+def test_a_second_one_without_labels_says_no_classes():
+    objective, batch = made("crd", label_weight=0.0), batch_of()
+    variables, student = started(objective, batch), drawn(ROWS, WIDTH, seed=1)
+    (total, (metrics, outputs, *_)), _ = run(objective, variables, student, batch)
+    assert float(total) == pytest.approx(0.8 * float(metrics["transfer"]), rel=1e-5)
+    assert "label_loss" not in metrics
+    assert objective.label_logits(outputs) == objective.clusters(outputs) == {}
+    assert made("crd").label_logits(outputs).keys() == {"video"}
+
+
 def test_what_no_bank_can_serve_is_refused():
     with pytest.raises(UsageError, match=r"objectives\.crd keeps a row for each record"):
         started(build_objective("crd", {}, num_records=1), batch_of())

@@ -24,7 +24,7 @@ from avssl.losses.relations import (
 )
 from avssl.models.features import Features
 from avssl.objectives import build_objective
-from avssl.objectives.distill import PUBLISHED_WEIGHTS
+from avssl.objectives.transfers import PUBLISHED_WEIGHTS
 from avssl.train.model import without_views
 
 ROWS = 8
@@ -147,6 +147,90 @@ def test_maps_stay_with_their_rows_and_give_the_loss_of_the_batch(loss, function
     assert np.any(gradient.map[2:])
 
 
+def of_two(first, second):
+    """Of `first` row 0 is not taught, of `second` rows 0 to 3."""
+    batch, other = batch_of(first), batch_of(second)
+    taught = jnp.arange(ROWS) > 3
+    return {
+        **batch,
+        "taught": {**batch["taught"], "image": taught},
+        "targets": {**batch["targets"], "image": other["targets"]["teacher"]},
+    }
+
+
+def made_of_two(loss, first, second, **keys):
+    shapes = {
+        name: {kind: x.shape[1:] for kind, x in targets.items()}
+        for name, targets in (("teacher", first), ("image", second))
+    }
+    config = {"loss": loss, "num_classes": 4, "also": ("image",), **keys}
+    return build_objective("distill", config, target_shapes=shapes)
+
+
+@pytest.mark.parametrize("loss", SIDES)
+def test_several_teachers_share_the_weight_and_the_classifier(loss):
+    first = {"embedding": drawn(ROWS, 6), "logits": drawn(ROWS, 4)}
+    second = {"embedding": drawn(ROWS, 3, seed=8), "logits": drawn(ROWS, 4, seed=9)}
+    batch, objective = of_two(first, second), made_of_two(loss, first, second)
+    features = Features(drawn(ROWS, 5, seed=1))
+    total, metrics, outputs, gradient = loss_and_outputs(objective, features, batch)
+    function, student, target = SIDES[loss]
+    kind = "logits" if loss == "kd" else "embedding"
+    transfers = []
+    for name, suffix in (("teacher", ""), ("image", "_image")):
+        present = batch["present"]["video"] & batch["taught"][name]
+        answer = outputs[f"answer{suffix}" if student == "answer" else student]
+        said = outputs[f"target{suffix}"] if target else batch["targets"][name][kind]
+        transfers.append(float(function(answer, said, present=present)))
+        assert float(metrics[f"{name}_transfer"]) == pytest.approx(transfers[-1], rel=1e-5)
+    assert (metrics["teacher_taught"], metrics["image_taught"]) == (ROWS - 2, ROWS - 4)
+    assert float(metrics["transfer"]) == pytest.approx(np.mean(transfers), rel=1e-5)
+    label_weight, transfer_weight = PUBLISHED_WEIGHTS[loss]
+    expected = label_weight * float(metrics["label_loss"]) + transfer_weight * np.mean(transfers)
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert np.all(np.any(gradient.embedding[2:], axis=1))
+
+
+def test_each_teacher_has_layers_of_its_own_and_an_only_one_the_names_that_it_had():
+    first, second = {"embedding": drawn(ROWS, 6)}, {"embedding": drawn(ROWS, 3)}
+    one, two = made("cc", first), made_of_two("cc", first, second)
+    features = {one.student_read: Features(drawn(ROWS, 5))}
+    names = [
+        each.init(jax.random.key(0), features, of_two(first, second), method="initialise")["params"]
+        for each in (one, two)
+    ]
+    assert names[0].keys() == {"classifier", "student_head", "teacher_head"}
+    assert names[1].keys() == {*names[0], "student_head_image", "teacher_head_image"}
+
+
+def test_maps_of_several_teachers_may_differ_in_shape():
+    first, second = {"map": drawn(ROWS, 1, 2, 2, 3)}, {"map": drawn(ROWS, 1, 4, 4, 2, seed=3)}
+    batch, objective = of_two(first, second), made_of_two("at", first, second, label_weight=0.0)
+    features = Features(drawn(ROWS, 5, seed=1), drawn(ROWS, 1, 4, 4, 5, seed=2))
+    total, metrics, *_ = loss_and_outputs(objective, features, batch)
+    losses = [
+        float(attention_loss(
+            features.map, targets["map"], present=batch["present"]["video"] & batch["taught"][name]
+        ))
+        for name, targets in (("teacher", first), ("image", second))
+    ]  # fmt: skip
+    assert float(metrics["image_transfer"]) == pytest.approx(losses[1], rel=1e-4)
+    assert float(total) == pytest.approx(1000 * np.mean(losses), rel=1e-4)
+
+
+def test_teachers_that_cannot_share_a_classifier():
+    first, second = {"logits": drawn(ROWS, 4)}, {"logits": drawn(ROWS, 5)}
+    objective = made_of_two("kd", first, second)
+    features = {objective.student_read: Features(drawn(ROWS, 5))}
+    with pytest.raises(UsageError, match=r"they know 4 \(teacher\), 5 \(image\) classes"):
+        objective.init(jax.random.key(0), features, of_two(first, second), method="initialise")
+    with pytest.raises(UsageError, match=r"distill.teacher and .also must name one.*different"):
+        made("kd", first, also="teacher").targets()
+    asked = made_of_two("kd", first, second, label_weight=0.0).targets()
+    assert [(one.teacher, one.like) for one in asked] == [("teacher", ""), ("image", "teacher")]
+    assert [one.teacher for one in made("sp", first, also="").targets()] == ["teacher"]
+
+
 def test_a_larger_map_of_the_student_is_pooled_before_the_regressor_of_vid():
     """It acts on each position, so it is the same as being given the smaller map."""
     targets = {"map": drawn(ROWS, 1, 2, 2, 3)}
@@ -171,9 +255,9 @@ def test_nobody_taught_and_nothing_labelled_is_zero():
 
 
 def test_classes_are_asked_for_where_labels_are_used():
-    assert made("kd", {"logits": drawn(1, 4)}).target.classes
-    assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).target.classes
-    assert not made("sp", {"embedding": drawn(1, 4)}).target.classes
+    assert made("kd", {"logits": drawn(1, 4)}).targets()[0].classes
+    assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).targets()[0].classes
+    assert not made("sp", {"embedding": drawn(1, 4)}).targets()[0].classes
     # What it learnt to name without labels are its teacher's classes.
     assert made("kd", {"logits": drawn(1, 4)}).classes_are_labels
     assert not made("kd", {"logits": drawn(1, 4)}, label_weight=0.0).classes_are_labels

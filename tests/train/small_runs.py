@@ -44,7 +44,7 @@ TAUGHT = {
     "ccl": {},
     "cmc": {"num_negatives": 64},
     "crd": {"num_negatives": 64},
-    "distill": {},
+    "distill": {"also": ("image_teacher",)},
     "soundnet": {"teachers": ("teacher",), "kernel": 3, "stride": 1, "padding": 0, "scale": 10.0},
     "mke": {"hidden_widths": (16,), "noise": 0.5, "consistency_weight": 0.5},
     "three_level": {"audio_teacher": "teacher", "video_teacher": "image_teacher"},
