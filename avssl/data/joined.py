@@ -175,7 +175,10 @@ def fill_targets(
     index: int,
     windows: Windows,
 ) -> None:
-    """The targets of one record. What a store should have and has not is zeros, and counted."""
+    """The targets of one record.
+
+    What a store should have and has not is zeros, and counted: also of a record too short for all slots.
+    """
     for name, join in joins.items():
         taught = False
         if join.num_starts(index):
@@ -189,7 +192,7 @@ def fill_targets(
                     if name in windows.mirrored and kind in MIRRORED:
                         array = MIRRORED[kind](array)
                     batch["targets"][name][kind][row] = array
-        elif join.store.is_gap(index):
+        elif join.store.is_gap(index) or join.store.num_windows(index):
             batch["untaught"][name][row] = index
         batch["taught"][name][row] = taught
         if not taught:

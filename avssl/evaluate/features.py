@@ -15,6 +15,7 @@ import numpy as np
 from avssl.data.iterator import BatchIterator
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import Source
+from avssl.evaluate.knn import unit_rows
 from avssl.evaluate.layers import first_reads, layer_features
 from avssl.losses.teacher_hints import object_response
 from avssl.objectives.base import Outputs
@@ -92,10 +93,7 @@ def probed(extracted: Extracted) -> dict[str, np.ndarray]:
     """
     kinds = dict(extracted.embeddings)
     if {"video", "audio"} <= kinds.keys():
-        unit = [
-            array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
-            for array in (kinds["video"], kinds["audio"])
-        ]
+        unit = [unit_rows(kinds[modality]) for modality in ("video", "audio")]
         kinds["joint"] = np.concatenate(unit, axis=1)
     known = {name: kinds.pop(name) for name in PROBED if name in kinds}
     return {**known, **kinds}

@@ -5,24 +5,20 @@ EZ-VSL and AVL fuse their maps with those of a ResNet-18 that is trained on Imag
 """
 
 import dataclasses
-import math
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from avssl.config import run_config
 from avssl.console import say
-from avssl.data.pipeline import evaluation_batches
 from avssl.data.views import View
 from avssl.errors import UsageError
 from avssl.evaluate.sides import Sides
 from avssl.losses.teacher_hints import object_response
+from avssl.teachers.answers import answers, divisible
 from avssl.teachers.spec import told
 from avssl.teachers.teacher import SeeingTeacher, Teacher, teacher_of_run
-from avssl.train.mesh import batch_sharding, local_mesh, replicated
 from avssl.train.model import Model
 
 BATCH_SIZE = 64
@@ -62,29 +58,16 @@ class ObjectNetwork:
         return seeing
 
     def looked_at(self, view_name: str, view: View, sides: Sides) -> np.ndarray:
-        seeing = self.seeing(view_name, view)
-
-        def response(variables: Any, batch: Any) -> Any:
-            seen = seeing.targets(variables, batch, jax.random.key(0), ("map",))["map"]
-            return object_response(seen)[0]
-
-        mesh = local_mesh()
-        rows, whole = batch_sharding(mesh), replicated(mesh)
-        response = jax.jit(response, in_shardings=(whole, rows), out_shardings=rows)
-        variables = jax.device_put(seeing.variables, whole)
-        found = []
-        with evaluation_batches(
+        found = answers(
+            self.seeing(view_name, view),
             sides.scored[0],
-            dict(seeing.model.views),
-            batch_size=math.ceil(BATCH_SIZE / mesh.size) * mesh.size,
+            ("map",),
+            batch_size=divisible(BATCH_SIZE),
             indices=sides.test.index,
             workers=sides.workers,
-        ) as batches:
-            for batch in batches:
-                mask = batch.pop("mask")
-                maps = response(variables, jax.device_put(batch, rows))
-                found.append(jax.device_get(maps)[mask])
-        return np.concatenate(found)
+            of_targets=lambda targets: object_response(targets["map"])[0],
+        )
+        return np.concatenate([maps[batch["mask"]] for batch, maps in found])
 
 
 def object_network(spec: str, precision: str) -> ObjectNetwork:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from avssl.errors import AvsslError, UsageError
 from avssl.evaluate.blocks import block_rows, in_blocks
 from avssl.evaluate.checks import finite_features, labelled
+from avssl.losses.contrastive import cosines
 
 GALLERY_BLOCK = 1024
 # Scores of one block of queries against the whole gallery that are held at once.
@@ -23,21 +24,13 @@ CUTOFFS = (1, 5, 10, 20)
 Similarity = Callable[[Float[Array, "q d"], Float[Array, "g e"]], Float[Array, "q g"]]
 
 
-def cosine(queries: Float[Array, "q d"], gallery: Float[Array, "g d"]) -> Float[Array, "q g"]:
-    def unit(rows):
-        length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / jnp.where(length > 0, length, 1)
-
-    return jnp.einsum("qd,gd->qg", unit(queries), unit(gallery), precision="highest")
-
-
 def retrieval(
     queries: Float[np.ndarray, "n d"],
     gallery: Float[np.ndarray, "n e"],
     *,
     index: Int[np.ndarray, "n"],
     labels: Int[np.ndarray, "n"] | None = None,
-    similarity: Similarity = cosine,
+    similarity: Similarity = cosines,
 ) -> dict[str, float]:
     """Row i of `queries` and of `gallery` are the two modalities of a clip of record `index[i]`.
 
@@ -75,7 +68,7 @@ def ranked(
     *,
     index: Int[np.ndarray, "n"],
     labels: Int[np.ndarray, "n"] | None = None,
-    similarity: Similarity = cosine,
+    similarity: Similarity = cosines,
 ) -> Ranking:
     """What `retrieval` is the summary of."""
     queries = finite_features(queries, "query embeddings")

@@ -111,16 +111,6 @@ def information_flow(
     return sum(others, first)
 
 
-def information_flow_weights(
-    num_layers: int, epoch: int, *, start: float = 100.0, decay: float = 0.7
-) -> tuple[float, ...]:
-    """The weight of each layer, first to last: 1 for the last, start * decay^epoch for the others.
-
-    As released (100, 0.7): early in training the inner layers lead, later only the last one counts.
-    """
-    return (start * decay**epoch,) * (num_layers - 1) + (1.0,)
-
-
 def neighbour_log_probabilities(
     rows: Rows,
     side: str,

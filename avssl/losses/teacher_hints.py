@@ -31,7 +31,9 @@ def hinted_localization_loss(
     Audio-Visual Localization", ICMI; of their code, `max_xmil_loss` and `detr_panns_loss`).
 
     EZ-VSL's `multiple_instance_loss` + 1,000 `sound_hint_loss` + 100,000 `object_hint_loss`. The
-    large weights stand against means over channels and positions; the paper was not at hand.
+    large weights stand against means over channels and positions; the paper was not at hand. The
+    objective `avl` has the same sum, with either teacher left out and maps over frames; this is its
+    published form, which parity and that objective are tested against.
     Metrics: the three losses without their weights, how many rows had a hint of either teacher, and
     the metrics of the first loss.
     """

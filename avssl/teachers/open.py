@@ -10,6 +10,8 @@ from jax import Array
 
 from avssl.config import ConfigDict, from_json
 from avssl.console import say
+from avssl.data.joined import Join
+from avssl.data.keys import printable
 from avssl.data.record import Source
 from avssl.data.views import View, build_views
 from avssl.errors import UsageError, unknown
@@ -131,7 +133,7 @@ def open_teachers(config: ConfigDict, source: Source) -> tuple[ConfigDict, Teach
         config.teachers[name].classes_are_labels = same and "logits" in shapes
     for name, targets in asked.items():
         for other in dict.fromkeys(target.like for target in targets if target.like):
-            check_alike(name, known[name], other, known[other])
+            check_alike(name, known.get(name), other, known.get(other))
     check_same_everywhere({name: config.teachers[name].hash for name in (*online, *stores)})
     return config, Teachers(online, stores, config.precision)
 
@@ -199,14 +201,31 @@ def open_store(config: ConfigDict, name: str, spec: TeacherSpec, source: Source)
                 f"its views the teacher saw: set teachers.{name}.view"
             )
         store.check_view(name, spec.view, view_of(config, name, spec), spec.targets)
+    check_reach(config, name, spec, store)
     return store
+
+
+def check_reach(config: ConfigDict, name: str, spec: TeacherSpec, store: TargetStore) -> None:
+    """Says how many records are not taught; refuses a store that teaches none of them."""
+    view = view_of(config, name, spec) if store.needs_view(spec.targets) else None
+    lacking = store.lacking(Join(store, {}, view).slots[-1] + 1)
+    if not lacking:
+        return
+    not_taught, of_all = sum(lacking.values()), store.meta["num_records"]
+    why = ", ".join(f"{number} {reason}" for reason, number in lacking.items())
+    if not_taught == of_all:
+        raise UsageError(
+            f"teachers.{name}: '{printable(spec.store)}' teaches nothing: {why}, of {of_all} records: write "
+            "one of what these records have, and with as many windows as the student's view asks for"
+        )
+    say(f"teacher '{name}': {not_taught} of {of_all} records not taught: {why}")
 
 
 def check_unseen(config: ConfigDict, name: str, spec: TeacherSpec, heard: str) -> None:
     """Refuses a view of which a student that hears `heard` would have to know how it was moved."""
     view = view_of(config, name, spec)
     where = f"teacher '{name}' says where things are in the view '{spec.view}', and the student"
-    if getattr(view, "crop", "center") != "center":
+    if getattr(view, "crop", "center") == "random":
         raise UsageError(
             f"{where} does not see how that is cropped: set views.{spec.view}.crop=center"
         )

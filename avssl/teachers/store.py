@@ -139,6 +139,17 @@ class TargetStore:
         """Whether the store should have something of a record and has not: not if it lacks the modality."""
         return int(self._table[1][index]) == UNREADABLE
 
+    def lacking(self, least_windows: int = 1) -> dict[str, int]:
+        """How many records it says nothing of, by the reason, where so many windows are asked for at once."""
+        num_windows, state, _ = self._table
+        short = (state == WRITTEN) & (num_windows < least_windows)
+        found = {
+            f"without {self.view.modality}": state == LACKING,
+            "that cannot be read": state == UNREADABLE,
+            f"too short for {least_windows} windows": short,
+        }
+        return {reason: number for reason, rows in found.items() if (number := int(rows.sum()))}
+
     def read(
         self, index: int, window: int, key: str, kinds: Sequence[str]
     ) -> dict[str, np.ndarray]:
@@ -207,11 +218,12 @@ class TargetStore:
                 f"{where} is of any time, and {placed(kinds)} of '{printable(self.path)}' are of the middle of "
                 "each record: set its window and align to center, or write the store with --every-seconds"
             )
-        if placed(kinds) and isinstance(view, VideoView) and view.crop != "center":
+        theirs = getattr(self.view.evaluation(), "crop", "")
+        if placed(kinds) and isinstance(view, VideoView) and view.crop != theirs:
             raise UsageError(
-                f"{where} is cropped at random, and {placed(kinds)} of '{printable(self.path)}' are of centre "
-                "crops, which cannot move beyond themselves: set its crop to center, or teach online (flips "
-                "move)"
+                f"{where} is cropped otherwise (crop={view.crop}) than what {placed(kinds)} of "
+                f"'{printable(self.path)}' are of, which cannot move beyond itself: set its crop to {theirs}, "
+                "or teach online (flips move)"
             )
         if placed(kinds) and isinstance(view, AudioView) and view.mirrored_with is not None:
             raise UsageError(

@@ -5,28 +5,25 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
 from avssl.data.keys import printable
 from avssl.data.open import open_checked
-from avssl.data.pipeline import evaluation_batches
-from avssl.data.placement import num_windows_every
-from avssl.data.reader import NONE, reader_of_single
-from avssl.data.record import Source, durations_of
+from avssl.data.reader import NONE
+from avssl.data.record import Source
 from avssl.data.shard_writer import default_num_shards
 from avssl.data.views import View
 from avssl.errors import UsageError, unknown
-from avssl.media.errors import MediaError
 from avssl.objectives.base import TARGET_KINDS
+from avssl.teachers.answers import answers, divisible
 from avssl.teachers.encoding import DTYPES, Encoding
 from avssl.teachers.function import teacher_of
 from avssl.teachers.spec import same_sight, told
 from avssl.teachers.store import LACKING, UNREADABLE
 from avssl.teachers.teacher import SeeingTeacher, Teacher
+from avssl.teachers.windows import Plan, known_to_have, plan
 from avssl.teachers.writer import Answers, TargetWriter
-from avssl.train.mesh import batch_sharding, local_mesh, replicated
 
 VIEW = "view"
 # What a view asks of its source, and not what is seen.
@@ -90,6 +87,7 @@ def teach(
     teacher.check_targets(targets)
     source = open_checked(data)
     view = only_view(teacher)
+    check_modality(source, view)
     seeing = teacher.seeing(VIEW, view, precision)
     encoding = Encoding(seeing.shapes(targets), dtype, top_k)
     check_top_k(encoding)
@@ -117,7 +115,22 @@ def teach(
         if writer.pending_shards():
             write_all(writer, seeing, source, batch_size, workers, every_seconds)
         meta = writer.finish()
+    if meta is not None and not meta["num_windows"]:
+        raise UsageError(
+            f"'{printable(out)}' is empty: of {meta['num_records']} records of {printable(data)} "
+            f"{meta['num_lacking']} have no {view.modality} and {len(meta['unreadable'])} cannot be read; "
+            "remove it, and teach on data that have what this encoder looks at"
+        )
     return TeachReport(out, meta, already_complete)
+
+
+def check_modality(source: Source, view: View) -> None:
+    """Refuses, before anything is written, records that are known to show the teacher nothing."""
+    if (known := known_to_have(source, view)) is not None and not known.any():
+        raise UsageError(
+            f"none of the {len(source)} records of {printable(source.spec)} has {view.modality}, which this "
+            "encoder looks at: name another --encoder, or data that have it"
+        )
 
 
 def named(targets: Collection[str]) -> bool:
@@ -161,7 +174,9 @@ def check_arguments(
     if precision not in PRECISIONS:
         raise unknown("--precision", precision, PRECISIONS)
     if not math.isfinite(every_seconds) or every_seconds < 0:
-        raise UsageError(f"--every-seconds must be above 0, not {every_seconds:g}")
+        raise UsageError(
+            f"--every-seconds must be above 0, or 0 for one window of each record, not {every_seconds:g}"
+        )
     if host >= num_hosts:
         raise UsageError(f"--host counts from 0: {host} of {num_hosts} hosts is none")
 
@@ -177,54 +192,6 @@ def check_top_k(encoding: Encoding) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Windows to look at, in the writer's order: each row of a batch is one, -1 a blank.
-
-    Shards begin with a batch of their own, so that a number never depends on where a killed run went on.
-    """
-
-    index: np.ndarray
-    starts: np.ndarray | None
-    num_windows: dict[int, int]  # by record; 0 where none can be looked at
-    states: dict[int, int]
-
-
-def plan(
-    writer: TargetWriter, source: Source, view: View, batch_size: int, every_seconds: float
-) -> Plan:
-    has = source.modalities()
-    known = None if has is None else has[0 if view.modality == "video" else 1]
-    # Where the source says how long records are, none of them need be opened for it.
-    seconds = durations_of(source) if every_seconds else None
-    reader = reader_of_single(source, view)
-    index: list[int] = []
-    starts: list[float] = []
-    num_windows, states = {}, {}
-    for shard in writer.pending_shards():
-        for record in range(*writer.bounds(shard)):
-            count = 1
-            if known is not None and not known[record]:
-                count, states[record] = 0, LACKING
-            elif seconds is not None and seconds[record] > 0:
-                count = num_windows_every(view, every_seconds, float(seconds[record]))
-            elif every_seconds:
-                try:
-                    with reader.handle(record) as handle:
-                        count = num_windows_every(view, every_seconds, handle.duration_seconds)
-                except MediaError:
-                    count, states[record] = 0, UNREADABLE
-            num_windows[record] = count
-            index += [record] * count
-            starts += [window * every_seconds for window in range(count)]
-        blanks = -len(index) % batch_size
-        index += [NONE] * blanks
-        starts += [0.0] * blanks
-    return Plan(
-        np.array(index, np.int64), np.array(starts) if every_seconds else None, num_windows, states
-    )
-
-
 def write_all(
     writer: TargetWriter,
     seeing: SeeingTeacher,
@@ -234,11 +201,10 @@ def write_all(
     every_seconds: float,
 ) -> None:
     view, kinds = seeing.model.views[VIEW], tuple(writer.encoding.shapes)
-    devices = local_mesh()
-    batch_size = -(-batch_size // devices.size) * devices.size
+    batch_size = divisible(batch_size)
     planned = plan(writer, source, view, batch_size, every_seconds)
     pending = writer.pending()
-    answers = answered(seeing, source, planned, devices, batch_size, workers, kinds)
+    answers = answered(seeing, source, planned, batch_size, workers, kinds)
     total = writer.num_own_records
     bar = tqdm(total=total, initial=total - len(pending), desc="teach", unit="clip", disable=None)
     with bar:
@@ -262,36 +228,25 @@ def answered(
     seeing: SeeingTeacher,
     source: Source,
     planned: Plan,
-    devices: jax.sharding.Mesh,
     batch_size: int,
     workers: int,
     kinds: Sequence[str],
 ) -> Iterator[dict[str, np.ndarray] | int]:
     """The targets of each planned window, or why it has none."""
-    sharding = batch_sharding(devices)
-    key = jax.random.key(0)
-    forward = jax.jit(
-        lambda variables, batch: seeing.targets(variables, batch, key, kinds),
-        in_shardings=(replicated(devices), sharding),
-        out_shardings=sharding,
-    )
-    variables = jax.device_put(seeing.variables, replicated(devices))
     if not len(planned.index):
         return
-    with evaluation_batches(
-        source, {VIEW: seeing.model.views[VIEW]}, batch_size=batch_size, indices=planned.index,
-        workers=workers, starts=planned.starts,
-    ) as batches:  # fmt: skip
-        for number, batch in enumerate(batches):
-            seen = {key: batch[key] for key in ("views", "geometry", "row")}
-            said = jax.device_get(forward(variables, jax.device_put(seen, sharding)))
-            present = batch["present"][VIEW]
-            for row in range(batch_size):
-                if planned.index[number * batch_size + row] == NONE:
-                    continue
-                if not batch["mask"][row]:
-                    yield UNREADABLE
-                elif not present[row]:
-                    yield LACKING
-                else:
-                    yield {kind: array[row] for kind, array in said.items()}
+    found = answers(
+        seeing, source, kinds, batch_size=batch_size, indices=planned.index, starts=planned.starts,
+        workers=workers,
+    )  # fmt: skip
+    for number, (batch, said) in enumerate(found):
+        present = batch["present"][VIEW]
+        for row in range(batch_size):
+            if planned.index[number * batch_size + row] == NONE:
+                continue
+            if not batch["mask"][row]:
+                yield UNREADABLE
+            elif not present[row]:
+                yield LACKING
+            else:
+                yield {kind: array[row] for kind, array in said.items()}

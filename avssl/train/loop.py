@@ -118,7 +118,8 @@ class Gaps:
                 raise AvsslError(
                     f"step {step}: the store of teacher '{name}' has nothing of {missing} of {seen} clips, "
                     f"more than data.max_bad_fraction={self.max_fraction:g} allows: {named}; write it again "
-                    "with `avssl teach`, or raise the limit (with --allow-config-change)"
+                    "with `avssl teach`, ask for fewer windows of clips that are too short, or raise the limit "
+                    "(with --allow-config-change)"
                 )
 
     def keys(self, recent: Recent) -> str:

@@ -10,7 +10,6 @@ import pytest
 from avssl.losses.kernel_transfer import (
     KERNELS,
     information_flow,
-    information_flow_weights,
     neighbour_log_probabilities,
     probabilistic_transfer,
 )
@@ -131,12 +130,6 @@ def test_the_adaptive_width_has_no_gradient():
     adaptive, fixed = flow("adaptive_rbf"), flow("rbf", float(mean))
     assert np.abs(fixed[1]).max() > 1e-3
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), adaptive, fixed)
-
-
-def test_inner_layers_lead_and_fade():
-    np.testing.assert_allclose(information_flow_weights(4, 0), [100, 100, 100, 1])
-    np.testing.assert_allclose(information_flow_weights(3, 2), [49, 49, 1])
-    assert information_flow_weights(1, 5) == (1.0,)
 
 
 def test_unknown_names_are_refused():

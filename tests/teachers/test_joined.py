@@ -54,7 +54,7 @@ def test_gaps_are_masked_and_told_apart_from_what_cannot_be_there():
         check_joins({**joins, "c": Join(Fake(every_seconds=0.25), {}, view)})
 
 
-def test_records_without_room_for_all_slots_are_not_taught():
+def test_records_without_room_for_all_slots_are_not_taught_and_counted():
     view = AudioView(seconds=0.5, windows=3, every_seconds=1.0)
     joins = {"a": Join(Fake(counts=(6, 4, 0, 0)), {"logits": (3, 2)}, view)}
     batch, source = empty_targets(joins, 2), open_source(DATA)
@@ -69,7 +69,7 @@ def test_records_without_room_for_all_slots_are_not_taught():
     np.testing.assert_array_equal(said[0] - said[0, :1], [[0, 0], [2, 2], [4, 4]])
     assert not said[1].any()
     assert batch["taught"]["a"].tolist() == [True, False]
-    assert batch["untaught"]["a"].tolist() == [-1, -1]
+    assert batch["untaught"]["a"].tolist() == [-1, 1]
 
 
 class Maps(Fake):

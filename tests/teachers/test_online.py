@@ -136,6 +136,19 @@ def test_what_is_wrong_is_named(change, said):
         build_model(opened(resolve(config))[0])
 
 
+def test_teachers_of_one_classifier_know_the_same_classes_in_the_same_order(teacher_run, other_run):
+    config = small_config("distill", precision="float32")
+    config.views.audio.update(seconds=0.25, rate=8000, volume=0.0)
+    for name, folder in (("teacher", teacher_run), ("image_teacher", other_run)):
+        config.teachers[name].update(run=str(folder), encoder="audio", view="audio", hash="")
+    with pytest.raises(
+        UsageError, match=r"'image_teacher' and 'teacher' teach one classifier and ha"
+    ):
+        opened(config)
+    config.objectives.distill.loss = "hint"
+    opened(config)
+
+
 def test_crd_learns_the_classes_of_the_records_once(run, tmp_path):
     """Before the first step; a run that stopped goes on with them."""
 

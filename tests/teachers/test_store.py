@@ -8,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from avssl.config import differences, load_config, resolve
 from avssl.data.joined import Join
@@ -16,13 +17,15 @@ from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
+from avssl.media.encode import encode_clip
 from avssl.media.errors import MediaError
 from avssl.objectives.supervised import Supervised
 from avssl.teachers import teach as teaching
+from avssl.teachers import windows as planning
 from avssl.teachers.encoding import Encoding
 from avssl.teachers.open import open_teachers
 from avssl.teachers.spec import told
-from avssl.teachers.store import TargetStore
+from avssl.teachers.store import LACKING, UNREADABLE, TargetStore
 from avssl.teachers.teach import only_view, teach
 from avssl.teachers.teacher import Teacher, teacher_of_run
 from avssl.train.build_model import build_model
@@ -172,11 +175,11 @@ def test_how_long_records_are_is_known_without_reading_them(
 ):
     """Of a built set; what has to be opened for it gives the same store."""
 
-    monkeypatch.setattr(teaching, "reader_of_single", lambda *_: None)
+    monkeypatch.setattr(planning, "reader_of_single", lambda *_: None)
     arguments = ("video", ("map", "embedding"))
     by_table = written(teacher_run, tmp_path / "a", *arguments, every_seconds=GRID_SECONDS)
     monkeypatch.undo()
-    monkeypatch.setattr(teaching, "durations_of", lambda source: None)
+    monkeypatch.setattr(planning, "durations_of", lambda source: None)
     opened = written(teacher_run, tmp_path / "b", *arguments, every_seconds=GRID_SECONDS)
     assert content(by_table) == content(opened) == content(grid)
 
@@ -307,7 +310,7 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
     refused("trained on audio.*view 'video' is video", **{**online, f"{teacher}.view": "video"})
     maps = {teacher: dict(store=str(grid), view="video", targets=("map",)),
             "objectives.distill.loss": "at"}  # fmt: skip
-    refused("cropped at random", **maps)
+    refused(r"cropped otherwise \(crop=random\).*set its crop to center", **maps)
     refused("moved in time", **maps, **{"views.video.jitter_seconds": 0.1})
     refused("has several windows, for which a store must hold", **maps,
             **{"views.video.windows": 2, "views.video.every_seconds": 0.6})  # fmt: skip
@@ -342,6 +345,46 @@ def test_what_does_not_fit_is_refused(teacher_run, other_run, store, grid, tmp_p
     config = student(**online)
     config.objectives.distill.label_weight = 0.0
     open_teachers(resolve(config), open_source(DATA))
+
+
+def test_a_store_that_teaches_nobody_is_refused_and_gaps_are_said(grid, tmp_path, capsys):
+    keys = dict(store=str(grid), view="video", targets=("embedding",))
+    config = student(**{"teachers.teacher": keys, "objectives.distill.loss": "hint"})
+    config.views.video.update(windows=5, every_seconds=GRID_SECONDS)
+    said = r"grid' teaches nothing: 32 too short for 5 windows, of 32 records"
+    with pytest.raises(UsageError, match=said):
+        open_teachers(resolve(config), open_source(DATA))
+
+    gaps = shutil.copytree(grid, tmp_path / "gaps")
+    num_windows, state = np.full(32, 4, np.int32), np.zeros(32, np.int8)
+    num_windows[:3], num_windows[3] = 0, 2
+    state[:3] = (UNREADABLE, LACKING, LACKING)
+    np.savez(gaps / "targets.npz", num_windows=num_windows, state=state)
+    config.teachers.teacher.store = str(gaps)
+    config.views.video.windows = 3
+    open_teachers(resolve(config), open_source(DATA))
+    assert (
+        "teacher 'teacher': 4 of 32 records not taught: 2 without video, 1 that cannot be read, "
+        "1 too short for 3 windows\n"
+    ) in capsys.readouterr().out
+    np.savez(gaps / "targets.npz", num_windows=0 * num_windows, state=np.full(32, LACKING))
+    with pytest.raises(UsageError, match=r"gaps' teaches nothing: 32 without video, of 32 records"):
+        open_teachers(resolve(config), open_source(DATA))
+
+
+def test_teaching_what_no_record_has_is_refused(teacher_run, tmp_path):
+    for folder in ("pictures", "silent"):
+        (tmp_path / folder).mkdir()
+    frames = np.zeros((16, 32, 40, 3), np.uint8)
+    Image.fromarray(frames[0]).save(tmp_path / "pictures" / "one.png")
+    (tmp_path / "silent" / "one.mp4").write_bytes(encode_clip(frames, 8, None, 8000))
+    # What pictures lack is known beforehand, what videos lack when they are opened.
+    for data, said in (
+        (f"images:{tmp_path}/pictures", r"none of the 1 records .* has audio, which this encoder"),
+        (f"folder:{tmp_path}/silent", r"out' is empty: of 1 records .* 1 have no audio and 0 can"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            teach(str(teacher_run), data, str(tmp_path / "out"), encoder="audio", batch_size=1)
 
 
 def test_a_teacher_is_known_by_weights_and_views(teacher_run, monkeypatch):
@@ -418,7 +461,10 @@ def test_a_cached_run_resumes_bit_for_bit_and_knows_its_teacher(
         (("--encoder", "adio"), "did you mean 'audio'"),
         ((), "has the encoders audio, video: say which one"),
         (("--encoder", "audio", "--top-k", "2"), "--top-k is of logits"),
-        (("--encoder", "audio", "--every-seconds", "-1"), "--every-seconds"),
+        (
+            ("--encoder", "audio", "--every-seconds", "-1"),
+            "--every-seconds must be above 0, or 0 for one window of each record, not -1",
+        ),
         (
             ("--encoder", "audio", "--dtype", "float8"),
             "unknown --dtype 'float8'; did you mean 'float",
