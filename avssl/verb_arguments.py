@@ -179,7 +179,8 @@ def add_evaluate(verbs: Any) -> None:
     )  # fmt: skip
     evaluate.add_argument(
         "--released", default="", metavar="NAME",
-        help="localization: threshold and resizing of released code: lvs, ez_vsl or ez_vsl_training",
+        help="by rules of released code: of localization lvs, ez_vsl or ez_vsl_training, of detection "
+        "mm_distillnet",
     )  # fmt: skip
     evaluate.add_argument(
         "--save-visualizations", type=Path, nargs="?", const=True, default=None, metavar="FOLDER",

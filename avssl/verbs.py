@@ -67,7 +67,7 @@ def run_finetune(arguments: argparse.Namespace) -> int:
 def run_evaluate(arguments: argparse.Namespace) -> int:
     from avssl.config import run_config
     from avssl.evaluate.average import average_folders
-    from avssl.evaluate.places import PLAIN, MapOptions
+    from avssl.evaluate.places import MapOptions
     from avssl.evaluate.run import Asked, evaluate_folder
 
     if arguments.average:
@@ -84,14 +84,15 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             "several run folders are averaged: add --average, or evaluate one at a time"
         )
     [workdir] = arguments.workdir
-    maps = MapOptions(arguments.alpha, arguments.released)
+    maps = None if arguments.alpha is None else MapOptions(arguments.alpha)
     pictures = arguments.save_visualizations
     set_up_jax(run_config(workdir).precision)
     asked = Asked(
         data=arguments.data,
         test_data=arguments.test_data,
         protocols=named(arguments.protocols),
-        maps=None if maps == PLAIN else maps,
+        maps=maps,
+        released=arguments.released,
         object_encoder=arguments.object_encoder,
         clips=arguments.clips,
         crops=arguments.crops,

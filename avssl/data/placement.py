@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from avssl.data.views import SPREAD, AudioView, VideoView, View
+from avssl.data.views import SPREAD, SQUASH, AudioView, VideoView, View
 from avssl.errors import UsageError
 from avssl.media.sphere import Viewpoint, draw_viewpoints
 
@@ -194,11 +194,14 @@ def place_in_space(
     "random" is torchvision's RandomResizedCrop: area uniform in `crop_area`, log aspect uniform,
     ten tries, else the largest centred box of a permitted aspect. "center" is the square of `size`
     pixels in the middle, which needs no resizing; of a `SpreadVideoView` such squares along the longer side.
+    "squash" is the whole frame.
     A view that is placed with another has its crop, to a pixel of the coarser frames.
     """
     if view.placed_with is not None:
         return _as_placed(view.placed_with, frame_width, frame_height, seed, position, number)
     draws, flip = drawn_flip(view, seed, position, number)
+    if view.crop == SQUASH:
+        return Crop(0, 0, frame_width, frame_height, flip)
     if view.crop == "center":
         side = min(view.size, frame_width, frame_height)
         width, height = side, side

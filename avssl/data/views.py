@@ -20,7 +20,9 @@ ALIGNMENTS = ("start", "center", "random")
 WINDOWS = ("random", "center")
 # Of an evaluation alone: windows evenly from the first moment to the last.
 SPREAD = "spread"
-CROPS = ("random", "center")
+# What is seen of a frame; "squash" is the whole of it, whatever its aspect.
+SQUASH = "squash"
+CROPS = ("random", "center", SQUASH)
 # Keys by which a view names another.
 NAMED_VIEWS = {"mirrored_with": "audio", "placed_with": "video"}
 PROJECTIONS = ("flat", "sphere")
@@ -66,7 +68,7 @@ class ViewBase:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class VideoView(ViewBase):
-    """Frames of a record, cropped to a square.
+    """Frames of a record, cropped to a square: at random, in the middle, or squashed into one.
 
     Views with the same `anchor` share one window in time, as long as the longest of them. `window` says
     where that window lies in the record; `align` where this view lies inside it; `jitter_seconds` moves
@@ -157,9 +159,10 @@ class VideoView(ViewBase):
         return places
 
     def evaluation(self) -> "VideoView":
-        """The same view without any draw: centre window, centre crop, no augmentation."""
+        """The same view without any draw: centre window, centre crop unless squashed, no augmentation."""
         return dataclasses.replace(
-            self, window="center", align="center", jitter_seconds=0.0, crop="center", flip=False,
+            self, window="center", align="center", jitter_seconds=0.0, flip=False,
+            crop=SQUASH if self.crop == SQUASH else "center",
             brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, placed_with=None,
         )  # fmt: skip
 
@@ -247,6 +250,15 @@ def spread(view: View, clips: int, crops: int) -> View:
         return dataclasses.replace(still, window=SPREAD, windows=clips)
     fields = {field.name: getattr(still, field.name) for field in dataclasses.fields(still)}
     return SpreadVideoView(**{**fields, "window": SPREAD, "windows": clips * crops, "crops": crops})
+
+
+def squashed(view: View) -> View:
+    """The view with the whole frame as its picture, and so what it is placed or mirrored with."""
+    changed: dict[str, Any] = {"crop": SQUASH} if isinstance(view, VideoView) else {}
+    for key in NAMED_VIEWS:
+        if (other := getattr(view, key, None)) is not None:
+            changed[key] = squashed(other)
+    return dataclasses.replace(view, **changed)
 
 
 def build_views(table: Mapping[str, Mapping[str, Any]]) -> dict[str, View]:

@@ -48,10 +48,9 @@ def detection(
     if not any(len(objects) for objects in truth):
         raise UsageError(f"detection needs pictures with objects; none of the {len(truth)} has any")
 
-    thresholds = RELEASED_IOU_THRESHOLDS if released else IOU_THRESHOLDS
     by_threshold = {
         threshold: class_scores(found, truth, iou_threshold=threshold, released=released)
-        for threshold in thresholds.tolist()
+        for threshold in iou_thresholds(released).tolist()
     }
 
     def mean(threshold: float, name: str) -> float:
@@ -82,8 +81,7 @@ def class_scores(
     `released`: pictures without any object are left out, and with them what is found there.
     """
     if released:
-        pairs = [(f, t) for f, t in zip(found, truth, strict=True) if len(t)]
-        found, truth = [f for f, _ in pairs], [t for _, t in pairs]
+        found, truth = with_objects(found, truth)
     right = [
         hits(f, t, iou_threshold=iou_threshold, released=released)
         for f, t in zip(found, truth, strict=True)
@@ -102,6 +100,18 @@ def class_scores(
             recall=float(right[own].sum() / num_objects),
         )
     return results
+
+
+def iou_thresholds(released: bool) -> Float[np.ndarray, "t"]:
+    return RELEASED_IOU_THRESHOLDS if released else IOU_THRESHOLDS
+
+
+def with_objects(
+    found: Sequence[Detections], truth: Sequence[Objects]
+) -> tuple[list[Detections], list[Objects]]:
+    """The pictures that have any object."""
+    kept = [(f, t) for f, t in zip(found, truth, strict=True) if len(t)]
+    return [f for f, _ in kept], [t for _, t in kept]
 
 
 def hits(

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,14 +25,19 @@ DISTANCES = ("center_distance_x", "center_distance_y")
 METRICS = (*PRECISIONS, *DISTANCES)
 CLEAR_DAY = "day"
 
+Kind = TypeVar("Kind", bound=Objects)
 
-def finds(model: Model, sides: Sides, track_score: float | None = None) -> list[Score]:
+
+def finds(
+    model: Model, sides: Sides, track_score: float | None = None, *, released: bool = False
+) -> list[Score]:
     """Average precision of `boxes` and how far their middles are from the objects'.
 
     The objects are those of `video_view` at the time of its frame: all of them, or with its `heard_objects`
     those that sound. "chance" is what the boxes of the clip before give. Where the source knows the weather,
     `map_50` of each kind of it as well, and where objects are known in several frames `mota` and `idf1`
-    (`tracks.py`), of boxes from `track_score` on.
+    (`tracks.py`), of boxes from `track_score` on. released: by the rules of MM-DistillNet's evaluator, but for
+    tracks.
     """
     detecting = {
         name: one for name, one in model.objectives.items() if isinstance(one, DetectingObjective)
@@ -49,13 +55,14 @@ def finds(model: Model, sides: Sides, track_score: float | None = None) -> list[
         found = [listed(boxes) for boxes in sides.test.outputs[name]["boxes"]]
         others = found[-1:] + found[:-1]
         prefix = f"{name}/" if scores else ""
-        scores += scored(found, others, there, METRICS, prefix)
+        measured = partial(scored, pixels=view.size if released else 0)
+        scores += measured(found, others, there, METRICS, prefix)
         scores += [
             dataclasses.replace(score, metric=f"{prefix}{score.metric}")
             for score in tracked.get(name, ())
         ]
         for weather, rows in by_weather(truths).items():
-            scores += scored(
+            scores += measured(
                 [found[row] for row in rows],
                 [others[row] for row in rows],
                 [there[row] for row in rows],
@@ -108,15 +115,26 @@ def scored(
     there: list[Objects],
     metrics: Sequence[str],
     prefix: str,
+    *,
+    pixels: int = 0,
 ) -> list[Score]:
-    """Nothing of pictures without any object."""
+    """Nothing of pictures without any object. pixels: of a side, by released rules; 0 is by ours."""
     if not any(len(objects) for objects in there) and prefix.endswith("/"):
         return []
-    ours, guess = detection(found, there), detection(others, there)
+    side, released = float(pixels or 1), pixels > 0
+    found, others = ([enlarged(one, side) for one in each] for each in (found, others))
+    there = [enlarged(one, side) for one in there]
+    rules: dict[str, Any] = dict(width=side, height=side, released=released)
+    ours, guess = detection(found, there, **rules), detection(others, there, **rules)
     num = sum(1 for objects in there if len(objects))
     values = {name: ours[name] for name in metrics}
-    intervals = precision_intervals(found, there, values)
+    intervals = precision_intervals(found, there, values, released=released)
     if set(DISTANCES) <= values.keys():
-        across_and_down = center_distances(found, there).T
+        across_and_down = center_distances(found, there, **rules).T
         intervals |= dict(zip(DISTANCES, map(interval_of_mean, across_and_down), strict=True))
     return scores_of("boxes", prefix, values, guess, num, intervals)
+
+
+def enlarged(objects: Kind, side: float) -> Kind:
+    """Boxes in shares of a picture, in pixels of one with such sides."""
+    return dataclasses.replace(objects, boxes=side * objects.boxes)

@@ -30,6 +30,8 @@ RELEASED = {
     "ez_vsl": {"threshold": "median_with_ties", "interpolation": "bilinear_corners"},
     "ez_vsl_training": {"threshold": "median_with_ties", "interpolation": "bicubic"},
 }
+# Of these, whose pictures are whole frames without their aspect, where LVS's are centre crops.
+SQUASHING = ("ez_vsl", "ez_vsl_training")
 
 
 def localization(

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from avssl.console import say
 from avssl.data.boxes import boxes_in_view
 from avssl.data.record import truth_of
 from avssl.data.truth import box_consensus, sounding_boxes
-from avssl.errors import UsageError, unknown
+from avssl.errors import UsageError
 from avssl.evaluate.heat_maps import Interpolation, fused, resize
 from avssl.evaluate.localization import (
     PICTURE_SIZE,
@@ -33,7 +34,7 @@ class MapOptions:
 
     share: of the audio-visual map in one that is fused with a map of objects (see `fused`); both are then
     scored beside it. None is the audio-visual map alone. released: a name in `RELEASED`, whose threshold and
-    resizing to take; empty is ours. objects: the network whose map of objects it is; None is the run's own.
+    resizing to take; any other is ours. objects: the network whose map of objects it is; None is the run's own.
     """
 
     share: float | None = None
@@ -45,8 +46,6 @@ class MapOptions:
             raise UsageError(
                 f"--alpha is the share of the audio-visual map, from 0 to 1, not {self.share}"
             )
-        if self.released and self.released not in RELEASED:
-            raise unknown("--released", self.released, RELEASED)
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -79,6 +78,7 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
         view = model.objectives[name].video_view
         outputs = sides.test.outputs[name]
         boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
+        tell_unscored(model, sides, view, boxes)
         guess = scored([centre_box(boxes)] * len(boxes), boxes)
         shown = [boxes[clip] for clip in np.flatnonzero(scorable(boxes))]
         guess["pointing"] = np.array(
@@ -101,6 +101,23 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
                 Score.of_clips("video", f"{prefix}separated", apart, float(others.mean()))
             )
     return scores
+
+
+def tell_unscored(model: Model, sides: Sides, view: str, boxes: Sequence[np.ndarray]) -> None:
+    """Says, once for all weights, how many clips have no box, or have theirs beside the crop."""
+    if (use := f"boxes in {view}") in sides.compiled:
+        return
+    sides.compiled[use] = shown = scorable(boxes)
+    if shown.all():
+        return
+    geometry = sides.test.geometry[view]
+    frames = {**geometry, "box": np.tile([0.0, 0.0, 1.0, 1.0], (len(boxes), 1))}
+    beside = scorable(true_boxes(truths_of(sides), frames, model.views[view].seconds)) & ~shown
+    lost, cut = np.count_nonzero(~shown), np.count_nonzero(beside)
+    say(
+        f"localization: {lost} of {len(boxes)} clips are not scored: {lost - cut} show nothing that sounds"
+        + (f", {cut} show it beside the crop alone" if cut else "")
+    )
 
 
 def mapping_objectives(model: Model, sides: Sides) -> list[str]:

@@ -1,6 +1,6 @@
 """What is measured on frozen features: each protocol takes both parts' features and gives scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from avssl.console import say
+from avssl.errors import UsageError
 from avssl.evaluate.classified import classified
 from avssl.evaluate.clusters import clusters
 from avssl.evaluate.features import probed
@@ -21,7 +22,7 @@ from avssl.evaluate.linear_tags import linear_tags
 from avssl.evaluate.neighbours import neighbours
 from avssl.evaluate.places import places
 from avssl.evaluate.retrieval import CUTOFFS, Ranking, ranked, retrieval_chance
-from avssl.evaluate.sides import Score, Sides
+from avssl.evaluate.sides import Part, Score, Sides
 from avssl.evaluate.tagging import tagging
 from avssl.evaluate.timing import timing
 from avssl.evaluate.trust import trust
@@ -148,3 +149,32 @@ PROTOCOLS: dict[str, Callable[[Model, Sides], list[Score]]] = {
 FITTED = ("few_shot", "knn", "linear", "linear_tags")
 # What needs classes.
 PROBES = ("classification", "clustering", "few_shot", "knn", "linear", "neighbours")
+
+
+def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) -> list[str]:
+    """The protocols that the labels allow, which is known before anything is decoded."""
+    probes = [name for name in protocols if name in PROBES]
+    try:
+        if probes:
+            check_classes(train if set(FITTED) & set(probes) else None, test)
+    except UsageError as error:
+        if asked_for:
+            raise
+        say(f"left out: {', '.join(probes)}, as {error}")
+        return [name for name in protocols if name not in probes]
+    return list(protocols)
+
+
+def check_classes(train: Part | None, test: Part) -> None:
+    """Refuses, before any clip is decoded, what no probe could be trained, if one is, or scored on."""
+    for part, purpose in ((train, "trained"), (test, "scored")):
+        if part is None:
+            continue
+        source, indices = part
+        labels = source.labels()[indices]
+        if (num_classes := len(np.unique(labels[labels >= 0]))) < 2:
+            raise UsageError(
+                f"a probe cannot be {purpose} on {source.spec}, whose clips have "
+                f"{'one class' if num_classes else 'no classes'} where two belong at least: sort its videos "
+                "into a folder per class, or list them with labels in a manifest"
+            )

@@ -26,7 +26,8 @@ from avssl.evaluate.missing import tell_missing
 from avssl.evaluate.objects import ObjectNetwork, object_network
 from avssl.evaluate.offsets import REACH
 from avssl.evaluate.places import PLAIN, MapOptions, places
-from avssl.evaluate.protocols import FITTED, PROBES, PROTOCOLS
+from avssl.evaluate.protocols import PROTOCOLS, allowed
+from avssl.evaluate.released import OF_BOXES, as_released, check_released
 from avssl.evaluate.results import command, facts_of, write_results
 from avssl.evaluate.rows import Row, print_table, write_json
 from avssl.evaluate.sides import Part
@@ -47,15 +48,16 @@ class Asked:
 
     A protocol that the data do not allow is left out with a word if it comes from the config, which lists those
     of every run; asked for by name in `protocols` it is an error. maps: how `localization` is scored, but for
-    object_encoder: the run whose network gives its map of objects. clips, crops: how many windows of each clip
-    `classification` and `tagging` average. class_vectors: what `zero_shot` compares clips with. layers: of the
-    encoders, probed beside the embeddings.
+    object_encoder: the run whose network gives its map of objects. released: whose rules are taken
+    (`released.py`). clips, crops: how many windows of each clip `classification` and `tagging` average.
+    class_vectors: what `zero_shot` compares clips with. layers: of the encoders, probed beside the embeddings.
     """
 
     data: str = ""
     test_data: str = ""
     protocols: Sequence[str] = ()
     maps: MapOptions | None = None
+    released: str = ""
     object_encoder: str = ""
     clips: int | None = None
     crops: int | None = None
@@ -114,13 +116,14 @@ def planned(
     draws: whether heat maps are wanted, which only `localization` has.
     """
     chosen = known_protocols(asked.protocols or config.eval.protocols)
+    check_released(asked.released, chosen)
     if (asked.maps or asked.object_encoder or draws) and "localization" not in chosen:
         raise UsageError(
-            "--alpha, --object-encoder, --released and --save-visualizations are for the protocol "
-            "localization: add it to --protocols"
+            "--alpha, --object-encoder and --save-visualizations are for the protocol localization: add it to "
+            "--protocols"
         )
     options = config.eval
-    maps = asked.maps or PLAIN
+    maps = dataclasses.replace(asked.maps or PLAIN, released=asked.released)
     if maps.share is None:
         maps = dataclasses.replace(maps, share=options.get("alpha"))
     if asked.object_encoder and maps.share is None:
@@ -134,13 +137,15 @@ def planned(
     chosen = allowed(chosen, train, test, bool(asked.protocols))
     if not chosen:
         return None
-    model = evaluation_model(config)
+    model = as_released(asked.released, evaluation_model(config))
     scores_objects = "localization" in chosen and maps.share is not None
     if scores_objects and (spec := asked.object_encoder or options.get("object_encoder")):
         maps = dataclasses.replace(maps, objects=sees_objects(spec, config, model))
     known = {
         **PROTOCOLS,
-        "detection": partial(finds, track_score=options.get("track_score")),
+        "detection": partial(
+            finds, track_score=options.get("track_score"), released=asked.released in OF_BOXES
+        ),
         "localization": partial(places, options=maps),
         "synchronization": partial(timing, reach=options.get("offset_frames") or REACH),
         "zero_shot": partial(zero_shot, vectors=asked.class_vectors),
@@ -183,35 +188,6 @@ def known_protocols(names: Sequence[str]) -> tuple[str, ...]:
         if name not in PROTOCOLS:
             raise unknown("protocol", name, PROTOCOLS)
     return tuple(names)
-
-
-def allowed(protocols: Sequence[str], train: Part, test: Part, asked_for: bool) -> list[str]:
-    """The protocols that the labels allow, which is known before anything is decoded."""
-    probes = [name for name in protocols if name in PROBES]
-    try:
-        if probes:
-            check_classes(train if set(FITTED) & set(probes) else None, test)
-    except UsageError as error:
-        if asked_for:
-            raise
-        say(f"left out: {', '.join(probes)}, as {error}")
-        return [name for name in protocols if name not in probes]
-    return list(protocols)
-
-
-def check_classes(train: Part | None, test: Part) -> None:
-    """Refuses, before any clip is decoded, what no probe could be trained, if one is, or scored on."""
-    for part, purpose in ((train, "trained"), (test, "scored")):
-        if part is None:
-            continue
-        source, indices = part
-        labels = source.labels()[indices]
-        if (num_classes := len(np.unique(labels[labels >= 0]))) < 2:
-            raise UsageError(
-                f"a probe cannot be {purpose} on {source.spec}, whose clips have "
-                f"{'one class' if num_classes else 'no classes'} where two belong at least: sort its videos "
-                "into a folder per class, or list them with labels in a manifest"
-            )
 
 
 def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from avssl.evaluate.knn import knn_predictions
-from avssl.evaluate.run import check_classes
+from avssl.evaluate.protocols import check_classes
 from avssl.report.evidence import Evidence
 from avssl.report.markup import Markup, note, scrolled, tag
 

@@ -11,7 +11,7 @@ from avssl.data.placement import (
     place_in_time,
     sample_window,
 )
-from avssl.data.views import AudioView, VideoView, build_view
+from avssl.data.views import AudioView, VideoView, build_view, squashed
 from avssl.errors import UsageError
 
 VIDEO = VideoView(frames=8, fps=16.0, size=16)
@@ -118,6 +118,18 @@ def test_a_frame_that_no_crop_fits_gives_the_largest_centred_one():
     assert (wide.left, wide.top, wide.width, wide.height) == (40, 0, 20, 10)
     tall = place_in_space(view, frame_width=10, frame_height=100, seed=0, position=0)
     assert (tall.left, tall.top, tall.width, tall.height) == (0, 40, 10, 20)
+
+
+def test_a_squashed_view_is_of_the_whole_frame_also_in_evaluation():
+    view = dataclasses.replace(VIDEO, crop="squash")
+    assert view.evaluation().crop == "squash"
+    assert VIDEO.evaluation().crop == "center"
+    for each in (view, view.evaluation(), dataclasses.replace(VIDEO, size=9, placed_with=view)):
+        crop = place_in_space(each, frame_width=100, frame_height=10, seed=0, position=3)
+        assert crop.box(100, 10) == (0, 0, 1, 1)
+    sound = AudioView(channels=2, mirrored_with=VIDEO)
+    larger = dataclasses.replace(VIDEO, size=9, placed_with=VIDEO)
+    assert squashed(sound).mirrored_with == squashed(larger).placed_with == squashed(VIDEO) == view
 
 
 def test_a_view_without_flip_is_never_mirrored():

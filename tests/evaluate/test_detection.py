@@ -14,6 +14,7 @@ from avssl.evaluate.detection import (
     class_scores,
     detection,
     hits,
+    with_objects,
 )
 from avssl.evaluate.detection_intervals import PRECISIONS, Precisions, precision_intervals
 
@@ -241,19 +242,27 @@ def test_bad_input_is_refused():
         detection([NOTHING], [EMPTY] * 2)
 
 
-def test_pictures_that_count_several_times_are_as_if_they_were_there_so_often():
+@pytest.mark.parametrize("released", [False, True])
+def test_pictures_that_count_several_times_are_as_if_they_were_there_so_often(released):
     detections, objects = random_scenes(30)
-    precisions = Precisions(detections, objects)
-    times = np.random.default_rng(0).integers(0, 3, (30, 4))
+    if released:  # of pictures with objects alone, as the score itself
+        detections, objects = with_objects(detections, objects)
+    num = len(objects)
+    precisions = Precisions(detections, objects, released=released)
+    times = np.random.default_rng(0).integers(0, 3, (num, 4))
     times[:, 0] = 1
     found = precisions(times)
     for column, often in enumerate(times.T):
-        pictures = np.repeat(np.arange(30), often)
-        expected = detection([detections[p] for p in pictures], [objects[p] for p in pictures])
+        pictures = np.repeat(np.arange(num), often)
+        expected = detection(
+            [detections[p] for p in pictures], [objects[p] for p in pictures], released=released
+        )
         for metric in PRECISIONS:
             assert found[metric][column] == pytest.approx(expected[metric], abs=1e-12)
-    values = detection(detections, objects)
-    intervals = precision_intervals(detections, objects, {"map_50": values["map_50"]})
+    values = detection(detections, objects, released=released)
+    intervals = precision_intervals(
+        detections, objects, {"map_50": values["map_50"]}, released=released
+    )
     assert list(intervals) == ["map_50"]
     assert intervals["map_50"][0] < values["map_50"] < intervals["map_50"][1]
-    assert Precisions([NOTHING] * 30, objects)(times)["map"].tolist() == [0.0] * 4
+    assert Precisions([NOTHING] * num, objects)(times)["map"].tolist() == [0.0] * 4

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from avssl.data.boxes import Detections, Objects
 from avssl.data.views import VideoView
 from avssl.errors import UsageError
-from avssl.evaluate.finds import finds
+from avssl.evaluate.detection import detection
+from avssl.evaluate.finds import METRICS, finds
 from avssl.objectives import build_objective
 
 ALL, LEFT_HALF = [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]
@@ -34,7 +36,7 @@ def told(*boxes, rows=4):
     return np.array(listed + [[0.0] * 6] * (rows - len(boxes)), np.float32)
 
 
-def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, **keys):
+def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, released=False, **keys):
     """By metric: value, chance and n."""
     geometry = {
         "start_seconds": np.full(len(truths), start),
@@ -51,7 +53,8 @@ def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, **keys):
         views={"video": VideoView(frames=1, objects=3, heard_objects=heard)},
     )
     source = SimpleNamespace(truth=truths.__getitem__)
-    scores = finds(model, SimpleNamespace(test=test, scored=(source, test.index)))
+    sides = SimpleNamespace(test=test, scored=(source, test.index))
+    scores = finds(model, sides, released=released)
     assert {score.features for score in scores} == {"boxes"}
     for score in scores:
         assert score.interval is not None
@@ -94,6 +97,29 @@ def test_each_kind_of_weather_is_scored_by_itself():
     # The clip before is that of the night.
     assert found["day/map_50"] == (1.0, 0.0, 1)
     assert "fog/map_50" not in found
+
+
+def test_released_rules_are_those_of_the_evaluator_in_pixels_of_the_view():
+    truths = [clip(thing(NEAR)), clip(thing(FAR)), clip()]
+    near = [0.1, 0.5, 0.37, 0.84]
+    # What is found where nothing is there is free.
+    boxes = [told(FAR, near), told(FAR), told(NEAR)]
+    size = VideoView().size
+    found = [
+        Detections(size * each[:rows, :4].astype(float), np.zeros(rows, int), each[:rows, 4])
+        for rows, each in zip((2, 1, 1), boxes, strict=True)
+    ]
+    there = [Objects(size * np.array(each).reshape(-1, 4), np.zeros(len(each), int))
+             for each in ([NEAR], [FAR], [])]  # fmt: skip
+    ours, theirs = (
+        detection(found, there, width=size, height=size, released=released)
+        for released in (False, True)
+    )
+    assert theirs["map"] > ours["map"] + 0.05
+    for released, expected in ((False, ours), (True, theirs)):
+        measured = scored(truths, boxes, released=released)
+        for metric in METRICS:
+            assert measured[metric][0] == pytest.approx(expected[metric], abs=1e-6), metric
 
 
 def test_a_run_that_finds_no_boxes_is_refused():

@@ -24,10 +24,12 @@ def peak(x: float, y: float = 0.45, size: int = 20) -> np.ndarray:
     return heat
 
 
-def rows_of(outputs: dict, truths: list[dict], flip=(False, False), **options) -> list[Score]:
+def rows_of(
+    outputs: dict, truths: list[dict], flip=(False, False), crop=ALL, **options
+) -> list[Score]:
     """Of two clips, which are the records 7 and 3."""
     records = dict(zip((7, 3), truths, strict=True))
-    geometry = {"start_seconds": np.zeros(2), "box": np.array([ALL] * 2), "flip": np.array(flip)}
+    geometry = {"start_seconds": np.zeros(2), "box": np.array([crop] * 2), "flip": np.array(flip)}
     test = SimpleNamespace(
         outputs={
             name: {key: np.stack(m) for key, m in maps.items()} for name, maps in outputs.items()
@@ -40,7 +42,7 @@ def rows_of(outputs: dict, truths: list[dict], flip=(False, False), **options) -
         views={VIEW: SimpleNamespace(seconds=1.0)},
     )
     source = SimpleNamespace(truth=records.__getitem__)
-    sides = SimpleNamespace(test=test, scored=(source, np.array([7, 3])))
+    sides = SimpleNamespace(test=test, scored=(source, np.array([7, 3])), compiled={})
     return places(model, sides, MapOptions(**options))
 
 
@@ -161,5 +163,23 @@ def test_options_that_mean_nothing_are_refused():
     for share in (1.5, float("nan")):
         with pytest.raises(UsageError, match="--alpha is the share"):
             MapOptions(share=share)
-    with pytest.raises(UsageError, match="did you mean 'ez_vsl'"):
-        MapOptions(released="ez_vsk")
+
+
+@pytest.mark.parametrize(
+    ("truths", "said"),
+    [
+        (
+            [annotated(LEFT), annotated()],
+            "1 of 2 clips are not scored: 1 show nothing that sounds\n",
+        ),
+        (
+            [annotated(LEFT), annotated(RIGHT)],
+            "1 of 2 clips are not scored: 0 show nothing that sounds, 1 show it beside the crop alone\n",
+        ),
+        ([annotated(LEFT), annotated(LEFT, RIGHT)], ""),
+    ],
+)
+def test_how_many_clips_cannot_be_scored_is_said_once(truths, said, capsys):
+    maps = {"seen": {"video_map": [HALF, HALF]}, "mirrored": {"video_map": [HALF, HALF]}}
+    rows_of(maps, truths, crop=LEFT_HALF)
+    assert capsys.readouterr().out == (said and f"localization: {said}")
