@@ -121,14 +121,18 @@ def _speeds(seconds: Mapping[str, float], num_clips: int) -> dict[str, float]:
     return speeds
 
 
-def best_seconds(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    best = dict.fromkeys(work, float("inf"))
+def seconds_of_rounds(work: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    taken: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(NUM_ROUNDS):
         for name, function in work.items():
             began = time.process_time()
             function()
-            best[name] = min(best[name], time.process_time() - began)
-    return best
+            taken[name].append(time.process_time() - began)
+    return taken
+
+
+def best_seconds(work: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    return {name: min(taken) for name, taken in seconds_of_rounds(work).items()}
 
 
 def _seconds_after(warm: int, batches: Iterable[Any]) -> float:

@@ -14,9 +14,11 @@ on ImageNet).
       --config.data.source=tfds:data/ucf51@train --config.objectives.supervised.num_classes=51 \
       --config.views.audio.seconds=2.0 --config.encoders.audio.name=cnn14 \
       --config.encoders.audio.embedding_size=512 --config.views.audio.rate=32000
+  avssl pretrain --config configs/distill/distill.py:image_teacher --workdir runs/ucf51-image \
+      --config.data.source=tfds:data/ucf51@train
   avssl pretrain --config configs/distill/ccl.py --workdir runs/ucf51-ccl
 
-`configs/distill/ccl.py:image` has the image teacher (`teachers.image.run`, `runs/ucf51-image`), `:both` both.
+`configs/distill/ccl.py:image` has the image teacher (`teachers.image.run`), `:both` both.
 
 Expected (CCL's table, top-1 on UCF51, as published): student alone 57.5; audio 64.9, image 69.1, both 70.0.
 Measured: not run at this scale.
@@ -27,12 +29,13 @@ from pathlib import Path
 from avssl import config as shared
 from avssl.config import load_config, variant_of
 
+DISTILL = str(Path(__file__).parent / "distill.py")
 WIDTH = 512
 
 
 def get_config(variant: str = ""):
     # Clips and student are those of the other losses.
-    config = load_config(str(Path(__file__).parent / "distill.py"))
+    config = load_config(DISTILL)
     config.batch_size = 16
     config.steps = 91_743  # 300 epochs of 4,893 clips
     config.optimizer.learning_rate = 0.001
@@ -57,12 +60,11 @@ def audio(config):
 
 
 def image(config):
-    config.views.frame = dict(modality="video", frames=1, fps=25.0, size=112)
-    config.encoders.image = dict(name="resnet34_video", modality="video", frontend=dict(name="rgb"))
+    there = load_config(f"{DISTILL}:both")
+    config.views.frame, config.encoders.image = there.views.frame, there.encoders.image
     config.teachers.image = dict(
-        run="runs/ucf51-image", encoder="image", view="frame", targets=("embedding",),
-        precision="bf16", shapes=dict(embedding=(WIDTH,)),
-    )  # fmt: skip
+        there.teachers.image.to_dict(), targets=("embedding",), shapes=dict(embedding=(WIDTH,))
+    )
     config.objectives.ccl.image_teacher = "image"
 
 

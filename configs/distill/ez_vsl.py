@@ -7,7 +7,9 @@ floor where the logarithm's argument has 1e-7 more, other units (a constant); sc
 frame; the code draws BatchNorm's scales from N(1, 0.02) and all convolutions from Kaiming's fan-out, where
 scales are 1 here and the first layer of sound is SeLaVi's, PyTorch's uniform; random crops of 22 to 100 % where
 the code crops 224 of 246 px; the frame is drawn, and the code's is the middle one. It keeps the epoch that is
-best on the test set; here the last one counts.
+best on the test set; here the last one counts. In tests it squashes whole frames into 224 x 224 px, as
+`--released ez_vsl` does (by bilinear interpolation, theirs is bicubic); without that flag pictures are centre
+crops, which cut boxes.
 
   avssl pretrain --config configs/distill/ez_vsl.py --workdir runs/ez-vsl \
       --config.data.source=tfds:data/vggsound144k@train --config.init_from=runs/imagenet-resnet18

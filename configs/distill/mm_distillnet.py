@@ -5,7 +5,8 @@ bands (FFT of 1024, hop of 256 samples at 44.1 kHz), Adam 1e-4, decay 5e-4, batc
 is from memory. Departures: `small_detector` as wide as EfficientDet-D2's pyramid for EfficientDet-D2; the rate
 falls along a cosine where it is divided by ten on a plateau; decibels are absolute, there relative to the
 clip's maximum. The teachers are runs of `:teacher` on boxes of cars for each eye (theirs are EfficientDets on
-other data), or of `configs/world/detect.py`.
+other data). The published numbers are by what the ensemble of teachers finds, where `avssl evaluate` takes the
+boxes of the data; `--released mm_distillnet` counts as their evaluator does.
 
 `configs/distill/mm_distillnet.py:mixed` is a variant of the released code: the mean of two sounds, with the
 boxes of both clips. Half of the clips are mixed (theirs is not known): the alignment takes the others alone.
@@ -13,6 +14,7 @@ boxes of both clips. Half of the clips are mixed (theirs is not known): the alig
   avssl pretrain --config configs/distill/mm_distillnet.py:teacher --workdir runs/mavd-rgb \
       --config.data.source=DATA
   avssl pretrain --config configs/distill/mm_distillnet.py --workdir runs/mavd-mm
+  avssl evaluate --workdir runs/mavd-mm --data DATA --protocols detection --released mm_distillnet
 
 Expected (mean over thresholds 0.5 to 0.9 of the AP, as published): 61.62, StereoSoundNet of RGB 44.05.
 Measured: not run at this scale.

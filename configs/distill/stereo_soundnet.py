@@ -3,12 +3,13 @@
 Gan et al. 2019 (arXiv 1910.11760): their stereo recordings of a street are not public, and their numbers of
 MAVD are MM-DistillNet's, with its schedule (`mm_distillnet.py`) and eight microphones, whose places are not
 known. `configs/distill/stereo_soundnet.py:stereo` is for data in stereo: two channels, and half of the clips
-mirrored, picture and sound. The teacher is a run of `configs/world/detect.py` on boxes of cars (theirs is a
-YOLOv2).
+mirrored, picture and sound. The teacher is a run of `configs/distill/mm_distillnet.py:teacher` on boxes of
+cars (theirs is a YOLOv2).
 
-  avssl pretrain --config configs/world/detect.py --workdir runs/mavd-rgb --config.data.source=DATA
+  avssl pretrain --config configs/distill/mm_distillnet.py:teacher --workdir runs/mavd-rgb \
+      --config.data.source=DATA
   avssl pretrain --config configs/distill/stereo_soundnet.py --workdir runs/mavd-stereo
-
+  avssl evaluate --workdir runs/mavd-stereo --data DATA --protocols detection --released mm_distillnet
 Expected (mean over thresholds 0.5 to 0.9 of the AP, as run by MM-DistillNet): 44.05.
 Measured: not run at this scale.
 """

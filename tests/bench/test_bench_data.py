@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from avssl.bench.bare import bare_clip
-from avssl.bench.data import bench_data, measure
+from avssl.bench.data import NUM_ROUNDS, bench_data, measure
 from avssl.bench.windows import first_windows
 from avssl.data.decoded import Decoder
 from avssl.data.handle import Facts, Handle
+from avssl.data.joined import Join
 from avssl.data.kept import Cache
 from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
@@ -69,6 +70,37 @@ def test_the_bench_says_how_fast_each_part_is(folder, tmp_path):
     assert measured["workers_0_clips_per_second"] > 0
     lines = bench_data(f"folder:{tmp_path}", VIEWS, num_clips=8, workers=(0,))
     assert [line.split()[0] for line in lines] == list(measured)
+
+
+class Said:
+    """A store that has something of each record, and counts how often it is asked."""
+
+    every_seconds = 0.0
+
+    def __init__(self):
+        self.asked = []
+
+    def num_windows(self, index):
+        return 1
+
+    def is_gap(self, index):
+        return False
+
+    def read(self, index, window, key, kinds):
+        self.asked.append(index)
+        return {kind: np.full(4, index, np.float32) for kind in kinds}
+
+
+def test_targets_are_joined_in_a_pipeline_of_its_own(folder):
+    store = Said()
+    joins = {"teacher": Join(store, {"logits": (4,)})}
+    arguments = dict(num_clips=8, batch_size=4)
+    measured = measure(f"folder:{folder}", VIEWS, joins=lambda source: joins, **arguments)
+    assert measured["clips_per_second_per_core_with_targets"] > 0
+    # Every clip of every round, and none of the other loops.
+    assert len(store.asked) == NUM_ROUNDS * measured["clips"]
+    without = measure(f"folder:{folder}", VIEWS, joins=lambda source: {}, **arguments)
+    assert measured.keys() - without.keys() == {"clips_per_second_per_core_with_targets"}
 
 
 def test_the_loader_of_pytorch_reads_what_the_pipeline_reads(folder):

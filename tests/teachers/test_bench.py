@@ -2,7 +2,7 @@
 
 import pytest
 
-from avssl.bench.teachers import bench_teachers
+from avssl.bench.teachers import bench_teachers, joining_fact
 from avssl.config import load_config, resolve
 from avssl.errors import UsageError
 from avssl.evaluate.results import INTRODUCTION
@@ -41,6 +41,7 @@ def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_pa
     assert list(rows)[2:] == ["online", "cached", "cached, not joined"]
     assert all(float(rows[name][0]) > 0 for name in list(rows)[2:])
     assert all(float(rows[name][1]) > 0 for name in ("online", "cached"))
+    assert any("joining costs" in line for line in lines)
     whole = sum(path.stat().st_size for path in store.glob("*array_record*"))
     taken = TargetStore(str(store)).bytes_per_clip
     assert LEAST_BYTES < taken <= whole / TargetStore(str(store)).meta["num_records"]
@@ -49,6 +50,24 @@ def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_pa
     assert written.startswith(INTRODUCTION)
     assert lines[-1] in written
     assert config.teachers.teacher.store == str(store)
+
+
+def test_what_joining_costs_is_a_number_where_it_is_more_than_rounds_differ_by():
+    plain = [1.0, 1.02, 0.98, 1.01]
+    assert joining_fact([1.1, 1.11, 1.09, 1.12], plain) == (
+        "joining costs 11.2% ± 1.1% of the pipeline's time"
+    )
+    for joined in ([0.97, 1.03, 0.99, 1.0], [0.99, 1.04, 0.985, 1.01]):
+        assert joining_fact(joined, plain).startswith("joining costs nothing measurable (±")
+
+
+def test_bench_data_times_the_pipeline_with_the_targets_of_a_store_too(store, run):
+    words = ("bench", "data", DATA, "--config", CONFIG, "--clips", "8")
+    code, out, _ = run(*words, f"--config.teachers.teacher.store={store}")
+    assert code == 0
+    measured = dict(line.split(maxsplit=1) for line in out.splitlines() if " " in line)
+    for key in ("clips_per_second_per_core", "clips_per_second_per_core_with_targets"):
+        assert float(measured[key]) > 0
 
 
 def test_without_both_there_is_nothing_to_compare(teacher_run, store):
