@@ -112,9 +112,7 @@ def joining_fact(joined: Sequence[float], plain: Sequence[float]) -> str:
     cost = min(joined) / min(plain) - 1
     spread = float(np.std(np.divide(joined, plain), ddof=1))
     if cost <= spread:
-        return (
-            f"what joining costs is not measurable: less than ±{spread:.1%} of the pipeline's time"
-        )
+        return f"joining costs nothing measurable (±{spread:.1%} of the pipeline's time)"
     return f"joining costs {cost:.1%} ± {spread:.1%} of the pipeline's time"
 
 
