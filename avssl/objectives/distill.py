@@ -99,7 +99,7 @@ class Distill(StudentObjective):
         return different_teachers(f"{self.config_key}.teacher and .also", names)
 
     def own(self, part: str, teacher: str) -> str:
-        """The name of what each teacher has for itself: an only one's is that of the part."""
+        """The name of what a teacher has for itself: the first one's is that of the part."""
         return part if teacher == self.teacher else f"{part}_{teacher}"
 
     @property
