@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend.backend import get_backend
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Int
 
@@ -30,12 +31,36 @@ def attend(
 ) -> Float[Array, "b n h d"]:
     """softmax(q k / sqrt(d)) v.
 
-    flash: cuDNN's kernel, which keeps no scores at all; on NVIDIA GPUs, in bf16.
+    flash: no scores are kept for the gradient; on NVIDIA GPUs by cuDNN's kernel, which makes none.
     """
-    if flash:
-        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+    if not flash:
+        return plain_attention(query, key, value, narrow_scores=narrow_scores)
+    # As a branch it would keep its scores, of which cuDNN's would then hold zeros.
+    anew = jax.checkpoint(partial(plain_attention, narrow_scores=False))
+    if not has_cudnn():  # which tracing its branch needs, for whatever target
+        return anew(query, key, value)
+    return jax.lax.platform_dependent(query, key, value, cuda=cudnn_attention, default=anew)
+
+
+def plain_attention(
+    query: Float[Array, "b n h d"],
+    key: Float[Array, "b m h d"],
+    value: Float[Array, "b m h d"],
+    *,
+    narrow_scores: bool,
+) -> Float[Array, "b n h d"]:
     weights = attention_weights(query, key, narrow_scores=narrow_scores)
     return jnp.einsum("bhij,bjhd->bihd", weights, value)
+
+
+def cudnn_attention(
+    query: Float[Array, "b n h d"], key: Float[Array, "b m h d"], value: Float[Array, "b m h d"]
+) -> Float[Array, "b n h d"]:
+    return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+
+
+def has_cudnn() -> bool:
+    return jax.default_backend() == "gpu" and "cuda" in get_backend().platform_version
 
 
 def attention_weights(
@@ -47,6 +72,21 @@ def attention_weights(
     query = query / math.sqrt(query.shape[-1])
     scores = jnp.einsum("bihd,bjhd->bhij", query, key, preferred_element_type=kept)
     return nn.softmax(scores.astype(wide)).astype(query.dtype)
+
+
+def check_flash(dtype: DTypeLike, *, num_tokens: int, train: bool) -> None:
+    """Refuses what cuDNN's attention does not take."""
+    # Training is refused anywhere: what passes on a laptop is to pass on the pod.
+    if jnp.dtype(dtype).itemsize != 2 and (train or has_cudnn()):
+        raise UsageError(
+            f"flash=True is attention in bf16, and this encoder computes in {jnp.dtype(dtype)}: set "
+            "precision=bf16 (of a teacher its own), or flash=False"
+        )
+    if num_tokens % 2 and train and has_cudnn():
+        raise UsageError(
+            f"flash=True is trained on an even number of patches, not {num_tokens}: set another patch_drop, or "
+            "flash=False"
+        )
 
 
 def check_heads(width: int, num_heads: int) -> None:
@@ -125,10 +165,8 @@ class Blocks(nn.Module):
             )
         if self.flash and self.narrow_scores:
             raise UsageError("flash=True keeps no scores: set narrow_scores=False")
-        if self.flash and jax.default_backend() != "gpu":
-            raise UsageError(
-                f"flash=True is a kernel of NVIDIA GPUs, not of '{jax.default_backend()}': set flash=False"
-            )
+        if self.flash:
+            check_flash(self.dtype, num_tokens=x.shape[1], train=train)
         check_heads(x.shape[-1], self.num_heads)
         fields: dict[str, Any] = dict(
             num_heads=self.num_heads, hidden=self.hidden, narrow_scores=self.narrow_scores,

@@ -1,5 +1,7 @@
 """Vision transformers: sizes, the same numbers however they are computed, and draws by row."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 
 from avssl.config import encoder_defaults
 from avssl.errors import UsageError
+from avssl.models import transformer
 from avssl.models.draws import StochasticDepth, kept_tokens
-from avssl.models.transformer import Blocks
+from avssl.models.transformer import Blocks, attend
 from avssl.models.vit import AudioVit, VideoVit, cut, positions
 from avssl.signal.frontends import build_frontend
 
@@ -123,6 +126,52 @@ def test_narrow_scores_are_near():
     np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.1)
 
 
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="a GPU has cuDNN")
+def test_without_cudnn_flash_is_plain_attention_that_keeps_no_scores():
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 9, 2, 8))
+
+    def kept(flash):
+        out, pull = jax.vjp(partial(attend, narrow_scores=False, flash=flash), query, key, value)
+        return out, pull(jnp.sin(out)), {leaf.shape for leaf in jax.tree.leaves(pull)}
+
+    expected, gradients, shapes = kept(flash=False)
+    found, same, fewer = kept(flash=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), same, gradients)
+    assert (2, 2, 9, 9) in shapes
+    assert (2, 2, 9, 9) not in fewer
+
+
+def test_flash_is_chosen_by_the_target(monkeypatch):
+    """cuDNN is played: tracing its kernel needs an NVIDIA GPU."""
+    monkeypatch.setattr(transformer, "has_cudnn", lambda: True)
+    monkeypatch.setattr(transformer, "cudnn_attention", lambda query, *_: jnp.tanh(query))
+    shape = jax.ShapeDtypeStruct((2, 10, 2, 8), jnp.bfloat16)
+
+    def loss(*rows):
+        return attend(*rows, narrow_scores=False, flash=True).astype(jnp.float32).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(shape, shape, shape)
+    for platform, has_kernel in (("cuda", True), ("tpu", False), ("cpu", False)):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert ("tanh" in text) == has_kernel
+        assert ("2x2x10x10" in text) != has_kernel
+
+
+def test_what_flash_does_not_train_is_said(monkeypatch):
+    x, fields = jnp.ones((2, 9, 32)), dict(depth=1, num_heads=2, hidden=32, flash=True)
+    wide, narrow = Blocks(**fields), Blocks(**fields, dtype=jnp.bfloat16)
+    params = wide.init(jax.random.key(0), x, train=False)
+    with pytest.raises(UsageError, match="computes in float32: set precision=bf16"):
+        wide.apply(params, x, train=True)
+    narrow.apply(params, x, train=True)
+    monkeypatch.setattr(transformer, "has_cudnn", lambda: True)
+    with pytest.raises(UsageError, match="set precision=bf16"):
+        wide.apply(params, x, train=False)
+    with pytest.raises(UsageError, match="an even number of patches, not 9"):
+        narrow.apply(params, x, train=True)
+
+
 def test_dropped_patches_depend_on_the_row_alone():
     key = jax.random.key(0)
     places = np.asarray(kept_tokens(key, ROWS, 20, 5))
@@ -199,10 +248,6 @@ def test_drop_path_reaches_the_blocks(scan):
         (AudioVit(size="tiny", remat="all"), (1, 32, 32, 1), "unknown remat"),
         (AudioVit(size="tiny", scan=True), (1, 32, 32, 1), "remat=full"),
         (AudioVit(size="tiny", flash=True, narrow_scores=True), (1, 32, 32, 1), "no scores"),
-        pytest.param(
-            AudioVit(size="tiny", flash=True), (1, 32, 32, 1), "set flash=False",
-            marks=pytest.mark.skipif(jax.default_backend() == "gpu", reason="this is a GPU"),
-        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(encoder, shape, words):
