@@ -118,16 +118,16 @@ class SeeingTeacher:
 
     @functools.cached_property
     def variables(self) -> Variables:
-        """The weights in the type of the teacher's precision."""
-        dtype = float_type(self.model.precision)
-        return jax.tree.map(
-            lambda leaf: (
-                np.asarray(leaf).astype(dtype, copy=False)
-                if np.issubdtype(leaf.dtype, np.floating)
-                else leaf
-            ),
-            self.teacher.variables,
-        )
+        """The encoder's weights in the type of its arithmetic; its statistics and the head no narrower than
+        float32, which they compute in.
+        """
+        precision = self.model.precision
+        types = dict.fromkeys(self.teacher.variables, float_type(precision))
+        types["params"] = compute_type(precision)
+        return {
+            name: jax.tree.map(lambda leaf, dtype=types[name]: cast(leaf, dtype), tree)
+            for name, tree in self.teacher.variables.items()
+        }
 
     def targets(
         self, variables: Variables, batch: Batch, key: Array, kinds: Sequence[str]
@@ -172,6 +172,13 @@ class SeeingTeacher:
             )
         )  # fmt: skip
         return {kind: leaf.shape[1:] for kind, leaf in made.items()}
+
+
+def cast(leaf: Any, dtype: Any) -> Any:
+    """On the host; what is no floating-point number stays as it is."""
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return leaf
+    return np.asarray(leaf).astype(dtype, copy=False)
 
 
 def teacher_of_run(folder: str, encoder: str = "", *, together: bool = False) -> Teacher:

@@ -70,6 +70,11 @@ def test_a_teacher_is_silent_where_it_sees_nothing_and_has_its_own_precision(flo
 
     config.teachers.teacher.precision = "bf16"
     coarse = opened(config)[1]
+    types = {
+        part: {leaf.dtype.name for leaf in jax.tree.leaves(tree)}
+        for part, tree in coarse.variables["teacher"].items()
+    }
+    assert types == {"params": {"bfloat16"}, "batch_stats": set(), "head": {"float32"}}
     gap = np.abs(said_by(coarse, coarse.variables)["targets"]["teacher"]["logits"] - logits).max()
     assert 1e-6 < gap < 0.1 * np.abs(logits).max()
 
