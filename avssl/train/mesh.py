@@ -52,6 +52,11 @@ def start_processes(
     automatic = environment.get("AVSSL_DISTRIBUTED") == "1"
     if not coordinator and not automatic:
         return
+    if coordinator and not 0 <= process_id < num_processes:
+        raise UsageError(
+            f"there is no process {process_id} of {num_processes}: --process-id (AVSSL_PROCESS_ID) goes from 0 "
+            "to one less than --num-processes (AVSSL_NUM_PROCESSES)"
+        )
     arguments: dict[str, Any] = {} if automatic and not coordinator else {
         "coordinator_address": coordinator,
         "num_processes": num_processes,

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import TINY_CONFIG
+from tests.train.command_line import free_port
 
 JOIN = "from avssl.train.mesh import start_processes; start_processes(timeout_seconds={seconds})"
 NAME = "; from avssl.train.peers import own_name; print(own_name())"
@@ -39,6 +40,34 @@ def test_one_that_meets_nobody_says_which_one_it_is():
     _, told = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "avssl: process 2 of 3 could not meet the others" in told
+
+
+def test_one_that_does_not_reach_the_coordinator_names_the_address_and_the_time():
+    address = f"localhost:{free_port()}"
+    environment = {**os.environ, "AVSSL_COORDINATOR": address, "JAX_PLATFORMS": "cpu"}
+    place = {"AVSSL_NUM_PROCESSES": "2", "AVSSL_PROCESS_ID": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", JOIN.format(seconds=2)], env=environment | place, timeout=120,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 1
+    said = f"avssl: process 1 of 2 could not meet the others at {address} within 2 s; check the address"
+    assert said in process.stderr
+
+
+@pytest.mark.parametrize("place", ["2", "-1"])
+def test_a_place_that_no_process_has_is_refused_at_once(place, run, tmp_path):
+    words = (
+        "--coordinator",
+        f"localhost:{free_port()}",
+        "--num-processes",
+        2,
+        "--process-id",
+        place,
+    )
+    code, _, told = run("pretrain", "--config", TINY_CONFIG, "--workdir", tmp_path / "run", *words)
+    assert code == 2
+    assert f"there is no process {place} of 2: --process-id" in told
 
 
 @pytest.mark.parametrize(
