@@ -38,7 +38,7 @@ def called(tmp_path: Path, program: str, script: str, *words: str, code: int = 0
 def test_slurm_goes_back_into_the_queue_only_after_a_save(tmp_path, code):
     ended, heard = called(tmp_path, "srun", "slurm.sbatch", "avssl", "pretrain", "a b", code=code)
     assert ended == code
-    started = ["srun", "--kill-on-bad-exit=1", "avssl", "pretrain", "a b", "AVSSL_DISTRIBUTED=1"]
+    started = ["srun", "--kill-on-bad-exit=0", "avssl", "pretrain", "a b", "AVSSL_DISTRIBUTED=1"]
     assert heard[: len(started)] == started
     requeued = ["scontrol", "requeue", "7", "AVSSL_DISTRIBUTED=1"]
     assert heard[len(started) :] == (requeued if code == 75 else [])
