@@ -17,7 +17,8 @@ def main(words: Sequence[str] | None = None) -> int:
         try:
             with heard():
                 arguments = parse(words)
-                readers.only_prints = arguments.function in ONLY_PRINTING
+                writes = getattr(arguments, "results", None) is not None
+                readers.only_prints = arguments.function in ONLY_PRINTING and not writes
                 return arguments.function(arguments)
         except BaseException as error:
             return report(error, debug="--debug" in words)

@@ -430,6 +430,7 @@ def add_bench_verbs(bench: Parser) -> None:
     add_config(teachers)
     teachers.add_argument("--clips", type=at_least(1), default=1024, help="how many clips to time")
     teachers.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
-    teachers.add_argument(
-        "--results", type=Path, default=None, help="write the table into this Markdown file"
-    )
+    for bench in (data, step, teachers):
+        bench.add_argument(
+            "--results", type=Path, default=None, help="write a table into a section of this Markdown file"
+        )  # fmt: skip

@@ -279,7 +279,7 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
     built = build_views(config.views.to_dict())
     for line in bench_data(
         arguments.spec, built, num_clips=arguments.clips, joins=joins, versus=arguments.vs,
-        workers=arguments.workers,
+        workers=arguments.workers, results=arguments.results, name=arguments.config,
     ):  # fmt: skip
         print(line)
     return 0
@@ -297,7 +297,10 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     set_up_jax(config.precision)
     # The compiler's time is measured, not that of a look into the cache.
     jax.config.update("jax_enable_compilation_cache", False)
-    for line in bench_step(config, num_steps=arguments.steps, against=arguments.vs):
+    for line in bench_step(
+        config, num_steps=arguments.steps, against=arguments.vs, results=arguments.results,
+        name=arguments.config,
+    ):  # fmt: skip
         print(line, flush=True)
     return 0
 

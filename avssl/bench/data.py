@@ -7,9 +7,11 @@ number of threads, hardly move them. With worker processes it is the clock that 
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from avssl.bench.bare import bare_clip
+from avssl.bench.section import write_table
 from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.windows import decode_windows, first_windows
 from avssl.data.joined import Join
@@ -25,12 +27,27 @@ NUM_ROUNDS = 5
 Joins = Callable[[Source], Mapping[str, Join]]
 
 
-def bench_data(spec: str, views: Mapping[str, View], **options: Any) -> list[str]:
-    """What `avssl bench data` prints."""
-    return [
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+def bench_data(
+    spec: str,
+    views: Mapping[str, View],
+    *,
+    results: Path | None = None,
+    name: str = "",
+    **options: Any,
+) -> list[str]:
+    """What `avssl bench data` prints.
+
+    results: a Markdown file that gets it as a table, too, in a section of the `name` of the views' config.
+    """  # fmt: skip
+    measured = {
+        key: f"{value:.4g}" if isinstance(value, float) else str(value)
         for key, value in measure(spec, views, **options).items()
-    ]
+    }
+    said = [f"{key} {value}" for key, value in measured.items()]
+    if results is not None:
+        title = f"Reading {spec} for {name or 'the default views'}"
+        said.append(write_table(results, title, (), ("what", "measured"), measured.items()))
+    return said
 
 
 def measure(

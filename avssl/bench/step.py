@@ -1,21 +1,26 @@
 """`avssl bench step`: what one training step of a config costs on this machine, on noise."""
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from avssl.bench.avid_sizes import avid_sizes
+from avssl.bench.model_flops import model_flops
 from avssl.bench.peaks import peak_flops
+from avssl.bench.section import write_table
 from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.where import where_lines
 from avssl.config import ConfigDict
 from avssl.data.open import open_source
 from avssl.data.workers import num_cores
+from avssl.evaluate.results import machine
 from avssl.plan.program import Program
 from avssl.teachers.open import NO_TEACHERS, open_teachers
 from avssl.train.build_model import build_model
@@ -50,6 +55,7 @@ class OurStep:
         # They alone need the data: a store is of it, and a random network has its classes.
         if config.teachers:
             config, teachers = open_teachers(config, open_source(config.data.source))
+        self.config, self.teachers = config, teachers
         self.model = build_model(config)
         setup = build_setup(config, self.model, teachers=teachers)
         self.state, self.frozen = fresh_state(setup), teachers.place(setup.frozen_shardings)
@@ -65,11 +71,35 @@ class OurStep:
         jax.block_until_ready((self.state, logs))
 
 
-def bench_step(config: ConfigDict, *, num_steps: int = 20, against: str = "") -> Iterator[str]:
-    """Lines for a person. against: "torch", where PyTorch takes as many steps of AVID, in turns with ours."""
+def bench_step(
+    config: ConfigDict,
+    *,
+    num_steps: int = 20,
+    against: str = "",
+    results: Path | None = None,
+    name: str = "a config",
+) -> Iterator[str]:
+    """Lines for a person.
+
+    against: "torch", where PyTorch takes as many steps of AVID, in turns with ours. results: a Markdown file
+    that gets them as a table, too, in a section of the `name` of the config and of the device.
+    """  # fmt: skip
+    said = []
+    for line in measured_lines(config, num_steps, against):
+        said.append(line)
+        yield line
+    if results is not None:
+        title = (
+            f"A step of {name}, batch {config.batch_size}, {config.precision}, on {devices_here()}"
+        )
+        yield write_table(results, title, (), ("what", "measured"), map(cells_of, said))
+
+
+def measured_lines(config: ConfigDict, num_steps: int, against: str) -> Iterator[str]:
     theirs = yardstick(config) if against else None
     ours = OurStep(config)
-    yield f"machine      {jax.device_count()} x {jax.devices()[0].device_kind}"
+    yield f"machine      {machine()}"
+    yield f"devices      {devices_here()}"
     yield f"compile      {ours.compile_seconds:.1f} s"
     rivals = {"ours": ours} if theirs is None else {"ours": ours, "theirs": theirs}
     median = seconds_in_turns(rivals, num_steps)
@@ -81,7 +111,18 @@ def bench_step(config: ConfigDict, *, num_steps: int = 20, against: str = "") ->
         yield f"ratio        {median['theirs'] / per_step:.2f} times as fast as the yardstick"
     program = Program(ours.compiled.as_text())
     yield from cost_lines(ours.compiled, program, per_step)
+    yield from model_lines(ours, per_step)
     yield from where_lines(ours, program)
+
+
+def devices_here() -> str:
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+
+
+def cells_of(line: str) -> tuple[str, str]:
+    """A line for a person as a row of a table."""
+    label, *values = re.split(r"\s{2,}", line.strip())
+    return label, ", ".join(values)
 
 
 def yardstick(config: ConfigDict) -> Any:
@@ -128,3 +169,11 @@ def cost_lines(compiled: Any, program: Program, seconds: float) -> Iterator[str]
             - memory.alias_size_in_bytes
         )
         yield f"peak memory  {peak / 2**20:.0f} MiB per device, by the compiler's analysis"
+
+
+def model_lines(ours: OurStep, seconds: float) -> Iterator[str]:
+    """seconds: of a step. What is computed anew to save memory does not count: it trains nothing."""
+    flops = model_flops(ours.config, ours.teachers) / jax.device_count()
+    yield f"model FLOPs  {flops / 1e9:.2f} G per step and device: products, nothing computed anew"
+    if peak := peak_flops(jax.devices()[0].device_kind):
+        yield f"MFU          {flops / seconds / peak:.1%} of {peak / 1e12:.0f} TFLOP/s in bf16"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from avssl.bench.data import described, drain, seconds_of_rounds
+from avssl.bench.section import origin, write_table
 from avssl.bench.step import OurStep, seconds_in_turns
 from avssl.bench.windows import first_windows
 from avssl.config import ConfigDict, from_json
@@ -14,7 +15,7 @@ from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.record import Source
 from avssl.errors import UsageError
-from avssl.evaluate.results import commit, machine, markdown_table, write_section
+from avssl.evaluate.results import markdown_table
 from avssl.teachers.open import asked_targets, open_teachers
 from avssl.teachers.store import TargetStore
 from avssl.train.build_model import build_model
@@ -63,14 +64,11 @@ def bench_teachers(
         *map(store_fact, stores, stores.values()),
         media_fact(source, sorted({window.index for window in windows})),
         f"batches of {config.batch_size}, {clips} clips, {num_steps} steps",
-        f"commit {commit()}",
-        machine(),
     ]
-    body = markdown_table(HEADER, table)
-    yield from (f"- {fact}" for fact in facts)
-    yield from ("", body.rstrip())
+    yield from (f"- {fact}" for fact in (*facts, *origin()))
+    yield from ("", markdown_table(HEADER, table).rstrip())
     if results is not None:
-        write_section(results, "Teachers online and from stores", facts, body)
+        yield write_table(results, "Teachers online and from stores", facts, HEADER, table)
 
 
 def both_ways(config: ConfigDict) -> tuple[ConfigDict, ConfigDict]:

@@ -17,6 +17,7 @@ from avssl.data.open import open_source
 from avssl.data.pipeline import Pipeline
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
+from avssl.evaluate.results import commit, machine
 from avssl.media.encode import encode_clip
 from avssl.media.limits import Limits
 
@@ -68,8 +69,14 @@ def test_the_bench_says_how_fast_each_part_is(folder, tmp_path):
     share = measured["clips_per_second_per_core"] / measured["bare_clips_per_second_per_core"]
     assert np.isclose(share, measured["share_of_bare_loop"])
     assert measured["workers_0_clips_per_second"] > 0
-    lines = bench_data(f"folder:{tmp_path}", VIEWS, num_clips=8, workers=(0,))
+    spec, file = f"folder:{tmp_path}", tmp_path.with_suffix(".md")
+    *lines, last = bench_data(spec, VIEWS, results=file, name="a.py", num_clips=8, workers=(0,))
     assert [line.split()[0] for line in lines] == list(measured)
+    assert last == f"wrote the section 'Reading {spec} for a.py' of {file}"
+    written = file.read_text()
+    assert f"- commit {commit()}\n- {machine()}\n" in written
+    for line in lines:
+        assert f"| {line.replace(' ', ' | ', 1)} |" in written
 
 
 class Said:

@@ -35,8 +35,10 @@ def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_pa
     file = tmp_path / "RESULTS.md"
     config = student(teacher_run, store)
     lines = list(bench_teachers(config, num_clips=8, num_steps=2, results=file))
+    *_, table, last = lines
+    assert last == f"wrote the section 'Teachers online and from stores' of {file}"
     rows = {
-        cells[0]: cells[1:] for line in lines[-1].splitlines() if (cells := line[2:-2].split(" | "))
+        cells[0]: cells[1:] for line in table.splitlines() if (cells := line[2:-2].split(" | "))
     }
     assert list(rows)[2:] == ["online", "cached", "cached, not joined"]
     assert all(float(rows[name][0]) > 0 for name in list(rows)[2:])
@@ -48,7 +50,7 @@ def test_both_ways_are_timed_and_the_store_is_weighed(teacher_run, store, tmp_pa
     assert rows["cached"][2] == f"{taken:,.0f}"
     written = file.read_text()
     assert written.startswith(INTRODUCTION)
-    assert lines[-1] in written
+    assert table in written
     assert config.teachers.teacher.store == str(store)
 
 
