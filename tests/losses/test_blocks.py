@@ -10,12 +10,15 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from avssl.losses.blocks import by_blocks, join_rows, split_rows
+from avssl.losses.composition import multi_class_nce
 from avssl.losses.contrastive import symmetric_info_nce
 from avssl.losses.localization import multiple_instance_loss
 from avssl.losses.monitors import cosine_monitors
 from avssl.losses.multimodal_clusters import pairwise_contrastive
+from avssl.losses.relations import relational_distance, similarity_loss
 from avssl.losses.robust import robust_cross_modal_loss, soft_targets
 from avssl.losses.spatial import viewpoint_info_nce
+from avssl.losses.three_level import similarity_level
 from avssl.losses.tri_map import tri_map_loss
 
 BATCH, WIDTH = 1024, 8
@@ -53,7 +56,29 @@ def regions(video, audio, index, present, blocks=1):
     return tri_map_loss(*rows, index=index, present=present, blocks=blocks)[0]
 
 
-IN_BLOCKS = (info_nce, robust, margin_softmax, viewpoints, best_positions, regions)
+def classes(video, audio, index, present, blocks=1):
+    return multi_class_nce(
+        video, audio, index, temperature=0.5, present=present, blocks=blocks
+    )  # fmt: skip
+
+
+def likenesses(video, audio, index, present, blocks=1):
+    return similarity_level(video, audio, index=index, present=present, blocks=blocks)
+
+
+def products(video, audio, index, present, blocks=1):
+    return similarity_loss(video, audio, present=present, blocks=blocks)
+
+
+def distances(video, audio, index, present, blocks=1):
+    return relational_distance(video, audio, present=present, blocks=blocks)
+
+
+# Those of teachers teach the first side alone.
+IN_BLOCKS = (
+    info_nce, robust, margin_softmax, viewpoints, best_positions, regions, classes, likenesses, products,
+    distances,
+)  # fmt: skip
 
 
 def monitored(video, audio, index, present):
