@@ -17,6 +17,7 @@ import numpy as np
 from avssl.data.keys import printable
 from avssl.errors import AvsslError, Preempted, UsageError
 from avssl.train.mesh import local_value
+from avssl.train.peers import finished
 from avssl.train.preemption import StopAsked
 from avssl.train.state import TrainState
 
@@ -240,6 +241,7 @@ class Loop:
         while len(pending) > keep:
             step, logs = pending.popleft()
             values = {key: local_value(value) for key, value in logs.items()}
+            finished(step)
             # First: what a teacher said is in every loss of it.
             self.gaps.check(step, values)
             check_finite(step, values)

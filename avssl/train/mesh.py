@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError, UsageError
-from avssl.train.peers import RESTART, explain_abort, name_by_scheduler, own_name
+from avssl.train.peers import RESTART, explain_abort, name_by_scheduler, own_name, when
 from avssl.train.preemption import held
 
 BATCH_AXES = ("data", "fsdp")
@@ -72,7 +72,9 @@ def start_processes(
                 f"{name} could not meet the others at {where} within {timeout_seconds} s; check the "
                 "address and that all of them started"
             )
-        return f"{own_name()}: process 0 at {where} is lost, or cannot be reached; {RESTART}"
+        return (
+            f"{own_name()}: process 0 at {where} is lost {when()}, or cannot be reached; {RESTART}"
+        )
 
     explain_abort(why_ended)
     try:

@@ -120,7 +120,7 @@ class Watch:
                 self._give_up(f"process {peer} has stopped: {word.removeprefix('left ')}")
             if self._silent[peer] > self._patience:
                 self._give_up(
-                    f"process {peer} is lost: it was killed, or cannot be reached; {RESTART}"
+                    f"process {peer} is lost {when()}: it was killed, or cannot be reached; {RESTART}"
                 )
         self._last = words
 
@@ -136,6 +136,18 @@ class Watch:
     def _words(self) -> dict[str, str]:
         pairs = self._client.key_value_dir_get(FOLDER)
         return {key.rsplit("/", 1)[1]: word for key, word in pairs}
+
+
+def finished(step: int) -> None:
+    """To be told of each step: all processes take it together, so it is the last of one that is lost."""
+    global _last_step
+    _last_step = step
+
+
+def when() -> str:
+    return (
+        "before the first step of this start" if _last_step is None else f"after step {_last_step}"
+    )
 
 
 def own_name() -> str:
@@ -171,6 +183,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+_last_step: int | None = None  # of this start
 _watches: list[Watch] = []  # the one of this process, if it has joined others
 _handlers: list[Any] = []  # what C code may call must not be collected
 
