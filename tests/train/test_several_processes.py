@@ -1,4 +1,4 @@
-"""Two processes give one process's numbers, stop at one step, and do not outlive each other."""
+"""Several processes give one process's numbers, stop at one step, and do not outlive each other."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from tests.train.command_line import (
     Ended,
     Run,
     assert_close,
+    assert_identical,
     final_state,
     last_step,
     metrics,
@@ -24,7 +25,8 @@ from tests.train.command_line import (
     start_line,
 )
 
-TWO_PROCESSES = (str(ROOT / "launch" / "local.sh"), "2", "4")
+LOCAL = str(ROOT / "launch" / "local.sh")
+TWO_PROCESSES, FOUR_PROCESSES = (LOCAL, "2", "4"), (LOCAL, "4", "1")
 TOLERANCE = 1e-9
 # Proofs in float64: at higher rates these runs are chaotic, and rounding grows from step to step.
 PROOF = (
@@ -50,7 +52,7 @@ def one_device(tmp_path_factory) -> Path:
     return workdir
 
 
-def process_numbers(run: Run, workdir: Path) -> dict[int, int]:
+def process_numbers(workdir: Path, number: int = 2) -> dict[int, int]:
     """The process ids of the run's processes by their number."""
     found = {}
     for entry in Path("/proc").iterdir():
@@ -61,21 +63,33 @@ def process_numbers(run: Run, workdir: Path) -> dict[int, int]:
             environment = (entry / "environ").read_bytes()
         except OSError:
             continue  # ended meanwhile, or somebody else's
-        number = re.search(rb"AVSSL_PROCESS_ID=(\d)", environment)
-        if number and str(workdir).encode() in words and b"avssl.cli" in words:
-            found[int(number[1])] = int(entry.name)
-    assert sorted(found) == [0, 1], found
+        place = re.search(rb"AVSSL_PROCESS_ID=(\d)", environment)
+        if place and str(workdir).encode() in words and b"avssl.cli" in words:
+            found[int(place[1])] = int(entry.name)
+    assert sorted(found) == list(range(number)), found
     return found
 
 
-def kill_one(workdir: Path, victim: int) -> Ended:
-    """Kill -9 to one of two processes after twelve steps; the whole must end within a minute."""
-    with Run(workdir, *PROOF, *ENDLESS, launcher=TWO_PROCESSES) as run:
+def kill_one(workdir: Path, victim: int, *flags: str, launcher: tuple[str, ...]) -> Ended:
+    """Kill -9 to one process after twelve steps; the whole must end within a minute, and say who is lost."""
+    number = int(launcher[1])
+    with Run(workdir, *PROOF, *flags, launcher=launcher) as run:
+        run.wait_for_step(1)
+        pids = process_numbers(workdir, number)
         run.wait_for_step(12)
-        os.kill(process_numbers(run, workdir)[victim], signal.SIGKILL)
+        os.kill(pids[victim], signal.SIGKILL)
         killed = time.monotonic()
         ended = run.end(60)
     assert time.monotonic() - killed < 60
+    assert ended.code == 1, ended
+    lost = re.compile(rf"process {victim}\b.* is lost after step (\d+)\b")
+    for other in set(range(number)) - {victim}:
+        said = [line for line in ended.err.splitlines() if line.startswith(f"[{other}] avssl: ")]
+        assert said, ended.err
+        found = lost.search(said[-1])
+        assert found, said
+        # Process 0 writes a step down when it has seen its end, a few steps after it began.
+        assert abs(int(found[1]) - last_step(workdir)) <= 3
     return ended
 
 
@@ -102,7 +116,7 @@ def test_same_losses_where_devices_of_processes_take_turns(tmp_path):
     )  # fmt: skip
     pretrain(tmp_path / "one", *flags)
     child = (sys.executable, "-m", "tests.train.interleaved_child")
-    launcher = (str(ROOT / "launch" / "local.sh"), "2", "2", *child)
+    launcher = (LOCAL, "2", "2", *child)
     ended = pretrain(tmp_path / "two", *flags, launcher=launcher)
     assert "[0] processes along the batch: 0 1 0 1" in ended.out
     assert_close(tmp_path / "two", tmp_path / "one", TOLERANCE)
@@ -128,12 +142,36 @@ def test_sigterm_stops_both_at_one_step_and_one_process_goes_on(one_device, tmp_
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_process_killed_ends_the_other(victim, tmp_path):
-    ended = kill_one(tmp_path / "run", victim)
-    assert ended.code == 1, ended
-    other = 1 - victim
-    said = [line for line in ended.err.splitlines() if line.startswith(f"[{other}] avssl: ")]
-    assert said, ended.err
-    assert re.search(rf"process {victim}\b.* is lost", said[-1]), said
+    kill_one(tmp_path / "run", victim, *ENDLESS, launcher=TWO_PROCESSES)
+
+
+def test_four_processes_of_which_one_is_killed_go_on(one_device, tmp_path):
+    workdir = tmp_path / "run"
+    kill_one(workdir, 2, launcher=FOUR_PROCESSES)
+    ended = pretrain(workdir, *PROOF, launcher=FOUR_PROCESSES)
+    assert ended.out.count("for 4 cpu device(s)") == 4
+    assert int(start_line(ended).split()[4]) in (5, 10)
+    assert_close(workdir, one_device, TOLERANCE)
+
+
+def test_killed_on_two_processes_goes_on_with_two_bit_for_bit(tmp_path):
+    unbroken, workdir = tmp_path / "unbroken", tmp_path / "run"
+    pretrain(unbroken, *PROOF, launcher=TWO_PROCESSES)
+    kill_one(workdir, 1, launcher=TWO_PROCESSES)
+    ended = pretrain(workdir, *PROOF, launcher=TWO_PROCESSES)
+    assert int(start_line(ended).split()[4]) in (5, 10)
+    assert_identical(workdir, unbroken)
+
+
+def test_killed_on_one_device_goes_on_with_two_processes(one_device, tmp_path):
+    workdir = tmp_path / "run"
+    with Run(workdir, *PROOF) as run:
+        run.wait_for_step(11)
+        run.process.kill()
+        assert run.end(60).code == -signal.SIGKILL
+    ended = pretrain(workdir, *PROOF, launcher=TWO_PROCESSES)
+    assert int(start_line(ended).split()[4]) in (5, 10)
+    assert_close(workdir, one_device, TOLERANCE)
 
 
 def test_a_save_that_fails_in_one_process_ends_both(tmp_path):
@@ -142,7 +180,7 @@ def test_a_save_that_fails_in_one_process_ends_both(tmp_path):
     with Run(workdir, *PROOF, *ENDLESS, launcher=TWO_PROCESSES) as run:
         run.wait_for_step(12)
         too_small = (20_000, 20_000)
-        resource.prlimit(process_numbers(run, workdir)[0], resource.RLIMIT_FSIZE, too_small)
+        resource.prlimit(process_numbers(workdir)[0], resource.RLIMIT_FSIZE, too_small)
         ended = run.end(60)
     assert ended.code == 1, ended
     why = r"cannot save the checkpoint of step \d+ .*\(the one of step \d+ is intact\)"
@@ -167,7 +205,7 @@ def test_killed_on_two_processes_goes_on_with_one(one_device, tmp_path):
     workdir = tmp_path / "run"
     with Run(workdir, *PROOF, launcher=TWO_PROCESSES) as run:
         run.wait_for_step(11)
-        for pid in process_numbers(run, workdir).values():
+        for pid in process_numbers(workdir).values():
             os.kill(pid, signal.SIGKILL)
         assert run.end(60).code == 1
     ended = pretrain(workdir, *PROOF)
