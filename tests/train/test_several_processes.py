@@ -145,6 +145,7 @@ def test_one_process_killed_ends_the_other(victim, tmp_path):
     kill_one(tmp_path / "run", victim, *ENDLESS, launcher=TWO_PROCESSES)
 
 
+@pytest.mark.timeout(600)
 def test_four_processes_of_which_one_is_killed_go_on(one_device, tmp_path):
     workdir = tmp_path / "run"
     kill_one(workdir, 2, launcher=FOUR_PROCESSES)
