@@ -19,7 +19,7 @@ OTHER = "other"
 PARTS = {
     CONVOLUTION: {"convolution"},
     MATMUL: {"dot", "ragged-dot", "cholesky", "triangular-solve"},
-    COLLECTIVE: {*COLLECTIVES, "collective-broadcast", "ragged-all-to-all", "send", "recv"},
+    COLLECTIVE: {*COLLECTIVES, "send", "recv"},
     GATHER: {"gather", "scatter", "select-and-scatter"},
     REDUCTION: {"reduce", "reduce-window", "batch-norm-training", "batch-norm-grad"},
     OTHER: {"fft", "sort", "topk", "rng", "rng-bit-generator", "infeed", "outfeed", "custom-call", "async"},

@@ -21,6 +21,7 @@ from avssl.config import ConfigDict
 from avssl.data.open import open_source
 from avssl.data.workers import num_cores
 from avssl.evaluate.results import machine
+from avssl.plan.compiled import flops_of, how_counted, peak_bytes_of
 from avssl.plan.program import Program
 from avssl.teachers.open import NO_TEACHERS, open_teachers
 from avssl.train.build_model import build_model
@@ -153,21 +154,14 @@ def seconds_in_turns(steps: Mapping[str, Callable[[], Any]], num_steps: int) -> 
 
 def cost_lines(compiled: Any, program: Program, seconds: float) -> Iterator[str]:
     """seconds: of a step."""
-    # The compiler counts the body of a loop once: micro-batches, and some gradients on CPU.
-    flops = (compiled.cost_analysis() or {}).get("flops", 0.0) + program.repeated_flops()
-    yield f"FLOPs        {flops / 1e9:.2f} G per step and device, loops as often as they run"
+    flops, counted = flops_of(compiled, program), how_counted(program)
+    yield f"FLOPs        {flops / 1e9:.2f} G per step and device{', ' * bool(counted)}{counted}"
     if peak := peak_flops(jax.devices()[0].device_kind):
         yield (
             f"utilisation  {flops / seconds / peak:.1%} of {peak / 1e12:.0f} TFLOP/s in bf16; what is computed "
             "anew (remat) counts as well"
         )
-    if (memory := compiled.memory_analysis()) is not None:
-        peak = (
-            memory.temp_size_in_bytes
-            + memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes
-        )
+    if peak := peak_bytes_of(compiled):
         yield f"peak memory  {peak / 2**20:.0f} MiB per device, by the compiler's analysis"
 
 

@@ -1,14 +1,16 @@
 """What devices send each other in one instruction of a compiled program."""
 
 import dataclasses
-import math
 import re
 
 from avssl.errors import AvsslError
-from avssl.plan.instructions import Instruction, width
+from avssl.plan.instructions import Instruction, size
 
 # Kinds by the name of the instruction; the `-done` half of an asynchronous pair repeats its result.
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+COLLECTIVES = (
+    "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute",
+    "collective-broadcast",
+)  # fmt: skip
 GROUPS = re.compile(
     r"replica_groups=(?:"
     r"(?P<all>\{\})"
@@ -45,12 +47,7 @@ def channel(one: Instruction) -> str:
 
 def bytes_sent(kind: str, one: Instruction, num_devices: int) -> float:
     """By one device, at best: what rings send."""
-    # The start of an asynchronous one gives its operands back beside its results.
-    arrays = [width(dtype) * math.prod(shape) for dtype, shape in one.shapes]
-    if one.opcode.endswith("-start") and kind in ("all-gather", "collective-permute"):
-        total = max(arrays, default=0)
-    else:
-        total = sum(arrays)
+    total = size(one.results)
     if kind == "collective-permute":
         return total
     members = group_size(one, num_devices)

@@ -22,8 +22,8 @@ def trips(
     loop: Instruction,
     computations: Mapping[str, Sequence[Instruction]],
     named: Mapping[str, Instruction],
-) -> int:
-    """Once where nobody can tell: a loop that goes on until its values say stop."""
+) -> int | None:
+    """None where nobody can tell: a loop that goes on until its values say stop."""
     if known := KNOWN.search(loop.text):
         return int(known[1])
 
@@ -49,10 +49,10 @@ def trips(
     carried = [one for one in computations.get(parts["body"], ()) if one.opcode == "tuple"]
     begun = origin(loop.operands[0])
     if len(compared) != 1 or "direction=LT" not in compared[0].text or not carried:
-        return 1
+        return None
     counter, limit = place(compared[0].operands[0]), number(compared[0].operands[1])
     if counter is None or limit is None or begun is None or begun.opcode != "tuple":
-        return 1
+        return None
     start, after = number(begun.operands[counter]), origin(carried[-1].operands[counter])
     if (
         start is None
@@ -60,6 +60,6 @@ def trips(
         or after.opcode != "add"
         or place(after.operands[0]) != counter
     ):
-        return 1
+        return None
     step = number(after.operands[1])
-    return max(0, math.ceil((limit - start) / step)) if step and step > 0 else 1
+    return max(0, math.ceil((limit - start) / step)) if step and step > 0 else None

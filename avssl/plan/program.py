@@ -4,8 +4,6 @@ The compiler's own cost analysis counts the body of a loop once. Here every inst
 it runs, by the trip counts that the compiler found.
 """
 
-import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -16,14 +14,10 @@ from avssl.plan.collectives import (
     collective_kind,
     group_size,
 )
+from avssl.plan.flops import flops
 from avssl.plan.instructions import Instruction, called_by, parse
 from avssl.plan.loops import trips
-
-CALLS = ("while", "conditional", "call")
-# What moves no byte.
-FREE = {
-    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call"
-}  # fmt: skip
+from avssl.plan.traffic import CALLS, Traffic
 
 
 class Program:
@@ -71,6 +65,18 @@ class Program:
                     found.append(Collective(kind, runs, runs * sent))
         return found
 
+    def flops(self, one: Instruction) -> float:
+        """Of a product, a convolution or a library's; other arithmetic is not counted."""
+        return flops(one, self._shape) or 0.0
+
+    def flops_once(self) -> float:
+        """Of products, with every loop taken once, as the cost analysis takes it."""
+        return sum(
+            self.calls[name] * self.flops(one)
+            for name, body in self.computations.items()
+            for one in body
+        )
+
     def repeated_flops(self) -> float:
         """Of products in loops, beyond the one time that the cost analysis counts."""
         return sum(again * self.flops(one) for one, again in self._repeated(self.computations))
@@ -78,31 +84,19 @@ class Program:
     def repeated_bytes(self) -> float:
         """Read and written by loops, beyond the one time that the cost analysis counts."""
         outside = self.computations.keys() - self._fused()
-        return sum(again * self.bytes_moved(one) for one, again in self._repeated(outside))
+        traffic = Traffic(self.computations, self.named)
+        return sum(again * traffic.bytes_moved(one) for one, again in self._repeated(outside))
 
-    def flops(self, one: Instruction) -> float:
-        """Of a matrix product or a convolution; other arithmetic is not counted."""
-        out = math.prod(one.shapes[0][1]) if one.shapes else 0
-        if one.opcode == "dot":
-            left = self._shape(one.operands[0])
-            axes = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", one.text)
-            summed = (
-                [left[int(axis)] for axis in axes[1].split(",") if axis] if axes and left else []
-            )
-            return 2 * out * math.prod(summed)
-        if one.opcode == "convolution":
-            kernel = self._shape(one.operands[1])
-            labels = re.search(r"dim_labels=\w+_(\w+)->", one.text)
-            if kernel and labels:
-                return 2 * out * math.prod(kernel) / kernel[labels[1].index("o")]
-        return 0.0
+    def has_loops(self) -> bool:
+        return any(one.opcode == "while" for one, _ in self.instructions())
 
-    def bytes_moved(self, one: Instruction) -> float:
-        """Its operands and its result."""
-        if one.opcode in FREE:
-            return 0
-        read = (self.named[name].num_bytes for name in one.operands if name in self.named)
-        return one.num_bytes + sum(read)
+    def unknown_loops(self) -> list[str]:
+        """Names of those that count once since nobody can tell how often they run."""
+        return [one.name for one, _ in self.instructions() if self._trips(one) is None]
+
+    def unknown_products(self) -> list[str]:
+        """Names of the calls of libraries whose arithmetic is not counted."""
+        return [one.name for one, _ in self.instructions() if flops(one, self._shape) is None]
 
     def _repeated(self, names: Iterable[str]) -> Iterator[tuple[Instruction, int]]:
         """The instructions of these computations, and how often loops run them beyond once."""
@@ -115,9 +109,12 @@ class Program:
         self.runs[name] += runs
         self.calls[name] += calls
         for one in self.computations.get(name, ()):
-            again = trips(one, self.computations, self.named) if one.opcode == "while" else 1
+            again = self._trips(one)
             for called in called_by(one):
-                self._count(called, runs * again, calls)
+                self._count(called, runs * (1 if again is None else again), calls)
+
+    def _trips(self, one: Instruction) -> int | None:
+        return trips(one, self.computations, self.named) if one.opcode == "while" else 1
 
     def _shape(self, name: str) -> tuple[int, ...]:
         one = self.named.get(name)

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError
-from avssl.plan.collectives import bytes_sent, group_size
+from avssl.plan.collectives import bytes_sent, collective_kind, group_size
 from avssl.plan.instructions import instruction
 from avssl.plan.program import Program
 
@@ -119,11 +119,23 @@ def test_loops_within_loops():
             "(f32[1,4]{1,0}, f32[8,4]{1,0}) all-gather-start(%x), replica_groups=[1,8]<=[8]",
             7 / 8 * 128,
         ),
+        (
+            "((f32[1,4]{1,0}, f32[2]{0}), (f32[8,4]{1,0}, f32[16]{0})) all-gather-start(%x, %y), "
+            "replica_groups=[1,8]<=[8], dimensions={0}",
+            7 / 8 * (128 + 64),
+        ),
+        (
+            "(f32[4]{0}, f32[4]{0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%x), "
+            "source_target_pairs={{0,1}}",
+            16,
+        ),
+        ("f32[4]{0} collective-broadcast(%x), replica_groups={{0,1}}", 16 / 2),
+        ("f32[8]{0} ragged-all-to-all(%x, %y, %i, %j, %k, %l), replica_groups={{0,1}}", 32 / 2),
     ],
 )
 def test_bytes_of_a_ring(right, sent):
     one = instruction("c", right)
-    assert bytes_sent(one.opcode.removesuffix("-start"), one, 8) == sent
+    assert bytes_sent(collective_kind(one), one, 8) == sent
 
 
 @pytest.mark.parametrize(
@@ -222,7 +234,9 @@ TPU_LOOP = Path(__file__).with_name("tpu_loop.txt").read_text()
 )
 def test_loops_of_a_tpu_count_as_often_as_they_run(old, new, trips):
     assert not old or old in TPU_LOOP
-    (found,) = Program(TPU_LOOP.replace(old, new) if old else TPU_LOOP).collectives(16)
+    program = Program(TPU_LOOP.replace(old, new) if old else TPU_LOOP)
+    assert len(program.unknown_loops()) == (trips == 1)
+    (found,) = program.collectives(16)
     assert (found.kind, found.runs) == ("all-gather", trips)
     assert found.bytes_sent == trips * 3 / 4 * 2048 * 2048 * 2
 
