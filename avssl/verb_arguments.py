@@ -327,6 +327,10 @@ def add_plan(verbs: Any) -> None:
         help="every config of paper scale, at --batch (256) or its own where larger; rows are kept there",
     )  # fmt: skip
     plan.add_argument(
+        "--keep", type=Path, default=None, metavar="ROWS.jsonl",
+        help="--sweep, --compare: keep rows there and take those that are, as --walk does",
+    )  # fmt: skip
+    plan.add_argument(
         "--results", type=Path, default=None,
         help="--walk, --sweep, --compare: write the table into this Markdown file",
     )  # fmt: skip

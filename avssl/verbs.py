@@ -186,6 +186,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "plan writes --results of a table: give --sweep, --compare or --walk with it"
         )
+    if arguments.keep and not (arguments.sweep or arguments.compare):
+        raise UsageError("plan keeps the rows of a table: give --sweep or --compare with --keep")
     # Before anything asks JAX for its devices.
     prepare(arguments.topology)
     for line in planning(arguments):
@@ -195,7 +197,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 def planning(arguments: argparse.Namespace) -> Iterator[str]:
     from avssl.plan.compare import compare
-    from avssl.plan.run import plan, sweep
+    from avssl.plan.run import plan
+    from avssl.plan.sweep import sweep
     from avssl.plan.walk import walk
 
     topology, batch = arguments.topology, arguments.batch
@@ -207,10 +210,12 @@ def planning(arguments: argparse.Namespace) -> Iterator[str]:
     config = config_of(arguments)
     set_up_jax(config.precision)
     if arguments.sweep:
-        return sweep(config, topology, arguments.results)
+        return sweep(config, topology, arguments.results, arguments.keep)
     if arguments.compare:
         title = f"Flags of {arguments.config} for {topology}, batch {config.batch_size}"
-        return compare(config, topology, arguments.compare, title, arguments.results)
+        return compare(
+            config, topology, arguments.compare, title, arguments.results, arguments.keep
+        )
     return plan(config, topology, suggest=arguments.suggest)
 
 

@@ -13,15 +13,21 @@ import numpy as np
 from avssl.config import ConfigDict
 from avssl.errors import AvsslError, UsageError
 from avssl.plan.collectives import Collective
+from avssl.plan.compiled import bytes_moved_of, flops_of, how_counted, peak_bytes_of
 from avssl.plan.program import Program
 from avssl.plan.topology import Topology
 from avssl.teachers.open import NO_TEACHERS, Teachers
 from avssl.train.build_model import build_model
-from avssl.train.mesh import check_batch_divides, compute_type, float_type
+from avssl.train.mesh import check_batch_divides, compute_type, float_type, path_name
+from avssl.train.optim import matches
 from avssl.train.run import Setup, build_setup
 
-# "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
-TOO_LARGE = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
+# "Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm." Or, before anything is placed: "the total
+# memory required for HLO temporaries (800.00G) exceeds available HBM (15.75G)".
+TOO_LARGE = re.compile(
+    r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm"
+    r"|\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)"
+)
 # Compilers say on and on.
 MOST_OF_A_REASON = 300
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -60,7 +66,7 @@ class Roof:
 class Estimate:
     """Of one step on one device, unless said otherwise; without `work` where the program does not fit.
 
-    limit_bytes: None where nobody knows it.
+    fits: as far as the compiler says. limit_bytes: None where nobody knows it.
     """
 
     layout: Layout
@@ -102,14 +108,16 @@ class Estimate:
 class Work:
     """What the compiled program does.
 
-    temporary: activations, gradients and workspace. collectives: by kind, (runs, bytes sent). least_sent: by
-    kind, the bytes that parameters and their gradients take however the step is compiled.
+    temporary: activations, gradients and workspace. counted: how, for a person. is_whole: nothing was left out
+    that nobody could count. collectives: by kind, (runs, bytes sent). least_sent: by kind, the bytes that
+    parameters and their gradients take however the step is compiled.
     """
 
     temporary: int
     flops: float
     bytes_moved: float
-    has_loops: bool
+    counted: str
+    is_whole: bool
     collectives: dict[str, tuple[int, float]]
     least_sent: dict[str, float]
 
@@ -145,26 +153,22 @@ def estimate(layout: Layout) -> Estimate:
             raise AvsslError(
                 f"the compiler refuses the step for {layout.topology.name}: {why[:MOST_OF_A_REASON]}"
             ) from error
-        used, limit = (float(found[i]) * UNITS[found[i + 1]] for i in (1, 3))
+        size, unit, most, most_unit = (part for part in found.groups() if part)
+        used, limit = float(size) * UNITS[unit], float(most) * UNITS[most_unit]
         return Estimate(layout, False, used, limit, time.perf_counter() - started)
     seconds = time.perf_counter() - started
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     program = Program(compiled.as_text())
-    repeated = program.repeated_flops()
-    peak = (
-        memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-    )  # fmt: skip
     work = Work(
-        temporary=memory.temp_size_in_bytes,
-        flops=cost["flops"] + repeated,
-        bytes_moved=cost["bytes accessed"] + program.repeated_bytes(),
-        has_loops=repeated > 0,
+        temporary=compiled.memory_analysis().temp_size_in_bytes,
+        flops=flops_of(compiled, program),
+        bytes_moved=bytes_moved_of(compiled, program),
+        counted=how_counted(program),
+        is_whole=not (program.unknown_loops() or program.unknown_products()),
         collectives=by_kind(program.collectives(len(layout.topology.devices))),
         least_sent=least_sent(layout.setup),
     )
     limit = chip.memory_bytes / chip.devices if chip else None
-    return Estimate(layout, True, peak, limit, seconds, work)
+    return Estimate(layout, True, peak_bytes_of(compiled) or 0.0, limit, seconds, work)
 
 
 def by_kind(collectives: Iterable[Collective]) -> dict[str, tuple[int, float]]:
@@ -210,7 +214,8 @@ def least_sent(setup: Setup) -> dict[str, float]:
     """By one device, for the parameters: rings that each send what is in parts once each way.
 
     A parameter that all devices hold has its gradient all-reduced. One in `parts` is gathered before it is
-    used, its gradient reduce-scattered, and what copies of a part sum is all-reduced: together no more.
+    used, its gradient reduce-scattered, and what copies of a part sum is all-reduced: together no more. One
+    that is frozen has no gradient.
     """
     # Gradients come in the type of the arithmetic, and are summed in it.
     size = min(
@@ -218,14 +223,16 @@ def least_sent(setup: Setup) -> dict[str, float]:
     )
     sent: dict[str, float] = {}
     shardings = jax.tree.leaves(setup.shardings.params)
-    for leaf, sharding in zip(jax.tree.leaves(setup.abstract.params), shardings, strict=True):
+    leaves = jax.tree_util.tree_leaves_with_path(setup.abstract.params)
+    for (path, leaf), sharding in zip(leaves, shardings, strict=True):
         held = math.prod(sharding.shard_shape(leaf.shape))
         parts = leaf.size // held
         copies = setup.mesh.size // parts
+        learns = not matches(setup.model.frozen, path_name(path))
         for kind, numbers in (
             ("all-gather", (parts - 1) * held),
-            ("reduce-scatter", (parts - 1) * held),
-            ("all-reduce", 2 * (copies - 1) / copies * held),
+            ("reduce-scatter", learns * (parts - 1) * held),
+            ("all-reduce", learns * 2 * (copies - 1) / copies * held),
         ):
             sent[kind] = sent.get(kind, 0.0) + size * numbers
     return {kind: sent for kind, sent in sent.items() if sent}

@@ -3,23 +3,32 @@
 from collections.abc import Iterator
 
 from avssl.plan.estimate import Estimate, Layout, Work
+from avssl.plan.topology import Topology
 
 COLUMNS = (
     "topology", "chips", "batch", "memory GiB", "fits", "state GiB", "temporary GiB", "GFLOP", "GB moved",
     "MB sent", "bound by", "ms at best", "clips/s at best",
 )  # fmt: skip
+PARAMETERS = "params GiB"
 
 
 def layout_lines(layout: Layout) -> Iterator[str]:
     """What is known at once. All figures are for one device and one step unless they say otherwise."""
     topology, config = layout.topology, layout.setup.config
+    chips = f"{topology.num_chips} chips{of_devices(topology)}"
     mesh = " x ".join(f"{name} {size}" for name, size in layout.setup.mesh.shape.items())
     yield (
-        f"{topology.name}: {topology.num_chips} chips, {mesh}; batch {config.batch_size}, "
+        f"{topology.name}: {chips}, {mesh}; batch {config.batch_size}, "
         f"{config.batch_size / topology.num_chips:g} a chip; {config.precision}"
     )
     for name, size in layout.held.items():
         yield f"{name:<14}{size / 2**30:10.3f} GiB"
+
+
+def of_devices(topology: Topology) -> str:
+    """Said where a chip is not one device, which all figures are of."""
+    several = topology.devices_per_chip
+    return f" of {several} devices each, one of which is told of" if several > 1 else ""
 
 
 def estimate_lines(one: Estimate) -> Iterator[str]:
@@ -37,7 +46,7 @@ def estimate_lines(one: Estimate) -> Iterator[str]:
 
 
 def work_lines(work: Work) -> Iterator[str]:
-    counted = "  (loops as often as they run)" if work.has_loops else ""
+    counted = f"  ({work.counted})" if work.counted else ""
     yield f"{'FLOPs':<14}{work.flops / 1e9:10.1f} G{counted}"
     yield f"{'moved':<14}{work.bytes_moved / 1e9:10.2f} GB to and from memory"
     for kind in sorted(work.collectives.keys() | work.least_sent.keys()):
@@ -61,21 +70,31 @@ def speed_lines(one: Estimate) -> Iterator[str]:
     )
 
 
-def row(one: Estimate) -> tuple[str, ...]:
-    """In the order of `COLUMNS`."""
+def row(one: Estimate) -> dict[str, str]:
+    """By the names of `COLUMNS`, and the memory of the parameters."""
     work, roofs = one.work, one.roofs
-    return (
-        one.topology.name,
-        str(one.topology.num_chips),
-        str(one.layout.batch_size),
-        f"{one.peak_bytes / 2**30:.2f}",
-        "yes" if one.fits else "no",
-        f"{one.layout.held_bytes / 2**30:.2f}",
-        f"{work.temporary / 2**30:.2f}" if work else "–",
-        f"{work.flops / 1e9:.1f}" if work else "–",
-        f"{work.bytes_moved / 1e9:.2f}" if work else "–",
-        f"{work.bytes_sent / 1e6:.1f}" if work else "–",
-        roofs[0].name if roofs else "–",
-        f"{1e3 * roofs[0].seconds:.2f}" if roofs else "–",
-        f"{one.clips_per_second:,.0f}" if roofs else "–",
-    )
+    cells = refused_row(one.topology, one.layout.batch_size) | {
+        "memory GiB": f"{one.peak_bytes / 2**30:.2f}",
+        "state GiB": f"{one.layout.held_bytes / 2**30:.2f}",
+        PARAMETERS: f"{one.layout.held.get('params', 0) / 2**30:.3f}",
+    }
+    if one.limit_bytes is not None:
+        cells["fits"] = "yes" if one.fits else "no"
+    if work:
+        at_least = "" if work.is_whole else "≥ "
+        cells["temporary GiB"] = f"{work.temporary / 2**30:.2f}"
+        cells["GFLOP"] = f"{at_least}{work.flops / 1e9:.1f}"
+        cells["GB moved"] = f"{at_least}{work.bytes_moved / 1e9:.2f}"
+        cells["MB sent"] = f"{at_least}{work.bytes_sent / 1e6:.1f}"
+    if roofs:
+        cells["bound by"] = roofs[0].name
+        cells["ms at best"] = f"{1e3 * roofs[0].seconds:.2f}"
+        cells["clips/s at best"] = f"{one.clips_per_second:,.0f}"
+    return cells
+
+
+def refused_row(topology: Topology, batch_size: int | str) -> dict[str, str]:
+    """All that is known of a step which nobody compiled."""
+    cells = dict.fromkeys((*COLUMNS, PARAMETERS), "–")
+    cells["topology"], cells["chips"] = topology.name, str(topology.num_chips)
+    return cells | {"batch": str(batch_size)}

@@ -18,12 +18,8 @@ from avssl.errors import AvsslError, UsageError, unknown
 from avssl.plan.chips import CHIPS, Chip
 
 NAME = re.compile(r"([a-z0-9]+):([1-9]\d*(?:x[1-9]\d*)*)")
-# Shapes that can be booked, by their number of sides.
-SIZES = {
-    1: ("1", "2", "4", "8", "16", "32"),
-    2: ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-    3: ("2x2x1", "2x2x2", "2x4x4", "4x4x4", "4x4x8", "8x8x8", "8x8x16"),
-}
+# Numbers of simulated devices that a sweep goes through.
+SIMULATED = ("1", "2", "4", "8", "16", "32", "64", "128")
 # What libtpu would ask a TPU machine's metadata server for; the kind of slice that is named moves nothing.
 # No chip is opened, so that others may plan, or train, meanwhile.
 NO_TPU_HERE = {
@@ -52,7 +48,7 @@ class Topology:
 
 
 def parse_name(name: str) -> tuple[str, tuple[int, ...]]:
-    """`v5e:16x16` as ("v5e", (16, 16))."""
+    """`v5e:16x16` as ("v5e", (16, 16)); refuses what cannot be booked."""
     kinds = (*CHIPS, "cpu")
     match = NAME.fullmatch(name)
     if match is None:
@@ -60,9 +56,29 @@ def parse_name(name: str) -> tuple[str, tuple[int, ...]]:
             f"'{name}' is no topology: it is KIND:SIZE, as v5e:16x16, v5p:4x4x8 or cpu:8; "
             f"kinds: {', '.join(kinds)}"
         )
-    if match[1] not in kinds:
-        raise unknown("kind of chip", match[1], kinds)
-    return match[1], tuple(int(side) for side in match[2].split("x"))
+    kind, sides = match[1], tuple(int(side) for side in match[2].split("x"))
+    if kind not in kinds:
+        near = str(unknown("kind of chip", kind, kinds)).partition("; known:")[0]
+        raise UsageError(f"{near}; known: {', '.join(kinds)}")
+    if kind == "cpu" and len(sides) > 1:
+        raise UsageError(
+            f"'{name}' is no topology: simulated devices have a number alone, as cpu:{math.prod(sides)}"
+        )
+    if kind != "cpu" and not CHIPS[kind].has_slice(sides):
+        raise UsageError(f"there is no slice {name}; of {kind} there are {CHIPS[kind].known_sizes}")
+    return kind, sides
+
+
+def sizes_up_to(name: str) -> list[str]:
+    """Of one kind, the smaller ones first."""
+    kind, sides = parse_name(name)
+    sizes = SIMULATED if kind == "cpu" else CHIPS[kind].sizes
+    smaller = [size for size in sizes if num_chips(size) < math.prod(sides)]
+    return [f"{kind}:{size}" for size in smaller] + [name]
+
+
+def num_chips(size: str) -> int:
+    return math.prod(int(side) for side in size.split("x"))
 
 
 def prepare(name: str) -> None:
@@ -92,14 +108,10 @@ def find_topology(name: str) -> Topology:
 
     for key, value in NO_TPU_HERE.items():
         os.environ.setdefault(key, value)
+    mode = {"chip_config_name": CHIPS[kind].core_mode} if CHIPS[kind].core_mode else {}
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+        found = topologies.get_topology_desc(platform="tpu", topology_name=name, **mode)
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        if "divisible" in reason or "bounds" in reason or "topology" in reason.lower():
-            raise UsageError(
-                f"there is no slice {name} ({reason}); known: {', '.join(SIZES[2])}, and for v4, v5p and "
-                f"tpu7x {', '.join(SIZES[3])}"
-            ) from error
         raise AvsslError(f"libtpu cannot describe {name}: {reason}") from error
     return Topology(name, found.devices, CHIPS[kind])

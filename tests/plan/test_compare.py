@@ -18,7 +18,7 @@ def compiled(monkeypatch):
         layouts.append(layout)
         return Estimate(layout, True, 2**30, None, 7.0)
 
-    monkeypatch.setattr("avssl.plan.compare.estimate", estimate)
+    monkeypatch.setattr("avssl.plan.rows.estimate", estimate)
     return layouts
 
 

@@ -1,9 +1,8 @@
 """`avssl plan` on simulated devices, and on a slice of a pod where libtpu is there to compile for it."""
 
+import dataclasses
 import importlib.util
-import json
-import sys
-from pathlib import Path
+import re
 
 import jax
 import pytest
@@ -11,21 +10,15 @@ import pytest
 from avssl.config import load_config, override, resolve
 from avssl.errors import AvsslError, UsageError
 from avssl.models.transformer import Blocks
-from avssl.objectives import OBJECTIVES
-from avssl.plan import walk as walking
-from avssl.plan.estimate import Estimate, estimate, lay_out, least_sent
-from avssl.plan.run import plan, recomputations, sizes_up_to, suggestions, sweep
+from avssl.plan.chips import CHIPS
+from avssl.plan.estimate import Estimate, Work, estimate, lay_out, least_sent
+from avssl.plan.run import plan, recomputations, suggestions
+from avssl.plan.table import layout_lines, row
 from avssl.plan.teachers import planned_teachers
-from avssl.plan.topology import find_topology, parse_name
+from avssl.plan.topology import Topology, find_topology, parse_name
 from avssl.train.run import fresh_state
 
 CONFIG = "tests/train/tiny_config.py"
-EMPTY = """
-def get_config(variant=""):
-    from avssl.config import base
-
-    return base()
-"""
 
 
 def tiny(**changes):
@@ -73,46 +66,25 @@ def test_parameters_in_parts_are_sent_by_other_kinds_and_no_more():
     assert sum(sent.values()) == pytest.approx(2 * 7 / 8 * whole)
 
 
+def test_frozen_parameters_have_no_gradients_to_send():
+    devices = find_topology("cpu:8")
+    changes = {"batch_size": 8, "parallel__fsdp": 4}
+    whole = least_sent(lay_out(tiny(**changes), devices).setup)
+    setup = lay_out(tiny(**changes, optimizer__frozen="('^encoders/',)"), devices).setup
+    sent = least_sent(setup)
+    heads = sum(4 * leaf.size for leaf in jax.tree.leaves(setup.abstract.params["objectives"]))
+    assert sent["all-gather"] == whole["all-gather"]
+    assert "reduce-scatter" not in sent
+    # The heads are too small to be in parts.
+    assert sent["all-reduce"] == 2 * 7 / 8 * heads
+
+
 def test_the_command_prints_what_is_held_and_what_is_done(run):
     code, out, _ = run("plan", "--config", CONFIG, "--topology", "cpu:4", "--batch", "16")
     assert code == 0
     assert "cpu:4: 4 chips, data 4 x fsdp 1; batch 16, 4 a chip" in out
     for word in ("params", "opt_state", "temporary", "peak", "FLOPs", "all-reduce", "no roofline"):
         assert word in out
-
-
-def test_a_sweep_has_a_row_for_each_size():
-    header, *rows = sweep(tiny(batch_size=8, parallel__fsdp=2), "cpu:2")
-    assert header.split()[0] == "topology"
-    assert [row.split()[0] for row in rows] == ["cpu:1", "cpu:2"]
-    assert [row.split()[2] for row in rows] == ["4", "8"]
-
-
-def test_a_sweep_is_written_into_a_file(run, tmp_path, monkeypatch):
-    """The compiler is played: what is held is known without it."""
-    monkeypatch.setattr(
-        "avssl.plan.run.estimate", lambda one: Estimate(one, True, 2**30, None, 7.0)
-    )
-    file = tmp_path / "README.md"
-    sections = (
-        "## Slices up to cpu:8, parameters sharded\n\nold\n\n## Slices up to cpu:8\n\nwhole\n"
-    )
-    file.write_text(f"# Name\n\n{sections}")
-    words = ("plan", "--sweep", "--topology", "cpu:8", "--batch", "16", "--results", str(file))
-    monkeypatch.setattr(sys, "argv", ["avssl", *words])
-    code, out, _ = run(*words, "--config", CONFIG, "--config.parallel.fsdp=8")
-    assert code == 0
-    assert "cpu:2: compiled in 7 s" in out
-    text = file.read_text()
-    assert "    avssl plan --sweep --topology cpu:8" in text
-    assert "old" not in text
-    assert text.endswith("\n\n## Slices up to cpu:8\n\nwhole\n")
-    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| cpu:")]
-    held = [lay_out(tiny(batch_size=8, parallel__fsdp=n), find_topology(f"cpu:{n}")).held["params"]
-            for n in (1, 2, 4, 8)]  # fmt: skip
-    assert [row[-1].rstrip(" |") for row in rows] == [f"{size / 2**30:.3f}" for size in held]
-    assert held == sorted(held, reverse=True)
-    assert held[0] > held[-1]
 
 
 def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
@@ -147,18 +119,71 @@ def test_suggestions_are_tried_until_one_of_a_kind_fits(monkeypatch):
     assert last == "  none of these alone: take them together, or more chips"
 
 
+def test_a_suggestion_that_is_refused_ends_none(monkeypatch):
+    def played(layout):
+        if layout.setup.config.parallel.fsdp == 4:
+            raise AvsslError("the compiler refuses the step")
+        return Estimate(layout, layout.batch_size < 64, 2**34, 2**33, 0.0)
+
+    monkeypatch.setattr("avssl.plan.run.estimate", played)
+    lines = list(suggestions(played(lay_out(tiny(batch_size=64), find_topology("cpu:8")))))
+    assert lines[1:3] == [
+        "  --config.parallel.fsdp=4: the compiler refuses the step",
+        "  --config.parallel.fsdp=8: 16.00 GiB",
+    ]
+    assert lines[-1] == "  --config.batch_size=32: 16.00 GiB, fits"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("v5e", "is no topology"),
         ("v5e:16*16", "is no topology"),
-        ("v5ee:16x16", "did you mean 'v5e'"),
+        ("v5ee:16x16", "did you mean 'v5e'?; known: v4, v5e, v5p, v6e, tpu7x, cpu"),
+        ("gpu:8", "known: v4, v5e, v5p, v6e, tpu7x, cpu"),
         ("cpu:9999", "simulated devices"),
+        ("cpu:1x1x1x2", "a number alone, as cpu:2"),
+        ("v5e:16x32", "there is no slice v5e:16x32; of v5e there are 2x2, 2x4"),
+        ("v5e:16x16x2", "there is no slice"),
+        ("v5e:2x2x1", "there is no slice"),
+        ("v5e:256", "there is no slice"),
+        ("v4:4x4", "of v4 there are 2x2x1, "),
+        ("v5p:4x4x6", "multiples of four that ascend, up to 8,960 chips"),
+        ("v5p:8x4x4", "there is no slice"),
+        ("v5p:16x16x64", "there is no slice"),
     ],
 )
 def test_wrong_names_are_refused(name, words):
-    with pytest.raises(UsageError, match=words.replace("*", r"\*")):
+    with pytest.raises(UsageError, match=re.escape(words)):
         find_topology(name)
+
+
+@pytest.mark.parametrize("name", ["v5e:4x8", "v4:2x2x1", "v5p:4x4x8", "v5p:4x8x20", "tpu7x:4x4x4"])
+def test_slices_that_can_be_booked(name):
+    kind, sides = parse_name(name)
+    assert name == f"{kind}:{'x'.join(map(str, sides))}"
+
+
+def test_half_a_chip_is_said_to_be_one():
+    layout = lay_out(tiny(), find_topology("cpu:8"))
+    halves = Topology("tpu7x:2x2x1", layout.topology.devices, CHIPS["tpu7x"])
+    first = next(layout_lines(dataclasses.replace(layout, topology=halves)))
+    assert "4 chips of 2 devices each, one of which is told of, data 8 x fsdp 1" in first
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits", "word"), [(None, True, "–"), (2**34, True, "yes"), (2**34, False, "no")]
+)
+def test_whether_it_fits_is_said_where_a_limit_is_known(limit, fits, word):
+    layout = lay_out(tiny(), find_topology("cpu:8"))
+    assert row(Estimate(layout, fits, 2**30, limit, 0.0))["fits"] == word
+
+
+def test_what_could_not_be_counted_is_a_bound():
+    layout = lay_out(tiny(), find_topology("cpu:8"))
+    work = Work(2**30, 1e12, 1e9, "", False, {}, {})
+    cells = row(Estimate(layout, True, 2**30, None, 0.0, work))
+    assert (cells["GFLOP"], cells["GB moved"], cells["MB sent"]) == ("≥ 1000.0", "≥ 1.00", "≥ 0.0")
 
 
 def test_batches_that_do_not_divide_are_refused():
@@ -177,11 +202,6 @@ def test_teachers_that_are_not_here_are_planned_as_random_networks(capsys):
     assert layout.held["teachers"] == sum(sizes) > 0
 
 
-def test_sizes():
-    assert parse_name("v5p:4x4x8") == ("v5p", (4, 4, 8))
-    assert sizes_up_to("v5e:8x8") == ["v5e:2x2", "v5e:2x4", "v5e:4x4", "v5e:4x8", "v5e:8x8"]
-
-
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed")
 def test_a_missing_libtpu_is_said():
     with pytest.raises(UsageError, match="pip install 'avssl\\[tpu\\]'"):
@@ -195,89 +215,8 @@ def test_a_missing_libtpu_is_said():
 def test_a_slice_of_a_pod():
     lines = list(plan(tiny(batch_size=512), "v5e:16x16"))
     assert lines[0].startswith("v5e:16x16: 256 chips, data 256 x fsdp 1; batch 512, 2 a chip")
-    assert any("of 16.00: fits" in line for line in lines)
+    assert any("of 15.75: fits" in line for line in lines)
     assert any("bound by" in line for line in lines)
-
-
-def test_a_walk_keeps_its_rows_and_says_what_does_not_compile(run, tmp_path, monkeypatch):
-    for folder, name, text in (
-        ("pretrain", "works", Path(CONFIG).read_text()),
-        (
-            "distill",
-            "fails",
-            "def get_config(variant=''):\n    from avssl.config import base\n    return base()\n",
-        ),
-    ):
-        (tmp_path / "configs" / folder).mkdir(parents=True)
-        (tmp_path / "configs" / folder / f"{name}.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    compiled = []
-    estimate_once = walking.estimate
-    monkeypatch.setattr(walking, "estimate", lambda one: compiled.append(one) or estimate_once(one))
-    words = (
-        "plan",
-        "--walk",
-        "rows.jsonl",
-        "--topology",
-        "cpu:2",
-        "--batch",
-        "4",
-        "--results",
-        "R.md",
-    )
-    for _ in range(2):
-        code, out, _ = run(*words)
-        assert code == 0
-        assert "configs/pretrain/works.py" in out
-    assert [one.batch_size for one in compiled] == [8]  # its own is larger
-    written = Path("R.md").read_text()
-    assert "| configs/pretrain/works.py | 8 |" in written
-    assert "configs/distill/fails.py: " in written
-    assert len(Path("rows.jsonl").read_text().splitlines()) == 1
-
-
-def test_a_row_after_a_torn_one_is_kept(tmp_path, monkeypatch, capsys):
-    kept = tmp_path / "rows.jsonl"
-    monkeypatch.setattr(walking, "walked_configs", lambda: ["a.py", "b.py"])
-    compiled = []
-    monkeypatch.setattr(
-        walking,
-        "cells_of",
-        lambda file, *_: (compiled.append(file) or (file, *walking.HEADER[1:]), ""),
-    )
-    list(walking.walk("cpu:2", 8, kept))
-    whole = kept.read_bytes()
-    # A kill within the row of b.py.
-    kept.write_bytes(whole[:-20])
-    list(walking.walk("cpu:2", 8, kept))
-    assert kept.read_bytes() == whole
-    assert compiled == ["a.py", "b.py", "b.py"]
-    assert "rows.jsonl: a stop tore its last line, which is dropped" in capsys.readouterr().err
-    list(walking.walk("cpu:2", 8, kept))
-    assert len(compiled) == 3
-
-
-@pytest.mark.parametrize("line", ["5", "{}", '{"config": "a.py"}{"config": "b.py"}'])
-def test_a_line_that_is_no_row_of_a_walk_is_named(tmp_path, capsys, line):
-    kept = tmp_path / "rows.jsonl"
-    row = {"config": "a.py", "topology": "cpu:2", "batch": 8, "counted_by": walking.counted_by()}
-    kept.write_text(f"{json.dumps(row)}\n{line}\n")
-    assert list(walking.read_rows(kept, "cpu:2", 8)) == ["a.py"]
-    assert "rows.jsonl:2 is not a row of a walk" in capsys.readouterr().err
-
-
-def test_rows_that_other_code_counted_are_not_taken(tmp_path):
-    kept = tmp_path / "rows.jsonl"
-    row = {"config": "a.py", "topology": "cpu:2", "batch": 8}
-    kept.write_text(f"{json.dumps(row)}\n{json.dumps({**row, 'counted_by': '0' * 12})}\n")
-    assert walking.read_rows(kept, "cpu:2", 8) == {}
-
-
-def test_a_walk_trains_every_objective():
-    trained = set()
-    for name in walking.walked_configs():
-        trained |= {objective.partition("__")[0] for objective in load_config(name).objectives}
-    assert trained == OBJECTIVES.keys()
 
 
 def test_what_the_compiler_says_is_one_sentence(monkeypatch):
@@ -293,15 +232,25 @@ def test_what_the_compiler_says_is_one_sentence(monkeypatch):
         estimate(lay_out(tiny(), find_topology("cpu:8")))
 
 
-def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "gibibytes"),
+    [
+        ("Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm.", 85.59),
+        (
+            "Ran out of memory on HBM, the total memory required for HLO temporaries (800.00G) exceeds "
+            "available HBM (15.75G).",
+            800,
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch, words, gibibytes):
     def refused(_):
-        raise jax.errors.JaxRuntimeError(
-            "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 85.59G of 15.75G hbm."
-        )
+        raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {words}")
 
     monkeypatch.setattr("avssl.plan.estimate.compile_step", refused)
     found = estimate(lay_out(tiny(), find_topology("cpu:8")))
-    assert (found.fits, found.peak_bytes, found.work) == (False, 85.59 * 2**30, None)
+    assert (found.fits, found.peak_bytes, found.work) == (False, gibibytes * 2**30, None)
+    assert found.limit_bytes == 15.75 * 2**30
 
 
 def test_results_are_of_a_table(run):
