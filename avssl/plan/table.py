@@ -28,7 +28,7 @@ def layout_lines(layout: Layout) -> Iterator[str]:
 def of_devices(topology: Topology) -> str:
     """Said where a chip is not one device, which all figures are of."""
     several = topology.devices_per_chip
-    return f" of {several} devices each, one of which is told of" if several > 1 else ""
+    return f" of {several} devices each (figures are of one)" if several > 1 else ""
 
 
 def estimate_lines(one: Estimate) -> Iterator[str]:

@@ -59,7 +59,7 @@ def parse_name(name: str) -> tuple[str, tuple[int, ...]]:
     kind, sides = match[1], tuple(int(side) for side in match[2].split("x"))
     if kind not in kinds:
         near = str(unknown("kind of chip", kind, kinds)).partition("; known:")[0]
-        raise UsageError(f"{near}; known: {', '.join(kinds)}")
+        raise UsageError(f"{near}{'' if near.endswith('?') else ';'} known: {', '.join(kinds)}")
     if kind == "cpu" and len(sides) > 1:
         raise UsageError(
             f"'{name}' is no topology: simulated devices have a number alone, as cpu:{math.prod(sides)}"

@@ -57,7 +57,7 @@ def test_it_prints_speed_cost_and_where_the_time_goes_and_writes_them(run, tmp_p
         ("NVIDIA H100 PCIe", 756e12),
         ("NVIDIA A100-SXM4-80GB", 312e12),
         ("TPU v5 lite", 197e12),
-        ("TPU v4", 275e12 / 2),
+        ("TPU v4", 275e12),
         ("cpu", None),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_suggestion_that_is_refused_ends_none(monkeypatch):
     [
         ("v5e", "is no topology"),
         ("v5e:16*16", "is no topology"),
-        ("v5ee:16x16", "did you mean 'v5e'?; known: v4, v5e, v5p, v6e, tpu7x, cpu"),
+        ("v5ee:16x16", "did you mean 'v5e'? known: v4, v5e, v5p, v6e, tpu7x, cpu"),
         ("gpu:8", "known: v4, v5e, v5p, v6e, tpu7x, cpu"),
         ("cpu:9999", "simulated devices"),
         ("cpu:1x1x1x2", "a number alone, as cpu:2"),
@@ -168,7 +168,7 @@ def test_half_a_chip_is_said_to_be_one():
     layout = lay_out(tiny(), find_topology("cpu:8"))
     halves = Topology("tpu7x:2x2x1", layout.topology.devices, CHIPS["tpu7x"])
     first = next(layout_lines(dataclasses.replace(layout, topology=halves)))
-    assert "4 chips of 2 devices each, one of which is told of, data 8 x fsdp 1" in first
+    assert "4 chips of 2 devices each (figures are of one), data 8 x fsdp 1" in first
 
 
 @pytest.mark.parametrize(
