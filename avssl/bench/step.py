@@ -154,8 +154,9 @@ def seconds_in_turns(steps: Mapping[str, Callable[[], Any]], num_steps: int) -> 
 
 def cost_lines(compiled: Any, program: Program, seconds: float) -> Iterator[str]:
     """seconds: of a step."""
-    flops, counted = flops_of(compiled, program), how_counted(program)
-    yield f"FLOPs        {flops / 1e9:.2f} G per step and device{', ' * bool(counted)}{counted}"
+    flops = flops_of(compiled, program)
+    counted = "".join(f", {words}" for words in how_counted(program))
+    yield f"FLOPs        {flops / 1e9:.2f} G per step and device{counted}"
     if peak := peak_flops(jax.devices()[0].device_kind):
         yield (
             f"utilisation  {flops / seconds / peak:.1%} of {peak / 1e12:.0f} TFLOP/s in bf16; what is computed "

@@ -27,8 +27,8 @@ def peak_bytes_of(compiled: Any) -> float | None:
     )  # fmt: skip
 
 
-def how_counted(program: Program) -> str:
-    """What is to be said beside the FLOPs; empty where there is nothing."""
+def how_counted(program: Program) -> list[str]:
+    """What is to be said beside the FLOPs."""
     words = []
     if program.has_loops():
         words.append("loops as often as they run")
@@ -36,4 +36,4 @@ def how_counted(program: Program) -> str:
         words.append(f"but {unknown} of them, whose length nobody can tell, once")
     if left_out := len(program.unknown_products()):
         words.append(f"without {left_out} library calls whose arithmetic is not known")
-    return ", ".join(words)
+    return words

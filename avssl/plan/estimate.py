@@ -162,7 +162,7 @@ def estimate(layout: Layout) -> Estimate:
         temporary=compiled.memory_analysis().temp_size_in_bytes,
         flops=flops_of(compiled, program),
         bytes_moved=bytes_moved_of(compiled, program),
-        counted=how_counted(program),
+        counted=", ".join(how_counted(program)),
         is_whole=not (program.unknown_loops() or program.unknown_products()),
         collectives=by_kind(program.collectives(len(layout.topology.devices))),
         least_sent=least_sent(layout.setup),

@@ -52,8 +52,9 @@ class Rows:
         """Of a resolved config: the kept one, or compiled. However one fails, it costs no other."""
         identity = identity_of(config, topology)
         if identity in self.kept:
-            say(f"{label}: {self.kept[identity].why_not or f'kept in {self.file}'}")
-            return self.kept[identity]
+            one = self.kept[identity]
+            say(f"{label}: {one.why_not or 'a row that is there'}")
+            return one
         lasting = True
         try:
             planned, teachers = planned_teachers(config)
