@@ -239,8 +239,8 @@ class Objective(nn.Module):
     # Whether `heads` look into memory in evaluation too, which is then read from the checkpoint.
     heads_read_memory = False
 
-    # Whether a refresh needs a pass over the data, and whether that pass draws windows and crops as
-    # training does, or takes centre clips.
+    # Whether a refresh needs a pass over the data, and whether that pass draws windows, crops, colours and
+    # volume as training does, or takes centre clips as they are.
     refresh_pass = False
     refresh_draws = False
     # Without a pass, whether it wants all classes of a record, of which there may be several.

@@ -136,9 +136,19 @@ class Model:
         return outputs, statistics
 
     def features(
-        self, variables: Variables, batch: Batch, key: Array, *, train: bool
+        self,
+        variables: Variables,
+        batch: Batch,
+        key: Array,
+        *,
+        train: bool,
+        draws: bool | None = None,
     ) -> tuple[dict[Read, Features], Any]:
-        """Each distinct read once; views of equal specification are one view, whatever their names."""
+        """Each distinct read once; views of equal specification are one view, whatever their names.
+
+        draws: whether colours, volume and masks are drawn by `key`; by default in training alone.
+        """
+        draws = train if draws is None else draws
         made: dict[Any, Features] = {}
         prepared: dict[Any, Array] = {}
         updates: dict[str, list[Any]] = {}
@@ -149,7 +159,7 @@ class Model:
                 continue
             heard = (view, frontend, read.toward, read.official_rotation)
             if heard not in prepared:
-                prepared[heard] = self.inputs(read, batch, key if train else None)
+                prepared[heard] = self.inputs(read, batch, key if draws else None)
             live = train and read.mode == "train" and not self.stands_still(read.encoder, variables)
             weights = variables["ema" if read.mode == "ema" else "params"]
             encoded, updated = self.encoders[read.encoder].apply(

@@ -97,7 +97,7 @@ class Refresher:
         if not draws:
             model = model.without_draws()
         if (draws, *names) not in self.compiled:
-            self.compiled[draws, *names] = outputs_of(model, names)
+            self.compiled[draws, *names] = outputs_of(model, names, draws=draws)
         num_records = self.config.data.num_records
         batches = evaluation_batches(
             self.source,
@@ -105,7 +105,7 @@ class Refresher:
             batch_size=self.config.batch_size,
             indices=self.indices,
             workers=self.config.data.workers,
-            # Other windows and crops in each pass.
+            # Other windows and crops in each pass; what is drawn on the device is by `key`.
             seed=self.config.seed + step if draws else 0,
             rows=rows_of_process(self.mesh, self.config.batch_size),
             reader=self.reader,
@@ -192,12 +192,15 @@ def without_moments(opt_state: Any, names: set[str]) -> Any:
     return jax.tree_util.tree_map_with_path(reset, opt_state)
 
 
-def outputs_of(model: Model, names: Sequence[str]) -> Callable[..., Any]:
+def outputs_of(model: Model, names: Sequence[str], *, draws: bool) -> Callable[..., Any]:
     """(variables, batch, key) -> what each objective keeps of the rows of a batch; compiled."""
 
     @jax.jit
     def found(variables: Any, batch: Any, key: Array) -> Any:
-        features, _ = model.features(variables, batch, key, train=False)
+        if draws:
+            # All batches of a pass have one key: its draws are told apart by record.
+            batch = {**batch, "row": batch["index"]}
+        features, _ = model.features(variables, batch, key, train=False, draws=draws)
         kept = {}
         for name in names:
             objective = model.objectives[name]

@@ -237,7 +237,7 @@ def started(setup: Setup) -> TrainState:
             continue
         if objective.refresh_pass:
             shapes = jax.eval_shape(
-                outputs_of(setup.model, [name]), state.variables(), setup.model.example_batch(2),
+                outputs_of(setup.model, [name], draws=False), state.variables(), setup.model.example_batch(2),
                 jax.random.key(0),
             )[name]  # fmt: skip
             seen = jax.device_put(np.arange(rows) < NUM_RECORDS, batch_sharding(setup.mesh))

@@ -5,11 +5,16 @@ import signal
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
+from avssl.bench.step import random_batch
 from avssl.train import refresh
+from avssl.train.build_model import build_model
+from avssl.train.run import build_setup, fresh_state
 from tests.train.command_line import assert_identical, final_state
+from tests.train.small_runs import small_config
 
 XDC = (
     "objectives.xdc.num_clusters=4", "objectives.xdc.refresh_every_steps=3",
@@ -65,6 +70,32 @@ def test_a_request_in_a_pass_over_the_data_drops_it_and_the_next_start_repeats_i
     assert f"step {passes[1]}: refreshed" not in said
     assert pretrain(*keys, workdir=broken)[0] == 0
     assert_identical(broken, whole)
+
+
+@pytest.mark.parametrize(("name", "draws"), [("selavi", True), ("xdc", False)])
+def test_a_pass_that_draws_sees_other_colours_each_time_and_of_each_record(
+    name, draws, monkeypatch
+):
+    """Two passes over the same pixels and samples, in which two records are alike."""
+    config = small_config(name, precision="float32")
+    model = build_model(config)
+    setup = build_setup(config, model)
+    batch = random_batch(model, config.batch_size)
+    batch["mask"] = np.ones(config.batch_size, bool)
+    for array in batch["views"].values():
+        array[1] = array[0]
+    monkeypatch.setattr(refresh, "evaluation_batches", lambda *_, **__: iter([batch]))
+    nothing: Any = None
+    refresher = refresh.Refresher(
+        model, config, nothing, batch["index"], setup.mesh, setup.shardings, lambda: False
+    )
+    state = fresh_state(setup)
+    passes = [refresher.collect(step, state, [name], draws)[0][name] for step in (3, 3, 5)]
+    first, again, later = (jax.device_get(kept) for kept in passes)
+    for view in ("video", "audio"):
+        np.testing.assert_array_equal(first[view], again[view])
+        assert np.allclose(first[view], later[view]) != draws
+        assert np.allclose(first[view][0], first[view][1]) != draws
 
 
 def test_tags_that_a_source_ignores_are_not_known():
