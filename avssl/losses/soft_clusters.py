@@ -10,13 +10,15 @@ simplified form takes its first centers at fixed positions. Nothing mixes exampl
 an example of zeros gives finite numbers and gradients everywhere.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from avssl.losses.contrastive import Scalar, unit_rows
 from avssl.losses.precision import widen
-from avssl.losses.rows import blank_absent, mean_present
+from avssl.losses.rows import blank_absent, mean_present, weighted_mean
 
 # Keras' epsilon, under the root of a length.
 LENGTH_EPSILON = 1e-7
@@ -32,13 +34,19 @@ def squash(vectors: Float[Array, "*rows d"]) -> Float[Array, "*rows d"]:
 
 
 def projected_clusters(
-    vectors: Float[Array, "b n c"], weight: Float[Array, "c k d"], *, num_routings: int = 3
+    vectors: Float[Array, "b n c"],
+    weight: Float[Array, "c k d"],
+    *,
+    num_routings: int = 3,
+    routing_sharpness: float = 1.0,
 ) -> tuple[Float[Array, "b k d"], Float[Array, "b k n"]]:
     """The paper's clusters: their centers, and the assignment map (a softmax over clusters).
 
     u_n are the squashed vectors, W_k is `weight[:, k]`, shared by both modalities. From b = 0 each
     routing takes c = softmax of b over clusters, o_k = sum_n c_kn W_k u_n, and before the next one
-    b_kn = <o_k / |o_k|, W_k u_n>. The centers are the last o, squashed. Paper: c 512, k 10, d 16.
+    b_kn = routing_sharpness <o_k / |o_k|, W_k u_n>. The centers are the last o, squashed. Paper: c 512,
+    k 10, d 16 and sharpness 1, which hardly tells positions apart: |u| is at most 1, and fresh
+    weights leave |W_k u| at about a third, so that all b lie within a third of each other.
 
     Departure from the released Keras code: cluster k's assignment meets projection k alone, as in
     the paper. There, later versions of Keras sum over all pairs of clusters, which cancels it.
@@ -49,7 +57,7 @@ def projected_clusters(
     centers = _einsum("bkn,bknd->bkd", assignment, projected)
     for _ in range(num_routings - 1):
         logits = _einsum("bkd,bknd->bkn", _unit(centers), projected)
-        assignment = jax.nn.softmax(logits, axis=1)
+        assignment = jax.nn.softmax(routing_sharpness * logits, axis=1)
         centers = _einsum("bkn,bknd->bkd", assignment, projected)
     return squash(centers), assignment
 
@@ -63,6 +71,16 @@ def cluster_cosines(
     the clusters with the second, because it joins the modalities along another axis than it splits.)
     """
     return jnp.sum(_unit(audio) * _unit(video), axis=-1)
+
+
+def assignment_entropy(assignment: Float[Array, "b k n"]) -> Float[Array, "b"]:
+    """How undecided an assignment is, mean over positions: 0 is one cluster each, 1 is all alike.
+
+    In shares of log k, and 0 where there is one cluster. No gradient.
+    """
+    shares = jax.lax.stop_gradient(assignment)
+    entropy = -jnp.sum(jax.scipy.special.xlogy(shares, shares), axis=1)
+    return jnp.mean(entropy, axis=1) / math.log(max(assignment.shape[1], 2))
 
 
 def max_margin_loss(
@@ -128,18 +146,20 @@ def contrastive_distance_loss(
     *,
     margin: float = 5.0,
     present: Bool[Array, "b"],
+    weights: Float[Array, "b"] | None = None,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Simplified_DMC's loss, of the distances of each audio center to the nearest video center.
 
     With D = sqrt(sum_k distance_k^2), the mean of D^2 / 2 over pairs that correspond and of
-    relu(margin - D)^2 / 2 over those that do not. Mean over the pairs that are `present`; 0 if there
-    is none. Unscaled features of 512 channels start far beyond the margin (D about 27): there only
-    the pairs that correspond pull. Metrics: mean D of either kind.
+    relu(margin - D)^2 / 2 over those that do not. Mean over the pairs that are `present`, each by
+    its weight (all alike by default); 0 if there is none. Unscaled features of 512 channels start
+    far beyond the margin (D about 27): there only the pairs that correspond pull. Metrics: mean D of
+    either kind, unweighted.
     """
     square = jnp.sum(blank_absent(distance, present) ** 2, axis=-1)
     length = jnp.sqrt(square + LOSS_EPSILON)
     apart = jax.nn.relu(margin - length) ** 2
-    return 0.5 * mean_present(jnp.where(corresponds, square, apart), present), {
+    return 0.5 * weighted_mean(jnp.where(corresponds, square, apart), weights, present), {
         "positive_distance": mean_present(length, present & corresponds),
         "negative_distance": mean_present(length, present & ~corresponds),
         "num_pairs": jnp.sum(present.astype(square.dtype)),

@@ -1,6 +1,8 @@
 """Deep Multimodal Clustering: clusters of sound and of picture that name each other."""
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,7 +13,9 @@ from avssl.data.views import View
 from avssl.errors import UsageError, unknown
 from avssl.losses.contrastive import negative_mask, unit_rows
 from avssl.losses.precision import dot
+from avssl.losses.rows import mean_present
 from avssl.losses.soft_clusters import (
+    assignment_entropy,
     center_distances,
     cluster_cosines,
     contrastive_distance_loss,
@@ -33,6 +37,7 @@ class SharedProjections(nn.Module):
     num_clusters: int
     width: int
     num_routings: int
+    routing_sharpness: float
     dtype: jnp.dtype
 
     @nn.compact
@@ -40,7 +45,10 @@ class SharedProjections(nn.Module):
         shape = (vectors.shape[-1], self.num_clusters, self.width)
         uniform = nn.initializers.glorot_uniform(in_axis=0, out_axis=(1, 2))
         weight = self.param("weight", uniform, shape, self.dtype)
-        return projected_clusters(vectors, weight, num_routings=self.num_routings)
+        return projected_clusters(
+            vectors, weight, num_routings=self.num_routings,
+            routing_sharpness=self.routing_sharpness,
+        )  # fmt: skip
 
 
 class Dmc(Objective):
@@ -52,14 +60,18 @@ class Dmc(Objective):
 
     form `projected`, the paper's: `num_clusters` 10 with projections to `width` 16 that pictures and
     sounds share (so that their maps need equally many channels), 3 routings; score = sum over
-    clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right), the
-    wrong pair being the picture with another clip's sound, or with each of the batch
-    (`all_negatives`, which is no more work and a steadier gradient).
+    clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right).
+    `routing_sharpness` 1 is the paper's; more of it tells positions apart.
 
     form `simplified`, the authors' later code: a linear layer per modality at each position, soft
     k-means with `video_clusters` 2 and `audio_clusters` 1 (for one source: it and the background),
     `sharpness` 30, 4 iterations; the distance of each audio center to its nearest video center;
     contrastive loss with `margin`. For two sources take 3 and 2.
+
+    The wrong pair is the picture with another clip's sound, or with each of the batch
+    (`all_negatives`: no more encoding and a steadier gradient; all of a batch weigh as much as its
+    right pairs). `video_assignment_entropy` and `audio_assignment_entropy` among the metrics say
+    how undecided the clusters are: 1 is all alike, where maps show nothing.
 
     Departures. The wrong sound is another clip's of the batch (`pairs.py`). In the simplified form
     vectors have unit length by default, with margin 1: as released (`normalise=False, margin=5`)
@@ -77,6 +89,7 @@ class Dmc(Objective):
     num_clusters: int = 10
     width: int = 16
     num_routings: int = 3
+    routing_sharpness: float = 1.0
     all_negatives: bool = False
     video_clusters: int = 2
     audio_clusters: int = 1
@@ -86,10 +99,12 @@ class Dmc(Objective):
     normalise: bool = True
     margin: float = 1.0
 
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"routing_sharpness": (1e-6, math.inf)}
+
     def setup(self) -> None:
         if self.projected:
             self.shared_projections = SharedProjections(
-                self.num_clusters, self.width, self.num_routings, self.dtype
+                self.num_clusters, self.width, self.num_routings, self.routing_sharpness, self.dtype
             )
         else:
             self.video_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
@@ -105,11 +120,6 @@ class Dmc(Objective):
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{self.config_key}.{name} must be at least 1")
-        if self.all_negatives and not self.projected:
-            raise UsageError(
-                f"{self.config_key}.all_negatives is of form=projected: set it to False with "
-                f"form={self.form}"
-            )
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
@@ -122,10 +132,12 @@ class Dmc(Objective):
                 f"width, or set {self.config_key}.form=simplified"
             )
         video, assignment = self.clustered(positions(video_map), "video")
-        audio, _ = self.clustered(positions(audio_map), "audio")
+        audio, audio_assignment = self.clustered(positions(audio_map), "audio")
         outputs = {
             "video": video.reshape(len(video), -1),
             "audio": audio.reshape(len(audio), -1),
+            "video_entropy": assignment_entropy(assignment),
+            "audio_entropy": assignment_entropy(audio_assignment),
         }
         if not train:
             outputs.update(self.heat_maps(video, audio, assignment, video_map.shape[-3:-1]))
@@ -160,26 +172,37 @@ class Dmc(Objective):
 
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         present = self.both_present(batch)
+        loss, metrics = self.compared(outputs, batch, present)
+        undecided = {
+            f"{name}_assignment_entropy": mean_present(outputs[f"{name}_entropy"], present)
+            for name in ("video", "audio")
+        }
+        return Outcome(loss, {**metrics, **undecided})
+
+    def compared(
+        self, outputs: Outputs, batch: Batch, present: Array
+    ) -> tuple[Array, dict[str, Array]]:
         if self.projected and self.all_negatives:
             scores = self.similarity(outputs["video"], outputs["audio"])
             usable = negative_mask(batch["index"], present)
             right = jnp.broadcast_to(jnp.diagonal(scores)[:, None], scores.shape)
             return self.max_margin(right.ravel(), scores.ravel(), usable.ravel())
-        pairs = pairs_of_batch(self.make_rng("draw"), batch["index"], present)
+        pairs = pairs_of_batch(
+            self.make_rng("draw"), batch["index"], present, all_negatives=self.all_negatives
+        )
         video, audio = outputs["video"][pairs.video], outputs["audio"][pairs.audio]
         if self.projected:
             right, wrong = jnp.split(self.row_similarity(video, audio), 2)
             return self.max_margin(right, wrong, jnp.split(pairs.usable, 2)[1])
-        distance = self.distances(video, audio)
-        return Outcome(
-            *contrastive_distance_loss(
-                distance, pairs.corresponds, margin=self.margin, present=pairs.usable
-            )
-        )
+        return contrastive_distance_loss(
+            self.distances(video, audio), pairs.corresponds, margin=self.margin,
+            present=pairs.usable, weights=pairs.weight if self.all_negatives else None,
+        )  # fmt: skip
 
-    def max_margin(self, right: Array, wrong: Array, usable: Array) -> Outcome:
-        margin = float(self.num_clusters)
-        return Outcome(*max_margin_loss(right, wrong, margin=margin, present=usable))
+    def max_margin(
+        self, right: Array, wrong: Array, usable: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        return max_margin_loss(right, wrong, margin=float(self.num_clusters), present=usable)
 
     def distances(self, video: Array, audio: Array) -> Array:
         """From each audio center to the nearest video center, [batch, audio clusters]."""

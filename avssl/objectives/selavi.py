@@ -52,9 +52,10 @@ class Selavi(Objective):
     Labels are solved for `num_solves` times a head, densely at first: at schedule_steps * (n / N)**1.5, after
     which they stay; set `schedule_steps` to the steps of the run. A solve takes features of all clips, with
     running statistics and all that training draws: windows, crops, colours, volume. Heads are split at random
-    into `num_groups`, each solved on a pass of its own with other draws, which decorrelates them. Before the first solve come
-    `norm_warmup_steps` batches (20) that teach nothing but the running statistics. At the first solve the
-    outputs of the audio heads are put in the order of the video heads' (`align`), and all heads are solved.
+    into `num_groups`, each solved on a pass of its own with other draws, which decorrelates them. Before the
+    first solve come `norm_warmup_steps` batches (20) that teach nothing but the running statistics. At the
+    first solve the outputs of the audio heads are put in the order of the video heads' (`align`), and all heads
+    are solved.
 
     `marginals="gaussian"`: clusters of unequal prescribed sizes, drawn once per head, the largest for the
     cluster that is most popular at each solve. `released_matching` has the released code's matching, which

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from avssl.losses.soft_clusters import (
+    assignment_entropy,
     center_distances,
     cluster_cosines,
     contrastive_distance_loss,
@@ -39,7 +40,7 @@ def softmax(logits):
     return np.exp(logits - np.max(logits)) / np.exp(logits - np.max(logits)).sum()
 
 
-def naive_projected(example, weight, num_routings):
+def naive_projected(example, weight, num_routings, sharpness):
     """Centers and assignment of one example, position by position."""
     num_clusters = weight.shape[1]
     positions = [naive_squash(u) for u in example]
@@ -50,7 +51,7 @@ def naive_projected(example, weight, num_routings):
         centers = [sum(c[k, n] * part for n, part in enumerate(parts[k])) for k in range(len(c))]
         if routing < num_routings - 1:
             for k, n in np.ndindex(logits.shape):
-                logits[k, n] = centers[k] / length(centers[k]) @ parts[k][n]
+                logits[k, n] = sharpness * (centers[k] / length(centers[k]) @ parts[k][n])
     return np.stack([naive_squash(o) for o in centers]), c
 
 
@@ -66,14 +67,14 @@ def naive_kmeans(example, num_clusters, iterations, sharpness):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("num_routings", [1, 3])
-def test_projected_clusters_equal_loops(num_routings):
+@pytest.mark.parametrize(("num_routings", "sharpness"), [(1, 1.0), (3, 1.0), (3, 5.0)])
+def test_projected_clusters_equal_loops(num_routings, sharpness):
     x, weight = vectors(), np.random.default_rng(1).standard_normal((6, 3, 4))
     centers, assignment = jax.jit(projected_clusters, static_argnames="num_routings")(
-        jnp.asarray(x), jnp.asarray(weight), num_routings=num_routings
+        jnp.asarray(x), jnp.asarray(weight), num_routings=num_routings, routing_sharpness=sharpness
     )
     for row, example in enumerate(x):
-        expected = naive_projected(example, weight, num_routings)
+        expected = naive_projected(example, weight, num_routings, sharpness)
         np.testing.assert_allclose(centers[row], expected[0], atol=1e-12)
         np.testing.assert_allclose(assignment[row], expected[1], atol=1e-12)
 
@@ -147,6 +148,14 @@ def test_clusters_find_two_groups():
     _, assignment = kmeans(jnp.asarray(x[None], jnp.float32), num_clusters=2)
     hard = np.argmax(assignment[0], axis=0)
     assert (hard == kind).all() or (hard == 1 - kind).all()
+
+
+def test_entropy_is_in_shares_of_the_largest():
+    decided, halved, equal = [1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.25] * 4
+    assignment = jnp.array([[decided, decided], [halved, halved], [equal, decided]])
+    found = assignment_entropy(assignment.swapaxes(1, 2))
+    np.testing.assert_allclose(found, [0.0, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(assignment_entropy(jnp.ones((2, 1, 3))), 0.0)
 
 
 def test_squash_keeps_direction_and_bounds_length():

@@ -63,7 +63,8 @@ def heads(objective, features, made, *, train=False):
 @FORMS
 def test_maps_are_given_in_evaluation_alone(keys):
     objective, features, made = started(keys, random_maps())
-    assert set(heads(objective, features, made, train=True)) == {"video", "audio"}
+    in_training = {"video", "audio", "video_entropy", "audio_entropy"}
+    assert set(heads(objective, features, made, train=True)) == in_training
     outputs = heads(objective, features, made)
     num_maps = 3 if objective.projected else 2
     assert outputs["video_map"].shape == (BATCH, HEIGHT, WIDTH)
@@ -107,6 +108,25 @@ def test_similarity_is_the_score_of_each_pair(keys):
     assert np.ptp(np.asarray(table)) > 1e-3
 
 
+def test_sharper_routings_decide():
+    """And the metrics say so, of the rows that are there."""
+    objective, features, made = started(PROJECTED, random_maps())
+    undecided = []
+    for sharpness in (1.0, 300.0):
+        one = objective.clone(routing_sharpness=sharpness)
+        outputs = heads(one, features, made, train=True)
+        batch = batch_of(range(BATCH))
+        batch["present"]["audio"] = jnp.arange(BATCH) < 2
+        outcome = one.apply(made, outputs, batch, train=True, rngs={"draw": jax.random.key(0)})
+        for name in ("video", "audio"):
+            entropy = outcome.metrics[f"{name}_assignment_entropy"]
+            np.testing.assert_allclose(entropy, outputs[f"{name}_entropy"][:2].mean(), rtol=1e-6)
+            undecided.append(float(entropy))
+    video, audio, sharp_video, sharp_audio = undecided
+    assert min(video, audio) > 0.9
+    assert max(sharp_video, sharp_audio) < 0.3
+
+
 @FORMS
 @pytest.mark.parametrize("case", ["one record", "nothing present", "equal features"])
 def test_batches_without_negatives_are_finite(keys, case):
@@ -145,6 +165,20 @@ def test_all_negatives():
     assert outcome.metrics["num_pairs"] == 8
 
 
+def test_all_negatives_of_the_simplified_form():
+    """Those of a batch together weigh as much as its right pairs."""
+    objective, features, made = started({**SIMPLIFIED, "all_negatives": True}, random_maps())
+    outputs = heads(objective, features, made, train=True)
+    pair = outputs["video"], outputs["audio"]
+    batch, rngs = batch_of([0, 1, 2, 2]), {"draw": jax.random.key(0)}
+    loss = objective.apply(made, outputs, batch, train=True, rngs=rngs).loss
+    distance = -np.asarray(objective.apply(made, *pair, method="similarity"))
+    others = np.array([[i != j and {i, j} != {2, 3} for j in range(4)] for i in range(4)])
+    right = np.mean(np.diagonal(distance) ** 2)
+    wrong = np.mean(np.maximum(1.0 - distance[others], 0.0) ** 2)
+    np.testing.assert_allclose(loss, (right + wrong) / 4, rtol=1e-5)
+
+
 def test_refuses_maps_it_cannot_cluster():
     with pytest.raises(UsageError, match=r"objectives\.dmc\.form=simplified"):
         started(PROJECTED, random_maps(audio_channels=4))
@@ -164,11 +198,4 @@ def test_refuses_to_do_nothing():
     config = small_config("dmc", precision="float32")
     config.objectives.dmc.num_iterations = 0
     with pytest.raises(UsageError, match="num_iterations must be at least 1"):
-        build_model(config)
-
-
-def test_refuses_all_negatives_of_the_form_that_has_one():
-    config = small_config("dmc", precision="float32")
-    config.objectives.dmc.update(form="simplified", all_negatives=True)
-    with pytest.raises(UsageError, match="all_negatives is of form=projected"):
         build_model(config)
