@@ -91,11 +91,11 @@ def frame_times(truth: Mapping[str, Any]) -> Float[np.ndarray, "frames"]:
     return np.arange(frames) / float(truth["fps"])
 
 
-def is_faulty(truth: Mapping[str, Any]) -> bool:
-    """Whether the clip's picture and sound do not belong together, for any of the world's faults."""
+def faults(truth: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of what keeps the clip's picture and sound from belonging together; none of a sound one."""
     if "faults" not in truth:
         raise _no_world("which clips are faulty")
-    return any(truth["faults"].values())
+    return tuple(name for name, there in truth["faults"].items() if there)
 
 
 def seen_and_heard(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -135,8 +135,8 @@ class Objective(nn.Module):
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    # Objectives of another run (`init_from`) whose heads and memory this one goes on from, the first that
-    # is there; and what of that memory, which is of the same data then.
+    # Objectives of another run (`init_from`) whose heads this one goes on from, the first that is there; and
+    # what of its memory, which is of the same data then.
     continues: ClassVar[tuple[str, ...]] = ()
     continues_memory: ClassVar[tuple[str, ...]] = ()
 

@@ -36,6 +36,7 @@ class RobustXid(ProjectedObjective):
 
     `weighted` and `soft` switch the two parts off. Until `warmup_steps` the loss is plain xID: agreements mean
     nothing before embeddings have separated (a third party's advice; the paper's schedule is not verified).
+    `init_from` a run of `xid`, whose heads it takes, stands for the warm-up: then leave that at 0.
     `queue_rows` > 0 keeps so many targets of past batches as further candidates. `blocks`: as of xid.
     """
 
@@ -54,6 +55,8 @@ class RobustXid(ProjectedObjective):
     warmup_steps: int = 0
     queue_rows: int = 0
     blocks: int | None = None
+
+    continues: ClassVar[tuple[str, ...]] = ("robust_xid", "xid")
 
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "kappa": (1e-6, math.inf),

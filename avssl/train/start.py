@@ -33,8 +33,8 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 def items_of_start(objectives: Mapping[str, Objective]) -> tuple[str, ...]:
     """The items of another run's checkpoint that a run of these objectives needs."""
-    continues = any(one.continues for one in objectives.values())
-    return ("params", "batch_stats", *(("memory", "meta") if continues else ()))
+    remembers = any(one.continues_memory for one in objectives.values())
+    return ("params", "batch_stats", *(("memory", "meta") if remembers else ()))
 
 
 def continued(
@@ -45,22 +45,30 @@ def continued(
     No other memory is left. Memory has a row for each record: that of other data is refused.
     """
     theirs, memory = given.get("memory", {}), {}
+    heads = given.get("params", {}).get("objectives", {})
     for name, objective in objectives.items():
-        source = next((other for other in objective.continues if other in theirs), None)
+        held = theirs if objective.continues_memory else heads
+        source = next((other for other in objective.continues if other in held), None)
         if source is None:
             continue
-        meta = given["meta"]
-        if meta["data_fingerprint"] != fingerprint:
-            raise UsageError(
-                f"init_from '{where}': objective '{name}' goes on with the memory of its '{source}', a row "
-                f"for each record of {meta['config']['data']['source']}, which are not the records of "
-                f"data.source here (fingerprint {meta['data_fingerprint'][:12]}, here {fingerprint[:12]}): "
-                f"train '{source}' on this data first, or take that data"
-            )
-        memory[name] = {key: theirs[source][key] for key in objective.continues_memory}
+        if objective.continues_memory:
+            check_same_records(given["meta"], fingerprint, where, name, source)
+            memory[name] = {key: theirs[source][key] for key in objective.continues_memory}
         for item in ("params", "batch_stats"):
             given = {**given, item: with_heads(given.get(item, {}), name, source)}
     return {**given, "memory": memory}
+
+
+def check_same_records(
+    meta: Mapping[str, Any], fingerprint: str, where: Path, name: str, source: str
+) -> None:
+    if meta["data_fingerprint"] != fingerprint:
+        raise UsageError(
+            f"init_from '{where}': objective '{name}' goes on with the memory of its '{source}', a row "
+            f"for each record of {meta['config']['data']['source']}, which are not the records of "
+            f"data.source here (fingerprint {meta['data_fingerprint'][:12]}, here {fingerprint[:12]}): "
+            f"train '{source}' on this data first, or take that data"
+        )
 
 
 def with_heads(tree: dict[str, Any], name: str, source: str) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def fresh_memory(objectives: Mapping[str, Objective], given: Mapping[str, Any]) 
         f"'{name}' begins with fresh memory: it is made to go on from a run of "
         f"{' or '.join(one.continues)} (init_from)"
         for name, one in objectives.items()
-        if one.continues and name not in given.get("memory", {})
+        if one.continues_memory and name not in given.get("memory", {})
     ]
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from avssl.data.truth import is_faulty, objects_at, sounding_boxes, sounding_classes
+from avssl.data.truth import faults, objects_at, sounding_boxes, sounding_classes
 from avssl.errors import UsageError
 from avssl.world.generate import generate_clip
 from avssl.world.registry import WORLDS
@@ -80,7 +80,7 @@ def test_a_world_says_what_sounds():
 def test_a_clip_with_the_sound_of_another_has_no_sounding_object():
     world = dataclasses.replace(WORLDS["crowd"], seconds=0.5, size=32, swapped_rate=1.0)
     truth = generate_clip(world, "test", 0).truth
-    assert is_faulty(truth)
+    assert faults(truth) == ("swapped",)
     assert sounding_boxes(truth, 0.0, world.seconds).shape == (0, 4)
     assert len(objects_at(truth, 0.0, sounding=False)) == len(truth["objects"])
 
@@ -88,16 +88,16 @@ def test_a_clip_with_the_sound_of_another_has_no_sounding_object():
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_clip_is_called_so(fault):
     truth = clip(thing(0))
-    assert not is_faulty(truth)
+    assert faults(truth) == ()
     truth["faults"][fault] = True
-    assert is_faulty(truth)
+    assert faults(truth) == (fault,)
 
 
 def test_a_source_that_is_no_world_is_refused():
     with pytest.raises(UsageError, match="does not say where each object is"):
         sounding_boxes({"caption": "a dog"}, 0, 1)
     with pytest.raises(UsageError, match="world:NAME@test"):
-        is_faulty({})
+        faults({})
 
 
 def test_a_sphere_is_refused():

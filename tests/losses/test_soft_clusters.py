@@ -70,7 +70,8 @@ def naive_kmeans(example, num_clusters, iterations, sharpness):
 @pytest.mark.parametrize(("num_routings", "sharpness"), [(1, 1.0), (3, 1.0), (3, 5.0)])
 def test_projected_clusters_equal_loops(num_routings, sharpness):
     x, weight = vectors(), np.random.default_rng(1).standard_normal((6, 3, 4))
-    centers, assignment = jax.jit(projected_clusters, static_argnames="num_routings")(
+    static = ("num_routings", "routing_sharpness")
+    centers, assignment = jax.jit(projected_clusters, static_argnames=static)(
         jnp.asarray(x), jnp.asarray(weight), num_routings=num_routings, routing_sharpness=sharpness
     )
     for row, example in enumerate(x):

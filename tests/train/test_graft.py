@@ -1,5 +1,7 @@
 """What a run takes from another one whose heads or encoders have other shapes."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from avssl.config import resolve
 from avssl.errors import UsageError
 from avssl.train.build_model import build_model
 from avssl.train.run import build_setup, fresh_state
-from avssl.train.start import graft
+from avssl.train.start import continued, graft, items_of_start
 from tests.train.small_runs import small_config
 
 
@@ -54,3 +56,29 @@ def test_an_encoder_of_another_shape_is_refused():
         UsageError, match=r"init_from 'runs/other': params/encoders/video/.* use the same"
     ):
         graft(state_of(4), theirs, "runs/other")
+
+
+@pytest.mark.parametrize("source", ["xid", "robust_xid"])
+def test_robust_xid_goes_on_from_heads_that_have_no_memory(source):
+    """Also of a run on other data, and in its averaged parameters."""
+
+    def setup_of(name, seed):
+        config = small_config(name, precision="float32")
+        config.objectives[name].norm_heads = True
+        config.seed = seed
+        return build_setup(resolve(config), build_model(config), jax.devices()[:1])
+
+    theirs = fresh_state(setup_of(source, 1))
+    setup = setup_of("robust_xid", 0)
+    objectives = setup.model.objectives
+    assert items_of_start(objectives) == ("params", "batch_stats")
+    given = jax.tree.map(lambda leaf: leaf + 1, items_of(theirs))
+    expected = {item: given[item]["objectives"][source] for item in given}
+    where = Path("there")
+    state, said = graft(fresh_state(setup), continued(given, objectives, "b", where), where)
+    assert "left at random" not in said
+    for item in ("params", "batch_stats"):
+        own = getattr(state, item)["objectives"]["robust_xid"]
+        jax.tree.map(np.testing.assert_array_equal, own, expected[item])
+    averaged = state.ema["objectives"]["robust_xid"]
+    jax.tree.map(np.testing.assert_array_equal, averaged, expected["params"])
