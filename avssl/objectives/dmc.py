@@ -1,8 +1,6 @@
 """Deep Multimodal Clustering: clusters of sound and of picture that name each other."""
 
-import math
 from collections.abc import Mapping
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -61,7 +59,7 @@ class Dmc(Objective):
     form `projected`, the paper's: `num_clusters` 10 with projections to `width` 16 that pictures and
     sounds share (so that their maps need equally many channels), 3 routings; score = sum over
     clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right).
-    `routing_sharpness` 1 is the paper's; more of it tells positions apart.
+    `routing_sharpness` is the paper's 1 by default; more of it tells positions apart.
 
     form `simplified`, the authors' later code: a linear layer per modality at each position, soft
     k-means with `video_clusters` 2 and `audio_clusters` 1 (for one source: it and the background),
@@ -89,7 +87,7 @@ class Dmc(Objective):
     num_clusters: int = 10
     width: int = 16
     num_routings: int = 3
-    routing_sharpness: float = 1.0
+    routing_sharpness: float | None = None
     all_negatives: bool = False
     video_clusters: int = 2
     audio_clusters: int = 1
@@ -99,12 +97,14 @@ class Dmc(Objective):
     normalise: bool = True
     margin: float = 1.0
 
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"routing_sharpness": (1e-6, math.inf)}
-
     def setup(self) -> None:
         if self.projected:
             self.shared_projections = SharedProjections(
-                self.num_clusters, self.width, self.num_routings, self.routing_sharpness, self.dtype
+                self.num_clusters,
+                self.width,
+                self.num_routings,
+                self.routing_sharpness or 1.0,
+                self.dtype,
             )
         else:
             self.video_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
@@ -120,6 +120,8 @@ class Dmc(Objective):
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"{self.config_key}.{name} must be at least 1")
+        if self.routing_sharpness is not None and self.routing_sharpness <= 0:
+            raise UsageError(f"{self.config_key}.routing_sharpness must be more than 0")
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:

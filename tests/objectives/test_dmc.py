@@ -112,7 +112,7 @@ def test_sharper_routings_decide():
     """And the metrics say so, of the rows that are there."""
     objective, features, made = started(PROJECTED, random_maps())
     undecided = []
-    for sharpness in (1.0, 300.0):
+    for sharpness in (None, 300.0):
         one = objective.clone(routing_sharpness=sharpness)
         outputs = heads(one, features, made, train=True)
         batch = batch_of(range(BATCH))
@@ -194,8 +194,12 @@ def test_refuses_an_unknown_form():
         build_model(config)
 
 
-def test_refuses_to_do_nothing():
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("num_iterations", "must be at least 1"), ("routing_sharpness", "must be more than 0")],
+)
+def test_refuses_to_do_nothing(key, words):
     config = small_config("dmc", precision="float32")
-    config.objectives.dmc.num_iterations = 0
-    with pytest.raises(UsageError, match="num_iterations must be at least 1"):
+    config.objectives.dmc[key] = 0
+    with pytest.raises(UsageError, match=f"{key} {words}"):
         build_model(config)
