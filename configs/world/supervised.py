@@ -4,7 +4,8 @@
 
 `configs/world/supervised.py:pictures` names pictures of one object, by the encoder of `ez_vsl.py`: what that,
 `lvs.py` and `avl.py` begin with in ImageNet's place.
-`configs/world/supervised.py:sphere` is on those of `avsa.py`, where few views show what the label names.
+`configs/world/supervised.py:sphere` is on those of `avsa.py`, where few views show what the label names;
+`configs/world/supervised.py:long` is on those of `avts.py`, with its views and encoders.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ def get_config(variant: str = ""):
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=10))
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant, pictures=pictures, sphere=sphere)
+    return variant_of(config, variant, pictures=pictures, sphere=sphere, long=long)
 
 
 def pictures(config):
@@ -28,8 +29,20 @@ def pictures(config):
 
 
 def sphere(config):
-    there = load_config(str(Path(__file__).parent / "avsa.py"))
+    see_as(config, "avsa.py")
+    del config.views.viewpoints
+
+
+def long(config):
+    there = see_as(config, "avts.py")
+    config.batch_size = there.batch_size
+    del config.views.audio_shifted
+
+
+def see_as(config, file):
+    """The data, views and encoders of another config."""
+    there = load_config(str(Path(__file__).parent / file))
     config.data.source = there.data.source
     config.eval.data, config.eval.test_data = there.eval.data, there.eval.test_data
     config.views, config.encoders = there.views, there.encoders
-    del config.views.viewpoints
+    return there
