@@ -62,6 +62,7 @@ VARIANTS = [
     "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
     "configs/world/stereo_soundnet.py:mono",
+    "configs/world/supervised.py:long",
     "configs/world/supervised.py:pictures",
     "configs/world/mke.py:picture",
     "configs/world/mke.py:plain",
