@@ -61,6 +61,9 @@ class Selavi(Objective):
     cluster that is most popular at each solve. `released_matching` has the released code's matching, which
     permutes the sizes without sorting them, every time anew.
 
+    The clusters that an evaluation reports are those of the head whose last solve cost least (`cost`: the mean
+    of -log posterior of the labels, over the training clips), which needs no classes to be chosen.
+
     `online`: no pass over the data and no schedule. The labels of a batch are solved for in the step, over it
     and a queue of the `queue_rows` latest posteriors, made without dropout; for endless streams, which have
     no num_records. Heads are then not aligned but by training.
@@ -95,6 +98,10 @@ class Selavi(Objective):
 
     refresh_pass = True
     refresh_draws = True
+
+    @property
+    def heads_read_memory(self) -> bool:
+        return not self.online
 
     def setup(self) -> None:
         self.check()
@@ -156,7 +163,10 @@ class Selavi(Objective):
         )
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        """Logits [batch, heads x clusters]; `video_calm` without dropout, for the labels of a stream."""
+        """Logits [batch, heads x clusters]; `video_calm` without dropout, for the labels of a stream.
+
+        In evaluation also `head` [batch], the same in every row: the one that `clusters` are of.
+        """
         video = features[self.video_read].embedding
         audio = features[self.audio_read].embedding
         outputs = {}
@@ -167,6 +177,9 @@ class Selavi(Objective):
             outputs["audio_calm"] = calm(self.audio_heads, jax.lax.stop_gradient(audio))
         outputs["video"] = self.logits(self.video_heads, video, batch["row"], train=train)
         outputs["audio"] = self.logits(self.audio_heads, audio, batch["row"], train=train)
+        if not train and not self.online:
+            best = jnp.argmin(self.cost.value).astype(jnp.int32)
+            outputs["head"] = jnp.broadcast_to(best, (len(video),))
         return outputs
 
     def logits(self, heads: ClusterHead, embedding: Array, rows: Array, *, train: bool) -> Array:
@@ -228,8 +241,13 @@ class Selavi(Objective):
         return labels.T, size_metrics(sizes, self.dtype)
 
     def clusters(self, outputs: Outputs) -> dict[str, Array]:
-        """Those of the first head: what each modality names, and what both do together."""
-        video, audio = (self.by_head(outputs[name])[0] for name in MODALITIES)
+        """Those of one head: what each modality names, and what both do together.
+
+        It is the head whose last solve cost least, of a stream the first.
+        """
+        rows = jnp.arange(len(outputs["video"]))
+        head = outputs.get("head", jnp.zeros_like(rows))
+        video, audio = (self.by_head(outputs[name])[head, rows] for name in MODALITIES)
         together = log_joint_posterior(video, audio)
         named = {"video": video, "audio": audio, "joint": together}
         return {name: jnp.argmax(logits, axis=1) for name, logits in named.items()}

@@ -140,6 +140,21 @@ def test_labels_of_both_are_those_of_the_product_of_their_posteriors():
     assert named == {"video": 0, "audio": 2, "joint": 1}
 
 
+def test_the_clusters_of_an_evaluation_are_of_the_head_that_costs_least():
+    one = objective()
+    variables = solved(one, initialised(one))
+    cost = np.asarray(variables["memory"]["cost"])
+    assert len(set(cost.tolist())) == HEADS
+    outputs, _, _ = one_step(one, variables, ROWS, train=False)
+    assert "head" not in one_step(one, variables, ROWS, train=True)[0]
+    logits = np.asarray(outputs["video"]).reshape(len(ROWS), HEADS, CLUSTERS)
+    named = logits[:, int(np.argmin(cost))].argmax(axis=1)
+    np.testing.assert_array_equal(one.clusters(outputs)["video"], named)
+    dearest = {**variables["memory"], "cost": -variables["memory"]["cost"]}
+    outputs, _, _ = one_step(one, {**variables, "memory": dearest}, ROWS, train=False)
+    assert set(outputs["head"].tolist()) == {int(np.argmax(cost))}
+
+
 def test_a_stream_needs_no_records_and_fills_its_queue():
     one = objective(0, online=True, marginals="gaussian")
     variables = initialised(one)
