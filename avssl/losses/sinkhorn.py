@@ -84,9 +84,12 @@ def sinkhorn(
 
     Departure: everything is in logarithms, each row shifted by its largest score. The released code
     takes powers in float64, which float32 cannot hold; this runs in either, with the same result.
-    The stop test sums over the rows, so in float32 it is as sharp as rounding lets it be (about 1e-6
-    a row; on 240,000 rows it took the steps of float64). Absent rows have no mass and may hold
-    anything. No gradient flows through the result.
+    The stop test sums over the rows, of which each is rounded by about 1e-6 in float32: above some
+    100,000 of them that sum may never come to 0.1. It ends then, too, when the sum is no larger than
+    rounding makes it and has not become smaller since the last test. (Measured on random posteriors
+    of 4 clusters: 141 steps of 240,000 rows in float32 and in float64; of 1.2 million 161 and 161,
+    51 and 51, and of sharper ones 401 and 461; no label differs.) Absent rows have no mass and may
+    hold anything. No gradient flows through the result.
     """
     present = _all_present(log_posterior) if present is None else present
     score = lax.stop_gradient(_scores(log_posterior, present, sharpness))
@@ -98,28 +101,33 @@ def sinkhorn(
     log_marginal = jnp.where(positive, jnp.log(jnp.where(positive, marginal, 1.0)), -jnp.inf)
     log_marginal = log_marginal.astype(score.dtype)
 
-    def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        number, rows, _, error = state
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        number, rows, _, error, stands = state
         reach = jax.nn.logsumexp(rows[:, None] + score, axis=0)
         # No row at all reaches nothing, and needs no scaling.
         columns = log_marginal - jnp.where(jnp.isfinite(reach), reach, 0.0)
         balanced = log_mass - jax.nn.logsumexp(score + columns[None], axis=1)
         ratio = jnp.exp(jnp.where(present, rows - balanced, 0.0))
         change = _sum_of_many(jnp.abs(ratio - 1.0))
-        error = jnp.where(number % test_every == 0, change, error)
-        return number + 1, jnp.where(present, balanced, -jnp.inf), columns, error
+        of_rows = jnp.where(present, jnp.abs(balanced) - log_mass, 0.0)
+        rounding = jnp.finfo(score.dtype).eps * _sum_of_many(of_rows)
+        is_tested = number % test_every == 0
+        stands = jnp.where(is_tested, (change < rounding) & (change >= error), stands)
+        error = jnp.where(is_tested, change, error)
+        return number + 1, jnp.where(present, balanced, -jnp.inf), columns, error, stands
 
-    def goes_on(state: tuple[Array, Array, Array, Array]) -> Array:
-        number, _, _, error = state
-        return (error > tolerance) & (number < max_steps)
+    def goes_on(state: tuple[Array, ...]) -> Array:
+        number, _, _, error, stands = state
+        return (error > tolerance) & ~stands & (number < max_steps)
 
     start = (
         jnp.zeros((), jnp.int32),
         jnp.where(present, log_mass + shift, -jnp.inf),
         jnp.zeros_like(log_marginal),
         jnp.full((), jnp.inf, score.dtype),
+        jnp.zeros((), bool),
     )
-    num_steps, rows, columns, error = lax.while_loop(goes_on, step, start)
+    num_steps, rows, columns, error, _ = lax.while_loop(goes_on, step, start)
     labels = jnp.argmax(score + columns[None], axis=1).astype(jnp.int32)
     chosen = jnp.take_along_axis(score, labels[:, None], axis=1)[:, 0] + shift
     return {

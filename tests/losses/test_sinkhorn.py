@@ -70,6 +70,32 @@ def test_equals_the_released_loop(name, sharpness, max_steps):
         np.testing.assert_allclose(transported.sum(0), marginal, atol=2e-3)
 
 
+def test_ends_where_rounding_keeps_the_sum_of_all_rows_above_the_tolerance():
+    """No sum is below 0: the labels are those of the usual tolerance, long before the last step."""
+    log_posterior, marginal = joint(), jnp.asarray(MARGINALS["skewed"], jnp.float32)
+    usual = solve(log_posterior, marginal)
+    least = solve(log_posterior, marginal, tolerance=-1.0)
+    assert usual["num_steps"] < least["num_steps"] < 1000
+    assert least["error"] < 1e-4
+    np.testing.assert_array_equal(usual["labels"], least["labels"])
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_above_a_million_rows_float32_has_the_labels_of_float64():
+    random = np.random.default_rng(0)
+    video, audio = 0.3 * random.standard_normal((2, 1_200_000, 4)) + [1.0, 0.3, 0.0, -0.5]
+    labels, steps = [], []
+    with jax.enable_x64(True):
+        for dtype in (jnp.float32, jnp.float64):
+            posterior = log_joint_posterior(jnp.asarray(video, dtype), jnp.asarray(audio, dtype))
+            found = solve(posterior, uniform_marginal(4).astype(dtype))
+            labels.append(np.asarray(found["labels"]))
+            steps.append(int(found["num_steps"]))
+    assert steps[0] <= steps[1] < 100
+    np.testing.assert_array_equal(*labels)
+
+
 def test_absent_rows_may_hold_anything_and_have_no_mass():
     log_posterior, marginal = joint(), uniform_marginal(5)
     expected = solve(log_posterior[PRESENT], marginal)
