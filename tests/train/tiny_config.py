@@ -29,4 +29,8 @@ def get_config(variant: str = ""):
     config.eval.protocols = ()
     config.eval.data = "world:tiny@train"
     config.eval.test_data = "world:tiny@test"
-    return variant_of(config, variant)
+    return variant_of(config, variant, shifted=shifted)
+
+
+def shifted(config):
+    config.views.audio_shifted = dict(**config.views.audio, shift_seconds=(0.5, 1.0))
