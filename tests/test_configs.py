@@ -51,6 +51,8 @@ VARIANTS = [
     "configs/finetune/world.py:frozen",
     "configs/finetune/world.py:scratch",
     "configs/finetune/world.py:video",
+    "configs/pretrain/avts.py:super_hard",
+    "configs/world/avts.py:super_hard",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
     "configs/world/detect.py:depth",

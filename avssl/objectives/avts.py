@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from avssl.data.views import View
-from avssl.errors import UsageError
+from avssl.errors import UsageError, unknown
 from avssl.losses.blocks import by_blocks
 from avssl.losses.contrastive import root
 from avssl.losses.margin import margin_of_distances, square_distances
@@ -31,13 +31,14 @@ class Avts(ProjectedObjective):
 
     Half of the weight is on matched pairs. Of the negatives' half, `hard_fraction` is on the sound of the same
     video at another time (`shifted_view`, an audio view with `shift_seconds`: no overlap and half a second
-    between is the paper's hard negative, an overlap its super-hard one), the rest on sounds of other videos
-    (easy). A row has one negative of each kind; with `all_negatives` the sounds of all other videos of the
-    batch share the weight of its easy one, which encodes nothing more (`blocks` then takes the batch^2 pairs in
-    so many parts, one after the other). The hard ones begin at `hard_from_step`, before which their sound is
-    not even decoded: 0 trains with them from the start, `hard_fraction=0` never does; the paper takes 50 of 90
-    epochs of easy negatives first, then half of each. A clip without room for the shift has no hard negative,
-    and the negatives then weigh less by it.
+    between), the rest on sounds of other videos (easy). `super_hard_view`, another such view, that begins less
+    than its length away and so overlaps, takes half of the hard ones' share; the paper tells of these
+    negatives, finds that they hurt, and does without. A row has one negative of each kind; with `all_negatives`
+    the sounds of all other videos of the batch share the weight of its easy one, which encodes nothing more
+    (`blocks` then takes the batch^2 pairs in so many parts, one after the other). The hard ones begin at
+    `hard_from_step`, before which their sound is not even decoded: 0 trains with them from the start,
+    `hard_fraction=0` never does; the paper takes 50 of 90 epochs of easy negatives first, then half of each. A
+    clip without room for the shift has no hard negative, and the negatives then weigh less by it.
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
     of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
@@ -47,6 +48,7 @@ class Avts(ProjectedObjective):
     """
 
     shifted_view: str = "audio_shifted"
+    super_hard_view: str = ""
     margin: float = 0.99
     normalise: bool = True
     hard_fraction: float = 0.5
@@ -68,37 +70,42 @@ class Avts(ProjectedObjective):
     def is_hard(self) -> bool:
         return self.hard_fraction > 0 and self.stage != 0
 
+    @property
+    def shifted_views(self) -> dict[str, str]:
+        """The view of each kind of hard negative, by the name of its output."""
+        kinds = {"shifted": self.shifted_view, "super_hard": self.super_hard_view}
+        return {kind: view for kind, view in kinds.items() if view} if self.is_hard else {}
+
     def stage_steps(self) -> tuple[int, ...]:
         # Two borders at one step make a run that begins hard begin with the last stage.
         return (self.hard_from_step,) if self.hard_fraction > 0 else ()
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         views = super().views(table)
-        if self.is_hard:
-            views[self.shifted_view] = table[self.shifted_view]
-            if not any(views[self.shifted_view].shift_seconds):
+        for name in self.shifted_views.values():
+            if name not in table:
+                raise unknown(f"view (asked for by {self.config_key})", name, table)
+            views[name] = table[name]
+            if not any(views[name].shift_seconds):
                 raise UsageError(
-                    f"{self.config_key} takes its hard negatives from the view '{self.shifted_view}': set "
-                    f"views.{self.shifted_view}.shift_seconds, or {self.config_key}.hard_fraction=0"
+                    f"{self.config_key} takes its hard negatives from the view '{name}': set "
+                    f"views.{name}.shift_seconds, or {self.config_key}.hard_fraction=0"
                 )
         return views
 
     def reads(self) -> tuple[Read, ...]:
-        return (*super().reads(), self.shifted_read) if self.is_hard else super().reads()
+        return (*super().reads(), *self.shifted_reads.values())
 
     @property
-    def shifted_read(self) -> Read:
-        return Read(self.shifted_view, self.audio_encoder)
+    def shifted_reads(self) -> dict[str, Read]:
+        return {kind: Read(view, self.audio_encoder) for kind, view in self.shifted_views.items()}
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
-        reads = {"video": self.video_read, "audio": self.audio_read}
-        heads = {"video": self.video_head, "audio": self.audio_head, "shifted": self.audio_head}
-        if self.is_hard:
-            reads["shifted"] = self.shifted_read
-        outputs = {
-            name: heads[name](self.shown(features, read), train=train)
-            for name, read in reads.items()
-        }
+        reads = {"video": self.video_read, "audio": self.audio_read, **self.shifted_reads}
+        outputs = {}
+        for name, read in reads.items():
+            head = self.video_head if name == "video" else self.audio_head
+            outputs[name] = head(self.shown(features, read), train=train)
         return self.compared_by_moment(outputs, train) if self.by_moment else outputs
 
     def shown(self, features: Mapping[Read, Features], read: Read) -> Array:
@@ -146,13 +153,14 @@ class Avts(ProjectedObjective):
         )
         hard_fraction = self.hard_fraction if self.is_hard else 0.0
         weights = jnp.where(together, 1.0, (1.0 - hard_fraction) * easy.weight)
-        if self.is_hard:
-            in_time = present & batch["present"][self.shifted_view]
-            shifted = self.square_distances(outputs["video"], outputs["shifted"], in_time)
+        for kind, view in self.shifted_views.items():
+            in_time = present & batch["present"][view]
+            shifted = self.square_distances(outputs["video"], outputs[kind], in_time)
+            share = jnp.full(present.shape, hard_fraction / len(self.shifted_views))
             square = jnp.concatenate([square, shifted])
             together = jnp.concatenate([together, jnp.zeros_like(present)])
             usable = jnp.concatenate([usable, in_time])
-            weights = jnp.concatenate([weights, jnp.full(present.shape, hard_fraction)])
+            weights = jnp.concatenate([weights, share])
         loss, metrics = margin_of_distances(
             square, together, margin=self.margin, present=usable, weights=weights
         )

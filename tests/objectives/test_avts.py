@@ -14,6 +14,7 @@ VIEWS = {
     "video": VideoView(),
     "audio": AudioView(),
     "audio_shifted": AudioView(shift_seconds=(2.5, 8.0)),
+    "audio_overlapping": AudioView(shift_seconds=(0.25, 0.75)),
 }
 
 
@@ -34,6 +35,18 @@ def test_the_shifted_sound_is_not_even_decoded_before_its_stage():
 def test_a_view_that_is_not_shifted_is_refused():
     with pytest.raises(UsageError, match="shift_seconds"):
         at_step(0).views({**VIEWS, "audio_shifted": AudioView()})
+
+
+def test_super_hard_negatives_come_with_the_hard_ones_from_a_view_of_their_own():
+    keys = {"super_hard_view": "audio_overlapping", "hard_from_step": 400}
+    early, late = at_step(399, **keys), at_step(400, **keys)
+    assert list(early.views(VIEWS)) == ["video", "audio"]
+    assert list(late.views(VIEWS)) == list(VIEWS)
+    assert [read.view for read in late.reads()] == list(VIEWS)
+    with pytest.raises(UsageError, match="did you mean 'audio_overlapping'"):
+        at_step(0, super_hard_view="audio_overlaping").views(VIEWS)
+    with pytest.raises(UsageError, match=r"views\.audio_overlapping\.shift_seconds"):
+        at_step(400, **keys).views({**VIEWS, "audio_overlapping": AudioView()})
 
 
 def batch_of(size: int):
@@ -66,6 +79,18 @@ def test_half_of_the_weight_is_on_positives_and_the_rest_is_shared():
     )
     easy = {name: outputs[name] for name in ("video", "audio")}
     np.testing.assert_allclose(loss_of(easy, batch_of(4), hard_fraction=0.0).loss, 0.0, atol=1e-6)
+
+
+def test_super_hard_negatives_take_half_of_the_share_of_the_hard_ones():
+    """Easy and hard negatives lie beyond the margin, super-hard ones on the picture itself."""
+    video = jnp.eye(4, 8)
+    near, far = video + 1e-3 * jnp.eye(4, 8, 4), -video
+    outputs = {"video": video, "audio": video, "shifted": far, "super_hard": near}
+    keys = {"super_hard_view": "audio_overlapping", "hard_fraction": 0.5}
+    outcome = loss_of(outputs, batch_of(4), **keys)
+    np.testing.assert_allclose(outcome.loss, 0.125, atol=1e-3)
+    assert outcome.metrics["num_negatives"] == 12
+    assert outcome.metrics["in_sync_top1"] == 1.0
 
 
 def test_without_unit_length_nearness_is_the_distance_of_the_loss():
