@@ -11,6 +11,7 @@ def listing(what: str, *, verbose: bool = False) -> str:
     return LISTINGS[what](verbose)
 
 
+WORLD = Path("configs/world")
 # Records that memory is shown for.
 NUM_RECORDS = 1000
 
@@ -33,18 +34,29 @@ def objectives(verbose: bool) -> str:
     from avssl.objectives import OBJECTIVES, objective_defaults
 
     width = max(map(len, OBJECTIVES))
-    return "\n".join(
-        entry(name, width, cls, objective_defaults(name), verbose, described(name, cls, verbose))
+    folder = world_configs() if verbose else None
+    lines = [
+        entry(name, width, cls, objective_defaults(name), verbose, described(name, cls, folder))
         for name, cls in OBJECTIVES.items()
-    )
+    ]
+    if verbose and folder is None:
+        lines.append(
+            f"no {WORLD} folder here: run this from the project's root for heads and memory"
+        )
+    return "\n".join(lines)
 
 
-def described(name: str, cls: Any, verbose: bool) -> list[str]:
+def world_configs() -> Path | None:
+    """Where one is, or beside the package, as it lies in the project."""
+    found = (root / WORLD for root in (Path(), Path(__file__).parents[1]))
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def described(name: str, cls: Any, folder: Path | None) -> list[str]:
     """What an objective reads with its defaults; heads and memory as its world config has them."""
     reads = ", ".join(f"{r.view} by {r.encoder} ({r.mode})" for r in cls().reads())
     lines = [f"reads {reads}"]
-    file = Path("configs/world") / f"{name}.py"
-    if verbose and file.exists():
+    if folder and (file := folder / f"{name}.py").exists():
         heads, memory = parts(name, str(file))
         lines.append(f"heads {heads or 'none'} ({file})")
         lines.append(f"memory {memory or 'none'}" + f" ({NUM_RECORDS} records)" * bool(memory))

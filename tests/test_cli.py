@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from avssl import listing
 from avssl.cli import main
 
 VERBS = [
@@ -94,3 +95,16 @@ def test_list(what, expected, capsys):
     assert main(["list", what, "--verbose"]) == 0
     printed = capsys.readouterr().out
     assert [words for words in expected if words not in printed] == []
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["beside the project", "installed alone"])
+def test_list_away_from_the_project(installed, capsys, monkeypatch, tmp_path):
+    """Heads and memory are shown, or what would show them is said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(listing, "parts", lambda name, file: (f"head of {name}", ""))
+    if installed:
+        monkeypatch.setattr(listing, "__file__", str(tmp_path / "avssl" / "listing.py"))
+    assert main(["list", "objectives", "--verbose"]) == 0
+    printed = capsys.readouterr().out
+    assert ("heads head of xid (" in printed) != installed
+    assert ("run this from the project's root for heads and memory" in printed) == installed
