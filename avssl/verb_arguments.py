@@ -11,6 +11,8 @@ from avssl.errors import UsageError, unknown
 from avssl.flag_types import at_least, numbers_of, shard, steps_between
 from avssl.verbs import (
     run_ablate,
+    run_bench_bank,
+    run_bench_clusters,
     run_bench_data,
     run_bench_step,
     run_bench_teachers,
@@ -406,7 +408,9 @@ def add_data_verbs(data: Parser) -> None:
 
 
 def add_bench_verbs(bench: Parser) -> None:
-    verbs = bench.add_subparsers(dest="bench_verb", metavar="data|step|teachers", required=True)
+    verbs = bench.add_subparsers(
+        dest="bench_verb", metavar="data|step|teachers|clusters|bank", required=True
+    )
     data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
                 "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
     data.add_argument("spec")
@@ -434,7 +438,20 @@ def add_bench_verbs(bench: Parser) -> None:
     add_config(teachers)
     teachers.add_argument("--clips", type=at_least(1), default=1024, help="how many clips to time")
     teachers.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
-    for bench in (data, step, teachers):
+    clusters = verb(verbs, "clusters", "k-means of all records, as XDC calls it", run_bench_clusters,
+                    "avssl bench clusters --clusters 64,512")  # fmt: skip
+    clusters.add_argument("--rows", type=at_least(1), default=240_000)
+    clusters.add_argument("--dim", type=at_least(1), default=512)
+    clusters.add_argument("--clusters", type=numbers_of, default=(64, 128, 256, 512),
+                          metavar="64,512")  # fmt: skip
+    bank = verb(verbs, "bank", "update of memory banks, and negatives from them", run_bench_bank,
+                "avssl bench bank --rows 2000000 --batch-size 256")  # fmt: skip
+    bank.add_argument("--rows", type=at_least(2), default=2_000_000)
+    bank.add_argument("--dim", type=at_least(1), default=128)
+    bank.add_argument("--batch-size", type=at_least(1), default=256)
+    bank.add_argument("--negatives", type=at_least(1), default=1024, help="of each row")
+    bank.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
+    for bench in (data, step, teachers, clusters, bank):
         bench.add_argument(
             "--results", type=Path, default=None, help="write a table into a section of this Markdown file"
         )  # fmt: skip

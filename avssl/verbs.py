@@ -310,6 +310,29 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_bench_clusters(arguments: argparse.Namespace) -> int:
+    from avssl.bench.clusters import bench_clusters
+
+    if bad := [k for k in arguments.clusters if not 1 <= k <= arguments.rows]:
+        raise UsageError(f"--clusters {bad[0]}: between 1 and --rows {arguments.rows}")
+    set_up_jax("float32")
+    for line in bench_clusters(arguments.rows, arguments.dim, arguments.clusters):
+        print(line, flush=True)
+    return 0
+
+
+def run_bench_bank(arguments: argparse.Namespace) -> int:
+    from avssl.bench.bank import bench_bank
+
+    set_up_jax("float32")
+    for line in bench_bank(
+        arguments.rows, arguments.dim, batch_size=arguments.batch_size,
+        num_negatives=arguments.negatives, num_steps=arguments.steps,
+    ):  # fmt: skip
+        print(line, flush=True)
+    return 0
+
+
 def run_bench_teachers(arguments: argparse.Namespace) -> int:
     from avssl.bench.teachers import bench_teachers
 
@@ -324,7 +347,8 @@ def run_bench_teachers(arguments: argparse.Namespace) -> int:
 
 # What these say is all that they do.
 ONLY_PRINTING = {
-    run_list, run_data_guide, run_data_inspect, run_data_verify, run_bench_data, run_bench_step
+    run_list, run_data_guide, run_data_inspect, run_data_verify, run_bench_data, run_bench_step,
+    run_bench_clusters, run_bench_bank,
 }  # fmt: skip
 
 

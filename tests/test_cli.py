@@ -10,7 +10,7 @@ from avssl.cli import main
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
     ["finetune"], ["teach"], ["ablate"], ["report"], ["export"], ["import"], ["list"], ["bench"],
-    ["bench", "data"], ["bench", "step"],
+    ["bench", "data"], ["bench", "step"], ["bench", "clusters"], ["bench", "bank"],
 ]  # fmt: skip
 PRETRAIN = ["pretrain", "--config", "configs/quickstart.py", "--workdir", "never-made"]
 
