@@ -14,8 +14,7 @@ def bench_clusters(
 ) -> Iterator[str]:
     """Lines for a person, one for each number of clusters; first rows by k-means++ included.
 
-    The features are noise, in which no clusters are: hardly a row stays where it is before all iterations
-    are through. Features of a network take no more.
+    The features are noise, in which there are no clusters to settle on; after `max_iterations` it ends.
     """
     features = jax.block_until_ready(jax.random.normal(jax.random.key(0), (rows, dim)))
     yield f"machine      {jax.devices()[0].device_kind}"
