@@ -312,23 +312,29 @@ def run_bench_step(arguments: argparse.Namespace) -> int:
 
 def run_bench_clusters(arguments: argparse.Namespace) -> int:
     from avssl.bench.clusters import bench_clusters
+    from avssl.bench.section import written
 
     if bad := [k for k in arguments.clusters if not 1 <= k <= arguments.rows]:
         raise UsageError(f"--clusters {bad[0]}: between 1 and --rows {arguments.rows}")
     set_up_jax("float32")
-    for line in bench_clusters(arguments.rows, arguments.dim, arguments.clusters):
+    lines = bench_clusters(arguments.rows, arguments.dim, arguments.clusters)
+    title = f"k-means of {arguments.rows:,} x {arguments.dim}"
+    for line in written(lines, arguments.results, title):
         print(line, flush=True)
     return 0
 
 
 def run_bench_bank(arguments: argparse.Namespace) -> int:
     from avssl.bench.bank import bench_bank
+    from avssl.bench.section import written
 
     set_up_jax("float32")
-    for line in bench_bank(
+    lines = bench_bank(
         arguments.rows, arguments.dim, batch_size=arguments.batch_size,
         num_negatives=arguments.negatives, num_steps=arguments.steps,
-    ):  # fmt: skip
+    )  # fmt: skip
+    title = f"Memory banks of {arguments.rows:,} x {arguments.dim}"
+    for line in written(lines, arguments.results, title):
         print(line, flush=True)
     return 0
 

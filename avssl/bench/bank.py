@@ -52,7 +52,7 @@ def bench_bank(
     """Lines for a person."""
     one = Banks(rows, dim, batch_size, num_negatives)
     size = sum(bank.nbytes for bank in one.banks) / 2**30
-    yield f"machine      {jax.devices()[0].device_kind}"
+    yield f"device       {jax.devices()[0].device_kind}"
     yield f"banks        2 x {rows:,} x {dim} float32, {size:.2f} GiB"
     seconds = seconds_in_turns({"update": one.update, "compare": one.compare}, num_steps)
     median = f"(median of {num_steps}, batch of {batch_size})"

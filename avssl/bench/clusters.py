@@ -17,7 +17,7 @@ def bench_clusters(
     The features are noise, in which there are no clusters to settle on; after `max_iterations` it ends.
     """
     features = jax.block_until_ready(jax.random.normal(jax.random.key(0), (rows, dim)))
-    yield f"machine      {jax.devices()[0].device_kind}"
+    yield f"device       {jax.devices()[0].device_kind}"
     yield f"features     {rows:,} x {dim} of noise, float32"
     for num_clusters in clusters:
 

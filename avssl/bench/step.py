@@ -1,7 +1,6 @@
 """`avssl bench step`: what one training step of a config costs on this machine, on noise."""
 
 import os
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ import numpy as np
 from avssl.bench.avid_sizes import avid_sizes
 from avssl.bench.model_flops import model_flops
 from avssl.bench.peaks import peak_flops
-from avssl.bench.section import write_table
+from avssl.bench.section import written
 from avssl.bench.torch_extra import torch_yardstick
 from avssl.bench.where import where_lines
 from avssl.config import ConfigDict
@@ -85,15 +84,8 @@ def bench_step(
     against: "torch", where PyTorch takes as many steps of AVID, in turns with ours. results: a Markdown file
     that gets them as a table, too, in a section of the `name` of the config and of the device.
     """  # fmt: skip
-    said = []
-    for line in measured_lines(config, num_steps, against):
-        said.append(line)
-        yield line
-    if results is not None:
-        title = (
-            f"A step of {name}, batch {config.batch_size}, {config.precision}, on {devices_here()}"
-        )
-        yield write_table(results, title, (), ("what", "measured"), map(cells_of, said))
+    title = f"A step of {name}, batch {config.batch_size}, {config.precision}, on {devices_here()}"
+    yield from written(measured_lines(config, num_steps, against), results, title)
 
 
 def measured_lines(config: ConfigDict, num_steps: int, against: str) -> Iterator[str]:
@@ -118,12 +110,6 @@ def measured_lines(config: ConfigDict, num_steps: int, against: str) -> Iterator
 
 def devices_here() -> str:
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-
-
-def cells_of(line: str) -> tuple[str, str]:
-    """A line for a person as a row of a table."""
-    label, *values = re.split(r"\s{2,}", line.strip())
-    return label, ", ".join(values)
 
 
 def yardstick(config: ConfigDict) -> Any:

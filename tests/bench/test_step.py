@@ -11,9 +11,9 @@ import pytest
 from avssl.bench.avid_sizes import avid_sizes
 from avssl.bench.model_flops import model_flops, product_flops
 from avssl.bench.peaks import peak_flops
+from avssl.bench.section import cells_of
 from avssl.bench.step import (
     WARM_UP_STEPS,
-    cells_of,
     cost_lines,
     model_lines,
     seconds_in_turns,
