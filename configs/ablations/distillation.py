@@ -95,8 +95,10 @@ CLAIMS = (
 )  # fmt: skip
 
 NOTES = (
-    "Students learn from world:faulty: 16 % of its clips have the sound of another, 8 % music over their own, "
-    "8 % no sound, and 8 % show nothing of what sounds.",
+    "Students learn from world:faulty: 16 % of its clips have the sound of another, 8 % music over their "
+    "own, 8 % no sound, and 8 % show nothing of what sounds.",
+    "Both teachers and that of images: what the teacher of sounds says of a faulty clip contradicts its "
+    "picture and, of most kinds of fault, its label.",
 )
 
 PUBLISHED = Published(

@@ -269,8 +269,15 @@ CLAIMS = (
 )  # fmt: skip
 
 NOTES = (
-    "xid_faulty and robust_xid_faulty learn from world:faulty: 16 % of its clips have the sound of another, "
-    "8 % music over their own, 8 % no sound, and 8 % show nothing of what sounds.",
+    "xid_faulty and robust_xid_faulty learn from world:faulty: 16 % of its clips have the sound of "
+    "another, 8 % music over their own, 8 % no sound, and 8 % show nothing of what sounds.",
+    "Robust-xID finds the faulty pairs: under music the object is heard as well, so such a pair agrees "
+    "still. With those at chance, an AUC of 80 % in all takes one of 87.5 % on the other kinds.",
+    "DMC tells two sources apart: with the paper's routing the assignments stay nearly uniform (on 64 "
+    "test clips of seed 0 their entropy is 99.9 % of log 10), so the maps of its clusters are nearly one "
+    "map, and a single map can find one source of two at most.",
+    "AVSA, linear probe of video: labels themselves teach little there (supervised_sphere), as few views "
+    "show what the label names.",
 )
 
 
