@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from avssl.config import ConfigDict, from_json
+from avssl.plan.flops import meetings
 from avssl.teachers.open import Teachers
 from avssl.train.build_model import build_model
 from avssl.train.run import build_setup
@@ -74,12 +74,17 @@ def convolution_flops(equation: Any) -> float:
     out = equation.outvars[0].aval.shape
     params = equation.params
     places = params["dimension_numbers"]
-    pairs = 1
-    for number, (low, _) in enumerate(params["padding"]):
-        starts = params["window_strides"][number] * np.arange(out[places.out_spec[2 + number]])
-        taps = params["rhs_dilation"][number] * np.arange(kernel[places.rhs_spec[2 + number]])
-        met = starts[:, None] + taps - low
-        step, size = params["lhs_dilation"][number], left[places.lhs_spec[2 + number]]
-        pairs *= int(np.sum((met >= 0) & (met <= (size - 1) * step) & (met % step == 0)))
+    pairs = math.prod(
+        meetings(
+            left[places.lhs_spec[axis]],
+            kernel[places.rhs_spec[axis]],
+            out[places.out_spec[axis]],
+            params["window_strides"][axis - 2],
+            params["padding"][axis - 2][0],
+            params["lhs_dilation"][axis - 2],
+            params["rhs_dilation"][axis - 2],
+        )
+        for axis in range(2, len(out))
+    )
     rows, channels = out[places.out_spec[0]], out[places.out_spec[1]]
     return 2.0 * rows * channels * kernel[places.rhs_spec[1]] * pairs
