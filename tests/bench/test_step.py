@@ -44,7 +44,7 @@ def test_it_prints_speed_cost_and_where_the_time_goes_and_writes_them(run, tmp_p
     title = f"A step of {TINY_CONFIG}, batch 8, float32, on 8 x cpu"
     assert lines[-1] == f"wrote the section '{title}' of {file}"
     written = file.read_text()
-    assert f"## {title}\n\n    avssl " in written
+    assert f"## {title}\n\n    avssl" in written
     assert f"- commit {commit()}\n- {machine()}\n" in written
     for line in lines[:-1]:
         assert f"| {' | '.join(cells_of(line))} |" in written

@@ -54,11 +54,11 @@ def test_trials_of_voxceleb(voxceleb, caplog):
     assert source.label_names == ("id10270", "id10300", "id10309")
     assert source.skipped == ((GONE, "not on disk"),)
     assert "1 of 4 trials lack an utterance; 3 are left" in caplog.text
-    trials = listed_trials(source, np.arange(3))
+    trials = listed_trials(source, np.arange(3), np.arange(3))
     assert (trials.first.tolist(), trials.second.tolist()) == ([0, 0, 2], [1, 2, 1])
     assert trials.same.tolist() == [True, False, False]
     # Places are those in the indices, whatever their order.
-    turned = listed_trials(source, np.array([2, 0]))
+    turned = listed_trials(source, np.arange(3), np.array([2, 0]))
     assert (turned.first, turned.second, turned.same) == ([1], [0], [False])
     embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     scores = (embeddings[trials.first] * embeddings[trials.second]).sum(axis=1)
@@ -71,7 +71,7 @@ def test_identification_splits_of_voxceleb(voxceleb):
     source = opened("voxceleb", voxceleb, "iden_test")
     assert classes(source) == ["id10270"]
     with pytest.raises(UsageError, match="names no pairs"):
-        listed_trials(source, np.arange(1))
+        listed_trials(source, np.arange(1), np.arange(1))
     with pytest.raises(UsageError, match=r"none of the 1 records that iden_split\.txt"):
         opened("voxceleb", voxceleb, "iden_dev")
 
