@@ -145,6 +145,15 @@ COLUMNS = (
         for name, key in CONTRAST_VIEWPOINT.items()
     ),
     Column(*FAULTS, label="faulty pairs AUC"),
+    *(
+        Column(*FAULTS[:2], f"{FAULTS[2]}_{kind}", label=label)
+        for kind, label in (
+            ("swapped", "sound of another"),
+            ("music", "music over it"),
+            ("silence", "no sound"),
+            ("off_screen", "not in view"),
+        )
+    ),
     Column(*KMEANS_VIDEO, label="NMI of k-means, video"),
     Column(*KMEANS_AUDIO, label="NMI of k-means, audio"),
     Column(*LABELS_VIDEO, label="NMI of labels, video"),
