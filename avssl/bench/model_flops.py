@@ -16,8 +16,11 @@ from avssl.teachers.open import Teachers
 from avssl.train.build_model import build_model
 from avssl.train.run import build_setup
 
-# What keeps less for the gradient, by the place of the key, and what it is where all is kept.
-KEPT = {"remat": "none", "scan": False, "flash": False, "blocks": 1}
+# What keeps less for the gradient, by the section of the config, and what it is where all is kept.
+KEPT = {
+    "encoders": {"remat": "none", "scan": False, "flash": False},
+    "objectives": {"blocks": 1},
+}
 
 
 def model_flops(config: ConfigDict, teachers: Teachers) -> float:
@@ -31,8 +34,9 @@ def model_flops(config: ConfigDict, teachers: Teachers) -> float:
 
 def keeping_all(config: ConfigDict) -> ConfigDict:
     config = from_json(config.to_dict())
-    for part in (*config.encoders.values(), *config.objectives.values()):
-        part.update({key: value for key, value in KEPT.items() if part.get(key)})
+    for section, kept in KEPT.items():
+        for part in config[section].values():
+            part.update({key: value for key, value in kept.items() if part.get(key)})
     config.optimizer.accumulate = 1
     config.parallel.update(mode="mesh", fsdp=1)
     return config

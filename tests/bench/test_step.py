@@ -85,6 +85,11 @@ def test_model_flops_are_the_same_however_little_is_kept():
     assert model_flops(anew, NO_TEACHERS) == flops > 0
 
 
+def test_model_flops_of_encoders_whose_blocks_are_layers():
+    """Of an objective, `blocks` are parts of a batch."""
+    assert model_flops(resolve(load_config(AVID)), NO_TEACHERS) > 0
+
+
 def test_products_of_a_transformer():
     """Each takes as much again for either gradient."""
     batch, tokens, width, hidden, depth = 2, 10, 32, 48, 3
