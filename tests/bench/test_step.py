@@ -21,6 +21,7 @@ from avssl.bench.step import (
 from avssl.config import load_config, override, resolve
 from avssl.errors import UsageError
 from avssl.evaluate.results import commit, machine
+from avssl.models.convolution import convolve3d
 from avssl.models.transformer import Blocks
 from avssl.plan.program import Program
 from avssl.teachers.open import NO_TEACHERS
@@ -83,6 +84,18 @@ def test_model_flops_are_the_same_however_little_is_kept():
     anew.optimizer.accumulate = 2
     anew.objectives.xid.blocks = 4
     assert model_flops(anew, NO_TEACHERS) == flops > 0
+
+
+def test_a_convolution_takes_as_much_again_for_either_gradient():
+    """Of kernels of one position, which padding does not concern: the platforms' ways take alike."""
+    x = jax.ShapeDtypeStruct((2, 4, 8, 8, 3), "float32")
+    kernel = jax.ShapeDtypeStruct((1, 1, 1, 3, 5), "float32")
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.sin(convolve3d(x, kernel, (1, 1, 1), (0, 0, 0))))
+
+    jaxpr = jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel).jaxpr
+    assert product_flops(jaxpr) == 3 * 2 * (2 * 4 * 8 * 8) * 3 * 5
 
 
 def test_model_flops_of_encoders_whose_blocks_are_layers():
