@@ -11,9 +11,9 @@ from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints
 from avssl.train.run import build_setup, fresh_state, metadata, with_num_records
 from avssl.train.runlog import write_config
+from tests.teachers.stores import GRID_SECONDS, written
 
 TINY = Path(__file__).parents[1] / "train" / "tiny_config.py"
-DATA = "world:tiny@train"
 
 
 def make_run(folder: Path, seed: int = 0, ema: float = 0.0, **names) -> Path:
@@ -46,3 +46,17 @@ def other_run(tmp_path_factory) -> Path:
     """Other weights, and other names for the classes."""
     folder = tmp_path_factory.mktemp("other") / "run"
     return make_run(folder, seed=1, label_names=["a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def store(teacher_run, tmp_path_factory):
+    """Of the middle of each record."""
+    out = tmp_path_factory.mktemp("store") / "middle"
+    return written(teacher_run, out, "audio", ("embedding", "logits"))
+
+
+@pytest.fixture(scope="module")
+def grid(teacher_run, tmp_path_factory):
+    """Pictures' maps in windows that overlap."""
+    out = tmp_path_factory.mktemp("store") / "grid"
+    return written(teacher_run, out, "video", ("map", "embedding"), every_seconds=GRID_SECONDS)

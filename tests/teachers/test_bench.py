@@ -8,7 +8,7 @@ from avssl.errors import UsageError
 from avssl.evaluate.results import INTRODUCTION
 from avssl.teachers.store import TargetStore
 from avssl.teachers.teach import teach
-from tests.teachers.conftest import DATA
+from tests.teachers.stores import DATA
 
 CONFIG = "tests/teachers/student_config.py"
 # 16-bit embeddings of 8 and logits of 4, in a record that names its key.

@@ -11,7 +11,7 @@ from avssl.teachers.function import teacher_of
 from avssl.teachers.open import open_teachers
 from avssl.train.build_model import build_model
 from avssl.train.stream import training_pipeline
-from tests.teachers.conftest import DATA
+from tests.teachers.stores import DATA
 
 CONFIG = "tests/teachers/student_config.py"
 SEEN, TAUGHT = ("views", "geometry", "present", "row", "index"), ("targets", "taught", "untaught")

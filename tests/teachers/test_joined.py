@@ -11,7 +11,7 @@ from avssl.data.placement import place_in_space
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.media.errors import MediaError
-from tests.teachers.conftest import DATA
+from tests.teachers.stores import DATA
 
 
 @dataclasses.dataclass
