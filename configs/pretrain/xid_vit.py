@@ -18,8 +18,8 @@ it has the less to do, by the decoder. Scores are kept in bf16, and attention is
 
   avssl plan --config configs/pretrain/xid_vit.py:av_mae_shapes --topology v5e:16x16
 
-Expected: no published number for exactly this system. Measured: not run at this scale; by that plan, `:billion`
-takes 5.3 of 16 GiB of a chip at its batch of 4096.
+Expected: no published number for exactly this system. Measured: not run at this scale; whether it fits is what
+`avssl plan` says.
 """
 
 from avssl.config import base, variant_of
