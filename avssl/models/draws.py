@@ -62,11 +62,13 @@ class StochasticDepth(nn.Module):
         return jnp.where(kept, x / keep.astype(x.dtype), jnp.zeros_like(x))
 
 
-def kept_tokens(key: Array, rows: Int[Array, "b"], num_tokens: int, num_kept: int) -> Array:
-    """int [b, num_kept]: places in order, drawn without replacement for each row of the global batch."""
+def split_tokens(
+    key: Array, rows: Int[Array, "b"], num_tokens: int, num_kept: int
+) -> tuple[Int[Array, "b k"], Int[Array, "b rest"]]:
+    """Places of kept tokens and of the others, each in order, drawn for each row of the global batch."""
 
-    def draw(row: Array) -> Array:
+    def draw(row: Array) -> tuple[Array, Array]:
         order = jax.random.permutation(jax.random.fold_in(key, row), num_tokens)
-        return jnp.sort(order[:num_kept])
+        return jnp.sort(order[:num_kept]), jnp.sort(order[num_kept:])
 
     return jax.vmap(draw)(rows)

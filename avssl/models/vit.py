@@ -10,8 +10,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from avssl.errors import UsageError, unknown
-from avssl.models.draws import DRAW_RNG, kept_tokens
-from avssl.models.features import Features
+from avssl.models.draws import DRAW_RNG, split_tokens
+from avssl.models.features import Features, Patches
 from avssl.models.pooling import pooling_named
 from avssl.models.precision import parameter_dtype
 from avssl.models.transformer import Blocks
@@ -34,13 +34,14 @@ class Vit(nn.Module):
     Positions are sines and cosines of each axis, a share of the width for each (He et al. 2022), so that any
     number of patches can be read. patch_drop: the share of patches that training leaves out, drawn for each
     row; the map and the taps, which need all of them, are then absent. Taps: `block0` .... `pooling`: "mean"
-    or "max".
+    or "max". `depth`: so many blocks in place of the size's own.
 
     No class token; kernels start as Xavier-uniform, as in scenic. Patches are products of reshaped pixels:
     the same sum as a strided convolution, which TPU compilers take half an hour for.
     """
 
     size: str = "B"
+    depth: int | None = None
     drop_path: float = 0.0
     patch_drop: float = 0.0
     pooling: str = "mean"
@@ -59,25 +60,34 @@ class Vit(nn.Module):
     ) -> Features:
         if self.size not in SIZES:
             raise unknown("size of a vision transformer", self.size, SIZES)
-        width, depth, num_heads, hidden = SIZES[self.size]
+        width, own_depth, num_heads, hidden = SIZES[self.size]
+        depth = own_depth if self.depth is None else self.depth
+        if depth < 1:
+            raise UsageError(f"depth of a vision transformer must be at least 1, not {depth}")
         pool = pooling_named(self.pooling)
         if not 0 <= self.patch_drop < 1:
             raise UsageError(f"patch_drop must be at least 0 and below 1, not {self.patch_drop}")
         held = parameter_dtype(self.dtype)
         batch, *grid, _ = patches.shape
-        embed = nn.Dense(width, dtype=self.dtype, param_dtype=held, name="patches")
-        x = embed(patches.reshape(batch, -1, patches.shape[-1]))
-        x = x + jnp.asarray(positions(tuple(grid), width), x.dtype)[None]
-        num_kept = max(1, round(x.shape[1] * (1 - self.patch_drop)))
-        dropping = train and num_kept < x.shape[1]
+        inputs = patches.reshape(batch, -1, patches.shape[-1])
+        num_patches = inputs.shape[1]
+        num_kept = max(1, round(num_patches * (1 - self.patch_drop)))
+        dropping = train and num_kept < num_patches
+        table = jnp.asarray(positions(tuple(grid), width), self.dtype)
+        seen, at = inputs, table[None]
+        places = jnp.broadcast_to(jnp.arange(num_patches), (batch, num_patches))
+        hidden_places = places[:, :0]
         if dropping:
             if rows is None:
                 raise ValueError(
                     "patch_drop in training needs `rows`, the rows of the global batch"
                 )
-            places = kept_tokens(self.make_rng(DRAW_RNG), rows, x.shape[1], num_kept)
-            # Indexing by [arange, places] would gather the whole batch on each device of a mesh.
-            x = jnp.take_along_axis(x, places[:, :, None], axis=1)
+            places, hidden_places = split_tokens(
+                self.make_rng(DRAW_RNG), rows, num_patches, num_kept
+            )
+            seen, at = patches_at(inputs, places), table[places]
+        embed = nn.Dense(width, dtype=self.dtype, param_dtype=held, name="patches")
+        x = embed(seen) + at
         blocks = Blocks(
             depth, num_heads, hidden, self.drop_path, self.narrow_scores, self.flash, self.remat,
             self.scan, dtype=self.dtype, name="blocks",
@@ -88,8 +98,9 @@ class Vit(nn.Module):
         )
         x = norm(x)
         embedding = pool(x, axis=1)
+        split = Patches(x, places, hidden_places, inputs, tuple(grid))
         if dropping:
-            return Features(embedding=embedding)
+            return Features(embedding=embedding, patches=split)
 
         def on_grid(array: Array) -> Array:
             return array.reshape(batch, *grid, array.shape[-1])
@@ -98,6 +109,7 @@ class Vit(nn.Module):
             embedding=embedding,
             map=on_grid(x),
             taps={name: on_grid(tap) for name, tap in taps.items()},
+            patches=split,
         )
 
 
@@ -146,6 +158,11 @@ class AudioVit(Vit):
         missing = [-size % side for size, side in zip(x.shape[1:3], self.patch, strict=True)]
         x = jnp.pad(x, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
         return self.tokens(cut(x, self.patch), train=train, rows=rows)
+
+
+def patches_at(patches: Float[Array, "b n p"], places: Int[Array, "b k"]) -> Float[Array, "b k p"]:
+    # Indexing by [arange, places] would gather the whole batch on each device of a mesh.
+    return jnp.take_along_axis(patches, places[:, :, None], axis=1)
 
 
 def cut(x: Float[Array, "b *sizes c"], patch: tuple[int, ...]) -> Float[Array, "b *grid p"]:

@@ -7,6 +7,7 @@ from flax.core import FrozenDict
 
 from avssl.errors import unknown
 from avssl.objectives.ambient import Ambient
+from avssl.objectives.av_mae import AvMae
 from avssl.objectives.avc import Avc
 from avssl.objectives.ave import Ave
 from avssl.objectives.avid import Avid
@@ -40,6 +41,7 @@ from avssl.objectives.xid import Xid
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "ambient": Ambient,
+    "av_mae": AvMae,
     "avc": Avc,
     "ave": Ave,
     "avid": Avid,

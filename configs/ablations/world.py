@@ -127,6 +127,7 @@ ROWS = (
     ),
     world("mcn", CLUSTERING, f"objectives.mcn.cluster_from_step={HALF}"),
     world("desa", CLUSTERING),
+    world("av_mae", "eval.protocols=knn,linear"),
     world("dmc", LOCALISATION),
     world("avc", *AS_DMC, name="avc_pairs"),
 )  # fmt: skip

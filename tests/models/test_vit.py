@@ -10,7 +10,7 @@ import pytest
 from avssl.config import encoder_defaults
 from avssl.errors import UsageError
 from avssl.models import transformer
-from avssl.models.draws import StochasticDepth, kept_tokens
+from avssl.models.draws import StochasticDepth, split_tokens
 from avssl.models.transformer import Blocks, attend
 from avssl.models.vit import AudioVit, VideoVit, cut, positions
 from avssl.signal.frontends import build_frontend
@@ -37,6 +37,13 @@ def test_sizes(size, width, depth, hidden):
     patches = 2 * 16 * 16 * 3 * width + width
     video = VideoVit(size=size, scan=True, remat="full")
     assert num_parameters(video, (1, 16, 224, 224, 3)) == depth * block + patches + 2 * width
+
+
+def test_another_depth():
+    shape = (1, 32, 32, 1)
+    own, deeper = (num_parameters(AudioVit(size="tiny", depth=n), shape) for n in (None, 3))
+    assert own == num_parameters(AudioVit(size="tiny", depth=2), shape)
+    assert 2 * (deeper - own) == 3 * own - 2 * deeper + (deeper - own)  # each block has as many
 
 
 def test_a_pair_of_a_billion():
@@ -174,11 +181,14 @@ def test_what_flash_does_not_train_is_said(monkeypatch):
 
 def test_dropped_patches_depend_on_the_row_alone():
     key = jax.random.key(0)
-    places = np.asarray(kept_tokens(key, ROWS, 20, 5))
-    assert places.shape == (4, 5)
-    assert (np.diff(places, axis=1) > 0).all()
-    assert len({tuple(row) for row in places}) > 1
-    np.testing.assert_array_equal(kept_tokens(key, ROWS[2:], 20, 5), places[2:])
+    kept, hidden = map(np.asarray, split_tokens(key, ROWS, 20, 5))
+    assert kept.shape == (4, 5)
+    assert len({tuple(row) for row in kept}) > 1
+    for some in (kept, hidden):
+        assert (np.diff(some, axis=1) > 0).all()
+    assert (np.sort(np.concatenate([kept, hidden], axis=1)) == np.arange(20)).all()
+    for some, whole in zip(split_tokens(key, ROWS[2:], 20, 5), (kept, hidden), strict=True):
+        np.testing.assert_array_equal(some, whole[2:])
 
 
 def test_sound_does_not_drown_its_positions():
@@ -212,6 +222,11 @@ def test_patch_drop_is_for_training():
     np.testing.assert_allclose(seen.embedding, seen.map.mean(axis=(1, 2)), atol=1e-5)
     dropped = encoder.apply(params, x, train=True, rows=ROWS, rngs={"draw": jax.random.key(2)})
     assert dropped.map is None
+    assert dropped.patches.seen.shape == (4, 3, 64)
+    assert dropped.patches.hidden.shape == (4, 3)
+    assert dropped.patches.grid == (2, 3)
+    assert seen.patches.hidden.shape == (4, 0)
+    np.testing.assert_array_equal(seen.patches.seen, seen.map.reshape(4, 6, 64))
     assert np.abs(dropped.embedding - seen.embedding).max() > 1e-3
     rest = encoder.apply(params, x[2:], train=True, rows=ROWS[2:], rngs={"draw": jax.random.key(2)})
     np.testing.assert_allclose(rest.embedding, dropped.embedding[2:], atol=1e-5)
@@ -244,6 +259,7 @@ def test_drop_path_reaches_the_blocks(scan):
     [
         (VideoVit(size="tiny"), (1, 3, 32, 32, 3), "not made of tubelets"),
         (VideoVit(size="XL"), (1, 2, 32, 32, 3), "unknown size"),
+        (AudioVit(size="tiny", depth=0), (1, 32, 32, 1), "depth .* at least 1"),
         (AudioVit(size="tiny", patch_drop=1.0), (1, 32, 32, 1), "patch_drop"),
         (AudioVit(size="tiny", remat="all"), (1, 32, 32, 1), "unknown remat"),
         (AudioVit(size="tiny", scan=True), (1, 32, 32, 1), "remat=full"),

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+from functools import partial
 
 import jax
 import pytest
@@ -16,6 +17,7 @@ from avssl.plan.run import plan, recomputations, suggestions
 from avssl.plan.table import layout_lines, row
 from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import Topology, find_topology, parse_name
+from avssl.train.build_model import build_model
 from avssl.train.run import fresh_state
 
 CONFIG = "tests/train/tiny_config.py"
@@ -260,20 +262,24 @@ def test_results_are_of_a_table(run):
 
 
 def test_the_shapes_of_av_mae(monkeypatch):
-    tokens = set()
+    tokens = []
     call = Blocks.__call__
 
     def seen(blocks, x, **keywords):
-        tokens.add(x.shape[1])
+        tokens.append((x.shape[1], x.shape[2], blocks.depth))
         return call(blocks, x, **keywords)
 
     monkeypatch.setattr(Blocks, "__call__", seen)
-    config = load_config("configs/pretrain/xid_vit.py:av_mae_shapes")
-    override(config, [("batch_size", "8")])
-    lay_out(resolve(config), find_topology("cpu:8"))
-    assert tokens == {1568, 496}
-    dropped = config.encoders.video.patch_drop, config.encoders.audio.patch_drop
-    assert [round(1568 * (1 - dropped[0])), round(496 * (1 - dropped[1]))] == [157, 149]
+    config = resolve(load_config("configs/pretrain/av_mae.py:base"))
+    model = build_model(config)
+    variables = jax.eval_shape(model.init, jax.random.key(0))
+    tokens.clear()
+    key, batch = jax.random.key(0), jax.eval_shape(lambda: model.example_batch(2))
+    jax.eval_shape(partial(model.encode, train=True), variables, batch, key)
+    # The encoders see a share, then both blocks on both, and the decoder sees all places.
+    assert tokens == [
+        (157, 768, 10), (149, 768, 10), (306, 768, 2), (1568, 384, 4), (496, 384, 4),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", [(), ("--config", CONFIG, "--walk", "rows.jsonl")])

@@ -56,6 +56,13 @@ HEARD = {
         "audio_encoder": "texture", "groups": tuple(TEXTURE.sizes.values()), "num_components": 8
     }
 }  # fmt: skip
+# Those that hide patches.
+MASKED = {
+    "av_mae": {
+        "video_encoder": "tubelets", "audio_encoder": "patches", "fused_depth": 1,
+        "decoder_width": 16, "decoder_depth": 1,
+    }
+}  # fmt: skip
 
 # Squared distances of wide embeddings would drown the other losses of a run.
 GENTLER = {"mutual": {"single_modal_weight": 0.01}}
@@ -114,10 +121,19 @@ def small_config(
     if HEARD.keys() & set(objectives):
         frontend = dict(name="texture", **dataclasses.asdict(TEXTURE))
         config.encoders.texture = dict(name="identity_audio", modality="audio", frontend=frontend)
+    if MASKED.keys() & set(objectives):
+        vit = dict(size="tiny", depth=1, patch_drop=0.5, drop_path=0.2)
+        config.encoders.tubelets = dict(
+            name="vit_video", modality="video", patch=(1, 4, 4), frontend=dict(name="rgb"), **vit
+        )
+        config.encoders.patches = dict(
+            name="vit_audio", modality="audio", patch=(8, 4),
+            frontend=config.encoders.audio.frontend.to_dict(), **vit,
+        )  # fmt: skip
     for name in objectives:
         keys = objective_defaults(name) if OBJECTIVES[name].refresh_pass else {}
         smaller = {key: value for key, value in SMALLER.items() if key in keys}
-        given = (TAUGHT, HEARD, GENTLER)
+        given = (TAUGHT, HEARD, MASKED, GENTLER)
         settings = {key: value for one in given for key, value in one.get(name, {}).items()}
         config.objectives[name] = dict(weight=1.0, **smaller, **settings)
         if name in DETECTING:
