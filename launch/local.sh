@@ -4,7 +4,8 @@
 #   launch/local.sh NUM_PROCESSES DEVICES_PER_PROCESS avssl pretrain --config ... --workdir ...
 #
 # Every line of output carries the number of its process. SIGTERM and SIGINT go to all processes.
-# Exit code: 0 if all ended with 0; 75 if some did and the others with 0; else 1, the rest stopped.
+# Exit code: 0 if all ended with 0; 75 if some did and the others with 0; else 1, the rest stopped, and which
+# process it was, and how it ended, is said.
 
 if [[ $# -lt 3 || ! $1 =~ ^[1-9][0-9]*$ || ! $2 =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: ${0##*/} NUM_PROCESSES DEVICES_PER_PROCESS COMMAND [ARGUMENT ...]" >&2
@@ -44,16 +45,32 @@ send() {
 
 # Moves what has ended out of `running`, and its exit code into `codes`.
 collect() {
-    local pid still=()
+    local pid code still=()
     for pid in "${running[@]}"; do
         if kill -0 "$pid"; then
             still+=("$pid")
         else
             wait "$pid"
-            codes+=("$?")
+            code=$?
+            codes+=("$code")
+            tell "$pid" "$code" >&3
         fi
     done
     running=("${still[@]}")
+}
+
+# How a process ended that has to be asked after; the others were told to stop because of it.
+tell() {
+    local process
+    [[ $2 == 0 || $2 == 75 || -n $stopping ]] && return
+    for process in "${!groups[@]}"; do
+        [[ ${groups[process]} == "$1" ]] || continue
+        if (($2 > 128)); then
+            echo "${0##*/}: process $process was ended by signal $(($2 - 128))"
+        else
+            echo "${0##*/}: process $process ended with exit code $2"
+        fi
+    done
 }
 
 failed() {
@@ -72,6 +89,7 @@ trap 'send INT' INT
 export AVSSL_COORDINATOR AVSSL_NUM_PROCESSES=$num_processes AVSSL_CPU_DEVICES=$devices
 AVSSL_COORDINATOR=127.0.0.1:$(free_port)
 running=()
+stopping=
 codes=()
 labels=()
 # Job control gives each a process group of its own and the default SIGINT; without it the shell
@@ -88,13 +106,14 @@ for ((process = 0; process < num_processes; process++)); do
 done
 groups=("${running[@]}")
 set +m
-exec 2>/dev/null # the shell's own remarks on jobs that a signal ended
+exec 3>&2 2>/dev/null # the shell's own remarks on jobs that a signal ended
 
 while [[ ${#running[@]} -gt 0 ]] && ! failed; do
     sleep 0.2
     collect
 done
 if [[ ${#running[@]} -gt 0 ]]; then
+    stopping=1
     send TERM
     for ((tenth = 0; tenth < 10 * stop_seconds && ${#running[@]} > 0; tenth++)); do
         sleep 0.1

@@ -60,8 +60,14 @@ def test_one_failure_stops_the_rest():
     )
     assert code == 1
     assert out == ["[0] stopped", "[2] stopped"]
-    assert err == []
+    assert err == ["local.sh: process 1 ended with exit code 3"]
     assert time.monotonic() - begin < 10
+
+
+def test_a_killed_process_is_named():
+    code, _, err = ended(2, 1, "[[ $AVSSL_PROCESS_ID == 1 ]] && kill -KILL $$; sleep 60 & wait")
+    assert code == 1
+    assert err == ["local.sh: process 1 was ended by signal 9"]
 
 
 def test_a_process_that_does_not_stop_is_killed_with_its_children():
