@@ -274,7 +274,9 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
     from avssl.bench.data import bench_data
     from avssl.config import base
     from avssl.data.views import build_views
+    from avssl.heap import keep_freed_memory
 
+    keep_freed_memory(one_arena=False)
     config = config_of(arguments) if arguments.config else base()
     joins = None
     if any(teacher.store for teacher in config.teachers.values()):
@@ -363,9 +365,9 @@ def set_up_jax(precision: str) -> None:
     import jax
 
     from avssl.data.cache import cache_folder
-    from avssl.heap import keep_freed_memory
+    from avssl.heap import has_accelerator, keep_freed_memory
 
-    keep_freed_memory()
+    keep_freed_memory(one_arena=not has_accelerator())
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
     if jax.config.values["jax_compilation_cache_dir"] is None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from avssl.errors import UsageError
+from avssl.heap import keep_freed_memory
 
 # A worker decodes one batch at a time; more processes, not more threads, is how to go faster.
 READ_THREADS_PER_WORKER = 1
@@ -64,6 +65,7 @@ def start_worker(worker_index: int, num_workers: int) -> None:
     """Runs first in each worker process."""
     global _worker_index
     _worker_index = worker_index
+    keep_freed_memory(one_arena=False)
     # Whatever imports jax here must never take the accelerator from the process that trains.
     os.environ["JAX_PLATFORMS"] = "cpu"
     if (jax := sys.modules.get("jax")) is not None:
