@@ -73,8 +73,8 @@ def train(run: Run, call: Call) -> str:
     status, stopped = call(words, run.folder / LOG)
     wall_seconds = round(time.monotonic() - began, 1)
     if status == 0 and measured.is_file():
-        steps, seconds = training(run.folder)
-        origin = Facts(code, machine(), steps, round(seconds, 1), wall_seconds)
+        took = training(run.folder)
+        origin = Facts(code, machine(), took.steps, round(took.seconds, 1), wall_seconds)
         Result(run.row.name, run.seed, origin, run.identity, read_json(measured)).write(run.file)
     if stopped or status == Preempted.exit_code:
         raise Preempted(f"stopped during {run.name}; the same command goes on")

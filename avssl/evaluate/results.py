@@ -3,6 +3,7 @@
 A section belongs to its title: writing it again replaces it and leaves the others alone.
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -58,26 +59,40 @@ def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str
 
 def facts_of(workdir: Path, seed: int) -> list[str]:
     """Where the numbers come from: run, seed, code and machine, and how long the training took."""
-    steps, seconds = training(workdir)
-    trained = f", {steps} steps in {seconds:.0f} s" if steps else ""
+    took = training(workdir)
+    trained = (
+        f", {took.steps} steps in {took.seconds:.0f} s, of which they awaited data for "
+        f"{100 * took.waited / took.seconds:.1f} %"
+        if took.steps
+        else ""
+    )
     return [f"seed {seed}{trained}", f"commit {commit()}", machine()]
 
 
-def training(workdir: Path) -> tuple[int, float]:
-    """Steps and the seconds they took, from the speed of each logged line."""
+@dataclasses.dataclass(frozen=True)
+class Training:
+    steps: int
+    seconds: float
+    waited: float  # of these, for data
+
+
+def training(workdir: Path) -> Training:
+    """How long the steps took, from the speed of each logged line."""
     file = workdir / "metrics.jsonl"
     if not file.exists():
-        return 0, 0.0
+        return Training(0, 0.0, 0.0)
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    seconds, last = 0.0, 0
+    seconds, waited, last = 0.0, 0.0, 0
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
         except ValueError:  # the torn last line of a run that was killed
             break
-        seconds += (row["step"] - last) * config["batch_size"] / row["clips_per_second"]
+        taken = (row["step"] - last) * config["batch_size"] / row["clips_per_second"]
+        seconds += taken
+        waited += taken * row["data_wait_fraction"]
         last = row["step"]
-    return last, seconds
+    return Training(last, seconds, waited)
 
 
 def commit() -> str:

@@ -62,7 +62,7 @@ def steps_of(run: ReportedRun) -> str:
         return f"0 logged of {steps}"
     done = run.lines[-1]["step"]
     if all(line.get("clips_per_second") for line in run.lines):
-        took = f" in {duration(training(run.folder)[1])}"
+        took = f" in {duration(training(run.folder).seconds)}"
     else:
         took = ""
     return (f"{done:,}" if done == run.config.steps else f"{done:,} of {steps}") + took

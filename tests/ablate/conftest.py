@@ -68,7 +68,7 @@ class Pretended:
             return status, False
         (folder / "checkpoints" / str(self.steps)).mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"batch_size": 8}))
-        line = {"step": self.steps, "clips_per_second": 16.0}
+        line = {"step": self.steps, "clips_per_second": 16.0, "data_wait_fraction": 0.0}
         (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         row = dict(protocol="knn", features="video", metric="top1", random_init=0.2, chance=0.1)
         row |= {"value": self.values.get(name, 0.5), "n": 100}

@@ -6,7 +6,15 @@ import json
 import pytest
 
 from avssl.errors import AvsslError, UsageError
-from avssl.evaluate.results import INTRODUCTION, markdown_table, write_results, write_section
+from avssl.evaluate.results import (
+    INTRODUCTION,
+    Training,
+    facts_of,
+    markdown_table,
+    training,
+    write_results,
+    write_section,
+)
 from avssl.evaluate.rows import Row, read_command, read_json, write_json
 
 LINEAR = Row("linear", "video", "top1", 0.61, 0.22, 0.1, 400)
@@ -52,3 +60,19 @@ def test_files_of_before_commands_were_written_down_are_read(tmp_path):
     (tmp_path / "eval.json").write_text(json.dumps(rows))
     assert read_json(tmp_path / "eval.json") == [LINEAR]
     assert read_command(tmp_path / "eval.json") == ""
+
+
+def test_how_long_a_run_took_and_how_long_it_waited(tmp_path):
+    assert training(tmp_path) == Training(0, 0.0, 0.0)
+    (tmp_path / "config.json").write_text('{"batch_size": 8}')
+    lines = (
+        {"step": step, "clips_per_second": speed, "data_wait_fraction": wait}
+        for step, speed, wait in ((2, 4.0, 0.5), (6, 8.0, 0.0))
+    )
+    torn = '{"step": 8, "clips_'
+    text = "\n".join([*map(json.dumps, lines), torn])
+    (tmp_path / "metrics.jsonl").write_text(text)
+    # Two steps of 2 s, half of them waiting, then four of 1 s.
+    assert training(tmp_path) == Training(6, 8.0, 2.0)
+    first = facts_of(tmp_path, seed=3)[0]
+    assert first == "seed 3, 6 steps in 8 s, of which they awaited data for 25.0 %"
