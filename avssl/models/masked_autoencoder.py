@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from itertools import accumulate
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +18,31 @@ from avssl.models.vit import positions
 HEAD_WIDTH = 64
 
 
+class NormedBlocks(nn.Module):
+    """Blocks and a norm behind them: heads of 64 numbers, hidden layers four times as wide as the vectors."""
+
+    depth: int
+    narrow_scores: bool
+    flash: bool
+    remat: str
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b n d"], *, train: bool, rows: Int[Array, "b"] | None
+    ) -> Float[Array, "b n d"]:
+        width = x.shape[-1]
+        blocks = Blocks(
+            self.depth, max(1, width // HEAD_WIDTH), 4 * width, narrow_scores=self.narrow_scores,
+            flash=self.flash, remat=self.remat, dtype=x.dtype, name="blocks",
+        )  # fmt: skip
+        x, _ = blocks(x, train=train, rows=rows)
+        norm = nn.LayerNorm(
+            epsilon=1e-6, use_fast_variance=False, dtype=x.dtype,
+            param_dtype=parameter_dtype(x.dtype), name="norm",
+        )  # fmt: skip
+        return norm(x)
+
+
 class MaskedAutoencoder(nn.Module):
     """The inputs of the hidden patches, as they are told from those that were seen.
 
@@ -25,8 +50,7 @@ class MaskedAutoencoder(nn.Module):
     `separate_encoders_and_concat`, `same_decoder`): `fused_depth` blocks over the vectors of all modalities
     one after another; a projection of each modality's to `decoder_width`; a learnt vector for every hidden
     patch (from zeros); positions; then for each modality by itself the same `decoder_depth` blocks; a linear
-    layer that starts at zero. Heads are of 64 numbers, hidden layers four times as wide as the vectors, as
-    there in S, B and L.
+    layer that starts at zero.
 
     The decoder looks at what was seen first and at what was hidden then, each with the position of its place:
     the same sum as with all of them in order, and nothing is scattered. Computes in the type of the encoders.
@@ -49,7 +73,7 @@ class MaskedAutoencoder(nn.Module):
         dtype = jnp.result_type(*seen.values())
         held = parameter_dtype(dtype)
         dense = partial(nn.Dense, dtype=dtype, param_dtype=held)
-        decoder = self.blocks(self.decoder_depth, self.decoder_width, dtype, "decoder")
+        decoder = self.blocks(self.decoder_depth, "decoder")
         predicted = {}
         for name, one in patches.items():
             table = jnp.asarray(positions(one.grid, self.decoder_width), dtype)
@@ -57,7 +81,7 @@ class MaskedAutoencoder(nn.Module):
             mask = self.param(f"{name}_mask", nn.initializers.zeros, (self.decoder_width,), held)
             hidden = mask.astype(dtype)[None, None] + table[one.hidden]
             tokens = jnp.concatenate([shown(seen[name]) + table[one.places], hidden], axis=1)
-            decoded = decoder(tokens, train, rows)[:, one.places.shape[1] :]
+            decoded = decoder(tokens, train=train, rows=rows)[:, one.places.shape[1] :]
             inputs = dense(
                 one.inputs.shape[-1], kernel_init=nn.initializers.zeros, name=f"{name}_inputs"
             )
@@ -75,22 +99,9 @@ class MaskedAutoencoder(nn.Module):
                 + ": give the encoders one size, or set fused_depth=0"
             )
         together = jnp.concatenate(list(seen.values()), axis=1)
-        blocks = self.blocks(self.fused_depth, together.shape[-1], together.dtype, "fused")
-        together = blocks(together, train, rows)
-        borders = []
-        for one in list(seen.values())[:-1]:
-            borders.append(one.shape[1] + (borders[-1] if borders else 0))
+        together = self.blocks(self.fused_depth, "fused")(together, train=train, rows=rows)
+        borders = list(accumulate(one.shape[1] for one in seen.values()))[:-1]
         return dict(zip(seen, jnp.split(together, borders, axis=1), strict=True))
 
-    def blocks(self, depth: int, width: int, dtype: Any, name: str) -> Any:
-        """Blocks and a norm behind them."""
-        held = parameter_dtype(dtype)
-        each = Blocks(
-            depth, max(1, width // HEAD_WIDTH), 4 * width, narrow_scores=self.narrow_scores,
-            flash=self.flash, remat=self.remat, dtype=dtype, name=name,
-        )  # fmt: skip
-        norm = nn.LayerNorm(
-            epsilon=1e-6, use_fast_variance=False, dtype=dtype, param_dtype=held,
-            name=f"{name}_norm",
-        )  # fmt: skip
-        return lambda x, train, rows: norm(each(x, train=train, rows=rows)[0])
+    def blocks(self, depth: int, name: str) -> NormedBlocks:
+        return NormedBlocks(depth, self.narrow_scores, self.flash, self.remat, name=name)

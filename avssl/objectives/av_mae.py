@@ -1,12 +1,15 @@
 """Audiovisual masked autoencoders: most of the picture and of the sound is told from the rest of both."""
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 from avssl.errors import UsageError
 from avssl.losses.masked_patches import patch_errors
 from avssl.losses.rows import mean_present
 from avssl.models.features import Features, Patches
 from avssl.models.masked_autoencoder import MaskedAutoencoder
+from avssl.models.transformer import REMATS
 from avssl.models.vit import patches_at
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
 
@@ -42,6 +45,11 @@ class AvMae(Objective):
     narrow_scores: bool = False
     flash: bool = False
     remat: str = "none"
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "fused_depth": (0, math.inf), "decoder_width": (1, math.inf), "decoder_depth": (1, math.inf),
+    }  # fmt: skip
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"remat": REMATS}
 
     def setup(self) -> None:
         self.autoencoder = MaskedAutoencoder(
