@@ -89,6 +89,9 @@ def prepare(name: str) -> None:
         jax.config.update("jax_platforms", "cpu")
         if kind == "cpu":
             jax.config.update("jax_num_cpu_devices", math.prod(sides))
+    if kind != "cpu":
+        # What is compiled for devices that are not here cannot be read back, and JAX warns of it.
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def find_topology(name: str) -> Topology:
