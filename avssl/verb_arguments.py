@@ -176,6 +176,11 @@ def add_exchange(verbs: Any) -> None:
         metavar="NAMES",
         help="comma-separated: these alone (default: all)",
     )
+    export.add_argument(
+        "--heads",
+        action="store_true",
+        help="with their classifier or what finds boxes, so that they can teach logits or boxes",
+    )
     imported = verb(
         verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
         "avssl import encoders/quickstart.safetensors runs/imported",

@@ -133,9 +133,11 @@ def run_export(arguments: argparse.Namespace) -> int:
     from avssl.convert.export import export_encoders
 
     chosen = named(arguments.encoders)
-    print(
-        export_encoders(arguments.run, arguments.out, averaged=arguments.averaged, encoders=chosen)
-    )
+    said = export_encoders(
+        arguments.run, arguments.out, averaged=arguments.averaged, encoders=chosen,
+        heads=arguments.heads,
+    )  # fmt: skip
+    print(said)
     return 0
 
 

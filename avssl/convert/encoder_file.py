@@ -3,6 +3,9 @@
 Arrays are named as in a checkpoint: `params/encoders/NAME/...` and `batch_stats/encoders/NAME/...`. The config
 says how each encoder is built (`encoders.NAME`), what it looks at (`views.NAME`) and where it comes from
 (`trained`).
+
+With heads there are `params/objectives/NAME/...` too, how they are built (`objectives.NAME`), and the names of
+their classes in order (`label_names`); `views` are then all views of the run.
 """
 
 import contextlib
@@ -22,6 +25,8 @@ from avssl.errors import UsageError
 
 FORMAT = "avssl encoders"
 VERSION = 1
+# Of files with heads: who reads encoders alone refuses them.
+VERSION_WITH_HEADS = 2
 SUFFIX = ".safetensors"
 ITEMS = ("params", "batch_stats")
 
@@ -38,7 +43,8 @@ def write_encoders(file: Path, arrays: Mapping[str, np.ndarray], config: Mapping
     """
     if file.suffix != SUFFIX:
         raise UsageError(f"'{printable(str(file))}' must end with {SUFFIX}")
-    text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=1) + "\n"
+    version = VERSION_WITH_HEADS if "objectives" in config else VERSION
+    text = json.dumps({"format": FORMAT, "version": version, **config}, indent=1) + "\n"
     beside = config_beside(file)
     for path in (file, beside):
         if path.exists() and not (path == beside and is_unfinished(beside)):
@@ -95,12 +101,16 @@ def read_config(file: Path) -> dict[str, Any]:
             f"'{shown}' is not of `avssl export`: its format is not '{FORMAT}'; weights of other programs "
             "cannot be imported this way"
         )
-    if config.get("version") != VERSION:
+    if config.get("version") not in (VERSION, VERSION_WITH_HEADS):
         raise UsageError(
-            f"'{shown}' is of version {config.get('version')!r}, and this avssl reads {VERSION}: install the "
-            "one that wrote it, or a newer one"
+            f"'{shown}' is of version {config.get('version')!r}, and this avssl reads {VERSION} and "
+            f"{VERSION_WITH_HEADS}: install the one that wrote it, or a newer one"
         )
     return config
+
+
+def has_heads(config: Mapping[str, Any]) -> bool:
+    return config["version"] == VERSION_WITH_HEADS
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:

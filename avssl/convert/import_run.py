@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from avssl.config import ConfigDict, base, resolve, to_json
-from avssl.convert.encoder_file import ITEMS, read_arrays, read_config
+from avssl.convert.encoder_file import ITEMS, has_heads, read_arrays, read_config
 from avssl.errors import UsageError
 from avssl.train.build_model import build_model
 from avssl.train.checkpoint import Checkpoints
@@ -17,6 +17,8 @@ from avssl.train.runlog import write_config
 
 # Names that one list of an error shows.
 SHOWN = 10
+# What values that mean nothing raise where a model is made of them.
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def import_encoders(file: Path, run: Path, *, data: str = "") -> str:
@@ -26,14 +28,7 @@ def import_encoders(file: Path, run: Path, *, data: str = "") -> str:
     """
     described = read_config(file)
     config = run_config_of(described, file, data)
-    model = build_model(config)
-    abstract = jax.eval_shape(lambda: model.init(jax.random.key(0)))
-    wanted = {
-        f"{item}/{path_name(path)}": leaf
-        for item in ITEMS
-        for path, leaf in jax.tree_util.tree_leaves_with_path(abstract[item])
-    }
-    arrays = fitting(read_arrays(file), wanted, file)
+    arrays = fitting(read_arrays(file), wanted_arrays(config, file), file)
     if run.exists() and any(run.iterdir()):
         raise UsageError(f"{run} is there already and not empty: name a new folder")
     trained = described["trained"]
@@ -43,17 +38,22 @@ def import_encoders(file: Path, run: Path, *, data: str = "") -> str:
         "step": step,
         "config": to_json(config),
         "data_fingerprint": trained["data_fingerprint"],
-        "label_names": [],
+        "label_names": list(described["label_names"]) if has_heads(described) else [],
     }
     with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
         checkpoints.save(step, items, meta)
         checkpoints.wait()
         write_config(run, to_json(config))
-    return f"{run}: {', '.join(config.encoders)} of {file}, trained for {step} steps on {trained['data']}"
+    heads = f" with {', '.join(config.objectives)}" if config.objectives else ""
+    return (
+        f"{run}: {', '.join(config.encoders)}{heads} of {file}, trained for {step} steps on "
+        f"{trained['data']}"
+    )
 
 
 def run_config_of(described: Mapping[str, Any], file: Path, data: str) -> ConfigDict:
-    """The config of a run folder that has encoders and trains nothing."""
+    """The config of a run folder that has encoders, with heads or without, and trains nothing."""
+    heads = has_heads(described)
     try:
         trained = described["trained"]
         source, step = trained["data"], trained["step"]
@@ -67,9 +67,15 @@ def run_config_of(described: Mapping[str, Any], file: Path, data: str) -> Config
         config.views = ConfigDict(described["views"])
         config.data.source = data or source
         config.steps = max(step, 1)
+        if heads:
+            config.objectives = ConfigDict(described["objectives"])
+            check_names_of_classes(described["label_names"])
         resolved = resolve(config, trains=False)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"the config.json of {file} is damaged: {error!r}") from error
+    except DAMAGE as error:
+        raise damaged(file, error) from error
+    if heads:
+        check_weights(resolved, file)
+        return resolved
     for name, encoder in resolved.encoders.items():
         view = resolved.views.get(name)
         if view is None or view.modality != encoder.modality:
@@ -80,10 +86,42 @@ def run_config_of(described: Mapping[str, Any], file: Path, data: str) -> Config
     return resolved
 
 
+def damaged(file: Path, error: Exception) -> UsageError:
+    return UsageError(f"the config.json of {file} is damaged: {error!r}")
+
+
+def check_names_of_classes(names: Any) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"label_names must be a list of names, not {names!r}")
+
+
+def check_weights(config: ConfigDict, file: Path) -> None:
+    """An objective without a weight is no part of a run."""
+    if not config.objectives or not all(keys.weight for keys in config.objectives.values()):
+        raise UsageError(
+            f"the config.json of {file} is of encoders with heads, and its `objectives` are empty or have one "
+            "of weight 0: export them anew"
+        )
+
+
+def wanted_arrays(config: ConfigDict, file: Path) -> dict[str, Any]:
+    """What a run of this config has, by name."""
+    try:
+        model = build_model(config)
+        abstract = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+    except DAMAGE as error:
+        raise damaged(file, error) from error
+    return {
+        f"{item}/{path_name(path)}": leaf
+        for item in ITEMS
+        for path, leaf in jax.tree_util.tree_leaves_with_path(abstract[item])
+    }
+
+
 def fitting(
     arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Any], file: Path
 ) -> dict[str, np.ndarray]:
-    """The arrays in the types of the encoders; UsageError lists the names that do not fit."""
+    """The arrays in the types of the model; UsageError lists the names that do not fit."""
     missing = sorted(wanted.keys() - arrays.keys())
     unexpected = sorted(arrays.keys() - wanted.keys())
     shaped = [
@@ -94,7 +132,7 @@ def fitting(
     lists = {"missing": missing, "unexpected": unexpected, "of another shape": shaped}
     if any(lists.values()):
         told = "; ".join(f"{kind}: {shortened(names)}" for kind, names in lists.items() if names)
-        raise UsageError(f"{file} does not fit the encoders of its config.json: {told}")
+        raise UsageError(f"{file} does not fit its config.json: {told}")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating):
             raise UsageError(f"{file}: {name} is {array.dtype}, and weights are floats")

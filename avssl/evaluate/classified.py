@@ -13,7 +13,7 @@ def classified(model: Model, sides: Sides) -> list[Score]:
 
     With several objectives the first of each kind of features gives `top1`, the others `NAME/top1`.
     """
-    names = sides.scored[0].label_names, sides.trained_on[0].label_names
+    names = sides.scored[0].label_names, sides.classes
     labels = classes_by_name(sides.scored[0].labels(), *names)
     chance = 1 / max(len(names[1]), 1)
     scores: list[Score] = []

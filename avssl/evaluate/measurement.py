@@ -44,7 +44,8 @@ class Measurement:
     train, test: the records that probes train on and are scored on, the first looked at only for those of the
     protocols; where they lack a modality, `model` is the part of the `whole` one that they can be shown to.
     several: the windows that `classification` and `tagging` average. asked_for: whether a protocol that the
-    data do not allow is an error. layers: see `layers.py`. maps: how `localization` is scored.
+    data do not allow is an error. layers: see `layers.py`. maps: how `localization` is scored. known_classes:
+    see `Sides`.
     """
 
     config: ConfigDict
@@ -56,6 +57,7 @@ class Measurement:
     several: Windows | None = None
     layers: Sequence[str] = ()
     maps: MapOptions = PLAIN
+    known_classes: Sequence[str] | None = None
     random: dict[str, list[Score]] = dataclasses.field(default_factory=dict)
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -96,7 +98,12 @@ class Measurement:
         )  # fmt: skip
         sides = {
             # Tables of results have an interval of the trained weights alone.
-            who: dataclasses.replace(own, compiled=self.compiled, with_intervals=who == "trained")
+            who: dataclasses.replace(
+                own,
+                compiled=self.compiled,
+                with_intervals=who == "trained",
+                known_classes=self.known_classes,
+            )
             for who, own in sides.items()
         }
         trained = sides["trained"]

@@ -88,7 +88,7 @@ def evaluate_folder(
     if measurement.fits:
         warn_of_shared(measurement.test, measurement.train, "that probes are trained on")
     warn_of_shared(measurement.test, measurement.trained_on, "that the run was trained on")
-    step, variables = trained_variables(workdir, measurement.whole)
+    step, variables, measurement.known_classes = trained_variables(workdir, measurement.whole)
     rows, trained = measurement(variables, f"step {step} of {workdir}")
     if pictures is not None:
         save_pictures(measurement.model, trained, folder=pictures, options=measurement.maps)
@@ -190,8 +190,8 @@ def known_protocols(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
-    """The newest sound checkpoint's parameters and running statistics."""
+def trained_variables(workdir: Path, model: Model) -> tuple[int, Any, Sequence[str] | None]:
+    """The newest sound checkpoint's step, parameters and running statistics, and the classes it names."""
     reader = CheckpointReader(workdir / "checkpoints")
     step = reader.latest()
     if step is None:
@@ -199,7 +199,7 @@ def trained_variables(workdir: Path, model: Model) -> tuple[int, Any]:
     abstract = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     abstract = {**abstract, "ema": abstract["params"]}
     items = {name: abstract[name] for name in evaluated_items(model)}
-    return step, reader.restore(step, items)
+    return step, reader.restore(step, items), reader.meta(step).get("label_names")
 
 
 def evaluated_items(model: Model) -> list[str]:

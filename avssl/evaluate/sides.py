@@ -26,7 +26,8 @@ class Sides:
     `trained_on` what the run was trained on, for protocols that look at more of it than its features.
     `averaged`: what objectives say of several windows of each test clip (`windows.Averaged`), where that is
     asked for. `compiled`: what is kept for the next weights, by its use. `with_intervals`: False where nobody
-    reads them, for protocols with dear ones.
+    reads them, for protocols with dear ones. `known_classes`: those that the weights know, in order; without,
+    they are those of `trained_on`.
     """
 
     variables: Any
@@ -39,6 +40,12 @@ class Sides:
     fitted: Part | None = None
     compiled: dict[str, Any] = dataclasses.field(default_factory=dict)
     with_intervals: bool = True
+    known_classes: Sequence[str] | None = None
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """What the columns of logits are."""
+        return self.known_classes or self.trained_on[0].label_names
 
     def extractor(self, use: str, model: Model) -> Extractor:
         """That of a model, which is the same whenever it has this use."""

@@ -62,7 +62,7 @@ def true_tags(
     """
     source = sides.scored[0]
     sets, known = class_sets(source, index), ~ignored_sets(source, index)
-    columns = {name: place for place, name in enumerate(sides.trained_on[0].label_names)}
+    columns = {name: place for place, name in enumerate(sides.classes)}
     occurring = [
         place for place, _ in enumerate(source.label_names) if (sets & known)[:, place].any()
     ]

@@ -81,7 +81,7 @@ class Evidence:
 def gather(run: ReportedRun) -> Evidence:
     """UsageError where the run has no checkpoint, or its data are not there."""
     model = evaluation_model(run.config)
-    step, variables = trained_variables(run.folder, model)
+    step, variables, _ = trained_variables(run.folder, model)
     train, test = sources(run.config, "", "")
     seed = run.config.seed
     drawn = [drawn_of(part, most, seed) for part, most in ((train, MOST_TRAIN), (test, MOST_TEST))]

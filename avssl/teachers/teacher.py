@@ -86,12 +86,12 @@ class Teacher:
         if "logits" in targets and self.objective is None:
             raise UsageError(
                 f"{self.where} has no logits for its encoder '{self.encoder}': train it with the objective "
-                "'supervised', or ask for embedding or map"
+                "'supervised' (and export it with --heads), or ask for embedding or map"
             )
         if "boxes" in targets and self.detector is None:
             raise UsageError(
                 f"{self.where} finds no boxes with its encoder '{self.encoder}': train it with the objective "
-                "'detect', or ask for embedding or map"
+                "'detect' (and export it with --heads), or ask for embedding or map"
             )
 
     def seeing(self, view_name: str, view: View, precision: str) -> "SeeingTeacher":

@@ -72,7 +72,7 @@ def sound(tmp_path_factory):
 
 def test_files_have_the_embeddings_of_an_evaluation(run_folder, encoders, files):
     model = evaluation_model(run_config(run_folder))
-    _, variables = trained_variables(run_folder, model)
+    _, variables, _ = trained_variables(run_folder, model)
     extractor = Extractor(model, batch_size=8)
     expected = extractor.extract({"run": variables}, open_source(DATA), np.arange(5))["run"]
     for modality, embed in (("video", encoders.embed_video), ("audio", encoders.embed_audio)):

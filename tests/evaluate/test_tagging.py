@@ -38,7 +38,7 @@ class Clips:
         return Record(self.key(index), index, b"", truth={"classes": names})
 
 
-def measured(logits, trained_names, there=EVERY):
+def measured(logits, trained_names, there=EVERY, known_classes=None):
     objective = SimpleNamespace(
         tag_logits=lambda outputs: outputs, can_say=lambda batch, who: batch["present"]["sound"]
     )
@@ -48,7 +48,7 @@ def measured(logits, trained_names, there=EVERY):
     )
     trained_on: Any = SimpleNamespace(label_names=trained_names), None
     scored: Any = Clips(), np.arange(len(TAGS))
-    sides = Sides({}, test, test, scored, trained_on, 0)
+    sides = Sides({}, test, test, scored, trained_on, 0, known_classes=known_classes)
     model: Any = SimpleNamespace(
         objectives={"none": silent, "one": objective, "two": objective}, **HEARS
     )
@@ -171,6 +171,12 @@ def test_columns_are_the_classes_that_were_trained_on():
         assert score.interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
     assert all(score.n == len(TAGS) for score in found.values())
+
+
+def test_columns_are_those_that_the_checkpoint_names_whatever_data_stand_for_the_training():
+    logits = np.where(TAGS[:, [3, 1, 2, 2]], 2.0, -2.0)
+    found = measured(logits, NAMES, known_classes=["train", "car", "dog", "cat"])
+    assert found["map"].value == 1.0
 
 
 def test_a_class_that_is_ignored_in_a_clip_is_neither_right_nor_wrong(monkeypatch):
