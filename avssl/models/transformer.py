@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from avssl.errors import UsageError, unknown
 from avssl.models.draws import StochasticDepth
 from avssl.models.precision import parameter_dtype
+from avssl.models.whole import gathering
 
 REMATS = ("none", "attention", "dots", "full")
 XAVIER = nn.initializers.xavier_uniform()
@@ -176,12 +177,12 @@ class Blocks(nn.Module):
         drops = (
             np.linspace(0, self.drop_path, self.depth) if self.drop_path else [None] * self.depth
         )
-        block = Block
+        block = gathering(Block, self.dtype, init=self.is_initializing())
         if self.remat in ("dots", "full"):
             dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
             policy = dots if self.remat == "dots" else None
             # In a scan the loop itself keeps the compiler from merging the two computations.
-            block = nn.remat(Block, static_argnums=(4,), policy=policy, prevent_cse=not self.scan)
+            block = nn.remat(block, static_argnums=(4,), policy=policy, prevent_cse=not self.scan)
         if not self.scan:
             taps = {}
             for place in range(self.depth):

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from avssl.config import resolve
+from avssl.plan.estimate import estimate, lay_out
+from avssl.plan.topology import find_topology
 from tests.train.small_runs import batches, furthest, small_config, start_on_host, train
 
 PLACES = {"a mesh of 8": (8, 1), "fsdp of 4": (8, 4)}
 
 
-def vit_config():
-    config = small_config("xid")
+def vit_config(precision="float64"):
+    config = small_config("xid", precision=precision)
     fields = dict(size="tiny", patch_drop=0.5, drop_path=0.2, remat="full", scan=True)
     for name, patch in (("video", (1, 4, 4)), ("audio", (4, 4))):
         old = config.encoders[name]
@@ -36,3 +38,16 @@ def test_a_scan_with_dropped_patches_is_the_same_on_any_mesh():
         assert furthest(state.params, other.params) < 1e-9, name
     stacked = [leaf for leaf in jax.tree.leaves(start.params) if leaf.ndim == 3]
     assert stacked, "the blocks must be a scan"
+
+
+@pytest.mark.slow
+def test_a_scan_sends_its_parameters_and_not_the_batch():
+    config = vit_config(precision="float32")
+    config.views.video.size = 32
+    config.parallel.fsdp = 8
+    sent = []
+    for batch_size in (16, 64):
+        config.batch_size = batch_size
+        sent.append(estimate(lay_out(config, find_topology("cpu:8"))).work.bytes_sent)
+    # What is left of it is the outputs that are compared, and the sounds of a transform on CPUs.
+    assert sent[1] < 2 * sent[0]
