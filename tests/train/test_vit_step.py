@@ -48,6 +48,8 @@ def test_a_scan_sends_its_parameters_and_not_the_batch():
     sent = []
     for batch_size in (16, 64):
         config.batch_size = batch_size
-        sent.append(estimate(lay_out(config, find_topology("cpu:8"))).work.bytes_sent)
+        work = estimate(lay_out(config, find_topology("cpu:8"))).work
+        assert work is not None
+        sent.append(work.bytes_sent)
     # What is left of it is the outputs that are compared, and the sounds of a transform on CPUs.
     assert sent[1] < 2 * sent[0]
