@@ -51,6 +51,7 @@ VARIANTS = [
     "configs/finetune/world.py:frozen",
     "configs/finetune/world.py:scratch",
     "configs/finetune/world.py:video",
+    "configs/pretrain/av_mae.py:base",
     "configs/pretrain/avts.py:super_hard",
     "configs/world/avts.py:super_hard",
     "configs/world/ccl.py:both",

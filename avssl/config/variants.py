@@ -38,7 +38,7 @@ def quicktest(config: ConfigDict) -> None:
     for encoder in config.encoders.values():
         fields = encoder_fields(ENCODERS[encoder.name])
         if "size" in fields:
-            encoder.size = "tiny"
+            encoder.size, encoder.depth = "tiny", None
         widths = encoder.get("widths", fields.get("widths"))
         if widths:
             encoder.widths = tuple(max(width // 8, 8) for width in widths)

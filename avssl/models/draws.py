@@ -68,7 +68,7 @@ def split_tokens(
     """Places of kept tokens and of the others, each in order, drawn for each row of the global batch."""
 
     def draw(row: Array) -> tuple[Array, Array]:
-        order = jax.random.permutation(jax.random.fold_in(key, row), num_tokens)
+        order = jax.random.permutation(jax.random.fold_in(key, row), num_tokens).astype(jnp.int32)
         return jnp.sort(order[:num_kept]), jnp.sort(order[num_kept:])
 
     return jax.vmap(draw)(rows)

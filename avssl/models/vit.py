@@ -75,7 +75,7 @@ class Vit(nn.Module):
         dropping = train and num_kept < num_patches
         table = jnp.asarray(positions(tuple(grid), width), self.dtype)
         seen, at = inputs, table[None]
-        places = jnp.broadcast_to(jnp.arange(num_patches), (batch, num_patches))
+        places = jnp.broadcast_to(jnp.arange(num_patches, dtype=jnp.int32), (batch, num_patches))
         hidden_places = places[:, :0]
         if dropping:
             if rows is None:
