@@ -33,4 +33,4 @@ class Features:
     embedding: Any
     map: Any = None
     taps: dict[str, Any] = struct.field(default_factory=dict)
-    patches: Patches | None = None
+    patches: Any = None
