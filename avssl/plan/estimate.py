@@ -64,9 +64,10 @@ class Roof:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Of one step on one device, unless said otherwise; without `work` where the program does not fit.
+    """Of one step on one device, unless said otherwise; without `work` where the compiler refuses its size.
 
-    fits: as far as the compiler says. limit_bytes: None where nobody knows it.
+    fits: the compiler takes it, and all of it is within the limit, against which the compiler does not hold
+    what the step is given. limit_bytes: None where nobody knows it.
     """
 
     layout: Layout
@@ -168,7 +169,8 @@ def estimate(layout: Layout) -> Estimate:
         least_sent=least_sent(layout.setup),
     )
     limit = chip.memory_bytes / chip.devices if chip else None
-    return Estimate(layout, True, peak_bytes_of(compiled) or 0.0, limit, seconds, work)
+    peak = peak_bytes_of(compiled) or 0.0
+    return Estimate(layout, limit is None or peak <= limit, peak, limit, seconds, work)
 
 
 def by_kind(collectives: Iterable[Collective]) -> dict[str, tuple[int, float]]:

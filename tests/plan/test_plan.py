@@ -255,6 +255,16 @@ def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch, words, gibibytes
     assert found.limit_bytes == 15.75 * 2**30
 
 
+@pytest.mark.parametrize(("limit", "fits"), [(2**20, False), (2**40, True)])
+def test_what_the_step_is_given_has_to_fit_as_well(limit, fits):
+    """Compilers hold their own workspace alone against the limit. The chip is played."""
+    chip = dataclasses.replace(CHIPS["v5e"], memory_bytes=limit)
+    devices = find_topology("cpu:8").devices
+    found = estimate(lay_out(tiny(), Topology("cpu:8", devices, chip)))
+    assert found.fits is fits
+    assert found.work is not None
+
+
 def test_results_are_of_a_table(run):
     code, _, err = run("plan", "--topology", "cpu:2", "--config", CONFIG, "--results", "R.md")
     assert code == 2
