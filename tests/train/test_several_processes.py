@@ -82,6 +82,7 @@ def kill_one(workdir: Path, victim: int, *flags: str, launcher: tuple[str, ...])
         ended = run.end(60)
     assert time.monotonic() - killed < 60
     assert ended.code == 1, ended
+    assert f"local.sh: process {victim} was ended by signal 9" in ended.err
     lost = re.compile(rf"process {victim}\b.* is lost after step (\d+)\b")
     for other in set(range(number)) - {victim}:
         said = [line for line in ended.err.splitlines() if line.startswith(f"[{other}] avssl: ")]
