@@ -29,9 +29,9 @@ class AvMae(Objective):
     network is `models/masked_autoencoder.py`. The blocks on both are counted in the published depth: an
     encoder of ViT-B has `depth` 10.
 
-    Departures: positions are sines and cosines of each axis, where scenic counts the patches in one row;
-    clips are drawn without replacement of patches in order of their places. An evaluation looks at the
-    encoders alone, before the blocks on both; so does a fine-tuning, where the paper keeps them.
+    Departures: positions are sines and cosines of each axis, where scenic counts the patches in one row. An
+    evaluation looks at the encoders alone, before the blocks on both; so does a fine-tuning, where the paper
+    keeps them. Its inpainting, which tells a modality from the other alone, is not here.
 
     Nothing is compared between clips: there is no space of both modalities, and no retrieval.
     """
