@@ -84,7 +84,7 @@ class AvMae(Objective):
                 "vit_video or vit_audio"
             )
         if found.seen.ndim != 3:
-            raise UsageError(f"{self.config_key} takes one window: set views.{read.view}.windows=1")
+            raise self.several_windows(read)
         if train and not found.hidden.shape[1]:
             raise UsageError(
                 f"{self.config_key} hides patches, and encoders.{read.encoder} sees all of them: set its "

@@ -193,6 +193,10 @@ class Objective(nn.Module):
         """bool [batch]: the rows that have all that the objective reads, by default both modalities."""
         return batch["present"][self.video_view] & batch["present"][self.audio_view]
 
+    def several_windows(self, read: Read) -> UsageError:
+        """What is wrong where a view has more windows than the one that the objective reads."""
+        return UsageError(f"{self.config_key} takes one window: set views.{read.view}.windows=1")
+
     def map_of(self, features: Mapping[Read, Features], read: Read, asking: str) -> Array:
         """The map of a read; UsageError where its encoder gives none. asking: the setting that needs it."""
         found = features[read].map

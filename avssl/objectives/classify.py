@@ -68,9 +68,7 @@ class Classify(ModalitiesObjective):
         for read in self.reads():
             embedding = features[read].embedding
             if embedding.ndim != 2:
-                raise UsageError(
-                    f"{self.config_key} takes one window: set views.{read.view}.windows=1"
-                )
+                raise self.several_windows(read)
             embeddings.append(jnp.where(batch["present"][read.view][:, None], embedding, 0.0))
         joined = jnp.concatenate(embeddings, axis=1)
         return {"logits": self.classifier(self.drop(joined, train=train, rows=batch["row"]))}

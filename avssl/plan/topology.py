@@ -89,9 +89,6 @@ def prepare(name: str) -> None:
         jax.config.update("jax_platforms", "cpu")
         if kind == "cpu":
             jax.config.update("jax_num_cpu_devices", math.prod(sides))
-    if kind != "cpu":
-        # What is compiled for devices that are not here cannot be read back, and JAX warns of it.
-        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def find_topology(name: str) -> Topology:
@@ -109,6 +106,8 @@ def find_topology(name: str) -> Topology:
         )
     from jax.experimental import topologies
 
+    # What is compiled for devices that are not here cannot be read back, and JAX warns of it.
+    jax.config.update("jax_enable_compilation_cache", False)
     for key, value in NO_TPU_HERE.items():
         os.environ.setdefault(key, value)
     mode = {"chip_config_name": CHIPS[kind].core_mode} if CHIPS[kind].core_mode else {}
