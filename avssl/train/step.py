@@ -211,15 +211,16 @@ def place_step(
     if mode == "pmap":
         return mapped_step(make_step(model, optimizer, seam=PMAP_SEAM, **settings), mesh)
     sharding = batch_sharding(mesh)
-    step = make_step(model, optimizer, seam=MESH_SEAM, **settings)
+    anywhere = make_step(model, optimizer, seam=MESH_SEAM, **settings)
 
-    def step_on_mesh(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, Logs]:
+    # Its name is the program's in traces.
+    def step(state: TrainState, frozen: Any, batch: Any) -> tuple[TrainState, Logs]:
         # By which layers know that there is something to gather (`models/whole.py`).
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return step(state, frozen, batch)
+            return anywhere(state, frozen, batch)
 
     jitted = jax.jit(
-        step_on_mesh,
+        step,
         in_shardings=(shardings, frozen_shardings, sharding),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
