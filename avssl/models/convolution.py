@@ -2,10 +2,11 @@
 
 XLA's CPU backend has a fast path for 2D convolutions and their input gradients, and none for 3D
 ones: the input gradient of a strided 3D convolution is 50 to 400 times slower than the same sum
-written as 2D convolutions. So on CPU a 3D convolution is a sum over its temporal taps of 2D ones.
-The kernel gradient of 2D convolutions is slow as well where maps are large; there it is written as
-matrix products over blocks of the batch that stay in the cache, up to 3 times faster. The
-implementation is chosen by the platform that is compiled for, not by the host's.
+written as 2D convolutions. So on CPU a 3D convolution is a 2D one of frames, with the channels of all
+that it sees at a time. (A sum of a 2D one for each has products that are too small, and every reader
+adds it up anew.) The kernel gradient of 2D convolutions is slow as well where maps are large; there
+it is written as matrix products over blocks of the batch that stay in the cache, up to 3 times
+faster. The implementation is chosen by the platform that is compiled for, not by the host's.
 
 Along a line (waveforms, and maps of width 1) both the native gradients are slow on CPU, up to 20
 times for one channel and a stride. There the convolution is a matrix product with the kernel
@@ -17,7 +18,7 @@ sizes under a stride.
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -138,19 +139,19 @@ def _num_blocks(batch: int, patch_bytes: int) -> int:
     return next(fitting, batch)
 
 
-def _by_taps(x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[int, ...]) -> Array:
-    """A sum over temporal taps of 2D convolutions, with time folded into the batch."""
-    taps = kernel.shape[0]
+def _by_frames(
+    x: Array, kernel: Array, strides: tuple[int, ...], padding: tuple[int, ...]
+) -> Array:
+    """A 2D convolution of frames, with the channels of all that are seen at a time; time is in the batch."""
+    taps, *size, in_channels, out_channels = kernel.shape
     x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (0, 0), (0, 0), (0, 0)))
     out_time = (x.shape[1] - taps) // strides[0] + 1
-
-    def tap(offset: int) -> Array:
-        frames = x[:, offset : offset + strides[0] * (out_time - 1) + 1 : strides[0]]
-        frames = frames.reshape(-1, *frames.shape[2:])
-        return convolve2d(frames, kernel[offset], strides[1:], padding[1:])
-
-    total = reduce(jnp.add, [tap(offset) for offset in range(taps)])
-    return total.reshape(x.shape[0], out_time, *total.shape[1:])
+    end = strides[0] * (out_time - 1) + 1
+    seen = [x[:, first : first + end : strides[0]] for first in range(taps)]
+    frames = jnp.concatenate(seen, axis=-1).reshape(-1, *x.shape[2:4], taps * in_channels)
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*size, taps * in_channels, out_channels)
+    y = convolve2d(frames, kernel, strides[1:], padding[1:])
+    return y.reshape(len(x), out_time, *y.shape[1:])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -163,7 +164,7 @@ def convolve3d(
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=partial(_by_taps, strides=strides, padding=padding),
+        cpu=partial(_by_frames, strides=strides, padding=padding),
         default=partial(_native, strides=strides, padding=padding),
     )
 
@@ -175,7 +176,7 @@ def _convolve3d_forward(x, kernel, strides, padding):
 
 
 def _convolve3d_backward(strides, padding, residuals, g):
-    return _gradients_by_platform(_by_taps, strides, padding, residuals, g)
+    return _gradients_by_platform(_by_frames, strides, padding, residuals, g)
 
 
 def _gradients_by_platform(on_cpu: Callable, strides, padding, residuals, g):

@@ -18,8 +18,8 @@ from avssl.errors import UsageError
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.convolution import Conv
 from avssl.models.features import Features
+from avssl.models.max_pool import max_pool2d
 from avssl.models.norm import BatchNorm
-from avssl.models.pooling import max_pool2d
 from avssl.models.pyramid import BidirectionalPyramid
 from avssl.models.resnet2d import ResNet18Video
 

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from avssl.models.blocks import ConvNormRelu
-from avssl.models.pooling import max_pool2d
+from avssl.models.max_pool import max_pool2d
 from avssl.models.precision import parameter_dtype
 
 # Added to the sum of the weights of a fusion, as in EfficientDet.

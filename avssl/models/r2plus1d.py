@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.convolution import TORCH_UNIFORM, Conv
 from avssl.models.features import Features
+from avssl.models.max_pool import max_pool2d
 from avssl.models.norm import BatchNorm
-from avssl.models.pooling import max_pool2d
 
 
 class R2Plus1DBlock(nn.Module):

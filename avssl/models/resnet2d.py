@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 
 from avssl.models.convolution import HE_FAN_OUT, TORCH_UNIFORM, Conv
 from avssl.models.features import Features
+from avssl.models.max_pool import max_pool2d
 from avssl.models.norm import BatchNorm
-from avssl.models.pooling import max_pool2d, pooling_named
+from avssl.models.pooling import pooling_named
 from avssl.models.residual import BasicBlock, Bottleneck, residual_stages
 
 

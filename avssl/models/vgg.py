@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from avssl.models.blocks import ConvNormRelu
 from avssl.models.convolution import Conv
 from avssl.models.features import Features
-from avssl.models.pooling import max_pool2d, pooling_named
+from avssl.models.max_pool import max_pool2d
+from avssl.models.pooling import pooling_named
 from avssl.models.precision import parameter_dtype
 
 
