@@ -142,12 +142,12 @@ def lay_out(config: ConfigDict, topology: Topology, teachers: Teachers = NO_TEAC
     return Layout(topology, setup, teachers, held_on_one(setup, teachers))
 
 
-def estimate(layout: Layout) -> Estimate:
-    """Compiles the step for the topology, which takes minutes; nothing runs."""
+def estimate(layout: Layout, lowered: Any = None) -> Estimate:
+    """Compiles the step for the topology, which takes minutes; nothing runs. lowered: where it is there."""
     chip = layout.topology.chip
     started = time.perf_counter()
     try:
-        compiled = compile_step(layout)
+        compiled = (lowered or lower_step(layout)).compile()
     except jax.errors.JaxRuntimeError as error:
         if (found := TOO_LARGE.search(str(error))) is None:
             why = " ".join(str(error).split())
@@ -181,14 +181,14 @@ def by_kind(collectives: Iterable[Collective]) -> dict[str, tuple[int, float]]:
     return found
 
 
-def compile_step(layout: Layout) -> Any:
+def lower_step(layout: Layout) -> Any:
     def placed(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     setup = layout.setup
     state = jax.tree.map(placed, setup.abstract, setup.shardings)
     frozen = jax.tree.map(placed, layout.teachers.variables, setup.frozen_shardings)
-    return setup.step.compile(state, frozen, setup.model.example_batch, layout.batch_size)
+    return setup.step.lower(state, frozen, setup.model.example_batch, layout.batch_size)
 
 
 def held_on_one(setup: Setup, teachers: Teachers) -> dict[str, int]:

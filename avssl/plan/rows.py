@@ -1,7 +1,8 @@
 """Rows of tables of plans: a file of JSON lines keeps them, so that a stop loses none.
 
-A row belongs to the code, the compiler, the resolved config and the slice. One that says why a step is refused
-is kept like others; a line that is deleted from the file is counted anew.
+A row belongs to a program as it is given to the compiler, to the compiler, and to the code that reads what
+comes of it: a change of the package that leaves the program as it was leaves its row. One that says why the
+compiler refuses is kept like others; a line that is deleted from the file is counted anew.
 """
 
 import dataclasses
@@ -12,7 +13,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -21,9 +21,9 @@ from avssl.console import aligned, say, warn
 from avssl.errors import AvsslError
 from avssl.evaluate.results import commit, markdown_table, write_section
 from avssl.failures import sentence
-from avssl.plan.estimate import estimate, lay_out
+from avssl.plan.estimate import Layout, estimate, lay_out, lower_step
 from avssl.plan.table import of_devices, refused_row, row
-from avssl.plan.teachers import planned_teachers, runs_here
+from avssl.plan.teachers import planned_teachers
 from avssl.plan.topology import Topology
 
 COMPILERS = ("jax", "jaxlib", "libtpu")
@@ -50,26 +50,34 @@ class Rows:
 
     def row(self, label: str, config: ConfigDict, topology: Topology) -> Row:
         """Of a resolved config: the kept one, or compiled. However one fails, it costs no other."""
-        identity = identity_of(config, topology)
+        try:
+            planned, teachers = planned_teachers(config)
+            return self._row_of(label, lay_out(planned, topology, teachers))
+        except Exception as error:
+            one = refused(error, topology, config.batch_size)
+            say(f"{label}: {one.why_not}")
+            return one
+        finally:
+            # The programs of all rows together would take gigabytes.
+            jax.clear_caches()
+
+    def _row_of(self, label: str, layout: Layout) -> Row:
+        lowered = lower_step(layout)
+        identity = identity_of(layout, lowered.as_text())
         if identity in self.kept:
             one = self.kept[identity]
             say(f"{label}: {one.why_not or 'a row that is there'}")
             return one
-        lasting = True
         try:
-            planned, teachers = planned_teachers(config)
-            found = estimate(lay_out(planned, topology, teachers))
+            found = estimate(layout, lowered)
+        except AvsslError as error:
+            # What nobody foresaw is not kept: it may be of this machine and moment.
+            one = refused(error, layout.topology, layout.batch_size)
+            say(f"{label}: {one.why_not}")
+        else:
             one = Row(row(found), "", commit())
             say(f"{label}: compiled in {found.compile_seconds:.0f} s")
-        except Exception as error:
-            one = refused(error, topology, config.batch_size)
-            # What nobody foresaw may be of this machine and moment.
-            lasting = isinstance(error, AvsslError)
-            say(f"{label}: {one.why_not}")
-        # The programs of all rows together would take gigabytes.
-        jax.clear_caches()
-        if lasting:
-            self._keep(identity, label, one)
+        self._keep(identity, label, one)
         return one
 
     def _keep(self, identity: str, label: str, one: Row) -> None:
@@ -109,18 +117,16 @@ def table_lines(
     yield f"wrote the section '{title}' of {results}"
 
 
-def identity_of(config: ConfigDict, topology: Topology) -> str:
-    known: list[Any] = [topology.name, code(), config.to_dict(), runs_here(config)]
+def identity_of(layout: Layout, program: str) -> str:
+    known = [layout.topology.name, layout.batch_size, layout.held, compiler_and_reader(), program]
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @functools.cache
-def code() -> str:
-    """Of the package and of what compiles for it."""
-    package = Path(__file__).parents[1]
+def compiler_and_reader() -> str:
     digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + file.read_bytes())
     for name in COMPILERS:
         digest.update(f"{name} {installed(name)}\n".encode())
     return digest.hexdigest()

@@ -17,16 +17,6 @@ class NoData:
     label_names: tuple[str, ...] = ()
 
 
-def runs_here(config: ConfigDict) -> dict[str, str]:
-    """By teacher the config of its run, or the function, that lies here: planning looks at no more of it."""
-    found = {}
-    for name, teacher in config.teachers.items():
-        run = Path(teacher.run)
-        file = run if is_function(teacher.run) else run / "config.json"
-        found[name] = file.read_text(encoding="utf-8") if teacher.run and file.is_file() else ""
-    return found
-
-
 def planned_teachers(config: ConfigDict) -> tuple[ConfigDict, Teachers]:
     """As of a run, but one that is not here, or answers from a store, is a random network in the step.
 

@@ -189,12 +189,17 @@ class PlacedStep:
     place: Callable[[Any], Any]
     example: Callable[[jax.ShapeDtypeStruct], Any]
 
+    def lower(
+        self, state: Any, frozen: Any, example_batch: Callable[[int], Any], batch_size: int
+    ) -> Any:
+        """The step to be compiled, from shapes alone; `state` and, on a mesh, `frozen` may be abstract."""
+        shapes = jax.eval_shape(lambda: example_batch(batch_size))
+        return self.run.lower(state, frozen, jax.tree.map(self.example, shapes))
+
     def compile(
         self, state: Any, frozen: Any, example_batch: Callable[[int], Any], batch_size: int
     ) -> Any:
-        """The compiled step, from shapes alone; `state` and, on a mesh, `frozen` may be abstract."""
-        shapes = jax.eval_shape(lambda: example_batch(batch_size))
-        return self.run.lower(state, frozen, jax.tree.map(self.example, shapes)).compile()
+        return self.lower(state, frozen, example_batch, batch_size).compile()
 
 
 def place_step(

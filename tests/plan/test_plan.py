@@ -227,7 +227,7 @@ def test_what_the_compiler_says_is_one_sentence(monkeypatch):
     def refused(_):
         raise jax.errors.JaxRuntimeError("INTERNAL: no lowering\n  of this " + 99 * "and that ")
 
-    monkeypatch.setattr("avssl.plan.estimate.compile_step", refused)
+    monkeypatch.setattr("avssl.plan.estimate.lower_step", refused)
     with pytest.raises(
         AvsslError, match="refuses the step for cpu:8: INTERNAL: no lowering of this"
     ):
@@ -249,7 +249,7 @@ def test_what_does_not_fit_is_told_by_the_compiler(monkeypatch, words, gibibytes
     def refused(_):
         raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {words}")
 
-    monkeypatch.setattr("avssl.plan.estimate.compile_step", refused)
+    monkeypatch.setattr("avssl.plan.estimate.lower_step", refused)
     found = estimate(lay_out(tiny(), find_topology("cpu:8")))
     assert (found.fits, found.peak_bytes, found.work) == (False, gibibytes * 2**30, None)
     assert found.limit_bytes == 15.75 * 2**30

@@ -9,7 +9,7 @@ from avssl.config import load_config, override, resolve
 from avssl.errors import AvsslError
 from avssl.objectives import OBJECTIVES
 from avssl.plan import rows as keeping
-from avssl.plan.estimate import Estimate
+from avssl.plan.estimate import Estimate, lay_out, lower_step
 from avssl.plan.rows import Rows, read_rows
 from avssl.plan.topology import find_topology
 from avssl.plan.walk import walked_configs
@@ -29,14 +29,25 @@ def compiled(monkeypatch):
     """The compiler is played, and refuses batches above 64: its figures are tested elsewhere."""
     layouts = []
 
-    def estimate(layout):
+    def estimate(layout, lowered):
         layouts.append(layout)
         if layout.batch_size > 64:
             raise AvsslError("the compiler refuses the step: too many")
         return Estimate(layout, True, 2**30, None, 7.0)
 
+    monkeypatch.setattr(keeping, "lower_step", Program)
     monkeypatch.setattr(keeping, "estimate", estimate)
     return layouts
+
+
+class Program:
+    """Played: another for each config."""
+
+    def __init__(self, layout):
+        self.text = json.dumps(layout.setup.config.to_dict())
+
+    def as_text(self):
+        return self.text
 
 
 def test_a_row_is_of_a_resolved_config_and_a_slice(compiled, tmp_path):
@@ -59,38 +70,38 @@ def test_a_row_is_of_the_code_that_counted_it(compiled, tmp_path, monkeypatch):
     file = tmp_path / "rows.jsonl"
     topology = find_topology("cpu:2")
     Rows(file).row("a", tiny(), topology)
-    monkeypatch.setattr(keeping, "code", lambda: "other")
+    monkeypatch.setattr(keeping, "compiler_and_reader", lambda: "other")
     Rows(file).row("a", tiny(), topology)
     assert len(compiled) == 2
 
 
-def test_the_code_is_all_of_the_package_and_the_compiler(monkeypatch):
-    keeping.code.cache_clear()
-    own = keeping.code()
+def test_the_compiler_and_what_reads_its_programs_are_known(monkeypatch):
+    keeping.compiler_and_reader.cache_clear()
+    own = keeping.compiler_and_reader()
     reads = Path.read_bytes
-    for changed in ("models/vit.py", "plan/rows.py", "train/step.py"):
-        keeping.code.cache_clear()
+    for changed in ("plan/traffic.py", "plan/rows.py"):
+        keeping.compiler_and_reader.cache_clear()
         monkeypatch.setattr(
             Path, "read_bytes", lambda file, end=changed: reads(file) + b"#" * file.match(end)
         )
-        assert keeping.code() != own
+        assert keeping.compiler_and_reader() != own
     monkeypatch.undo()
-    keeping.code.cache_clear()
+    keeping.compiler_and_reader.cache_clear()
     monkeypatch.setattr(keeping, "version", lambda name: "9.9")
-    assert keeping.code() != own
+    assert keeping.compiler_and_reader() != own
     monkeypatch.undo()
-    keeping.code.cache_clear()
+    keeping.compiler_and_reader.cache_clear()
 
 
-def test_another_teacher_in_the_same_place_is_another_row(tmp_path):
-    config = load_config("configs/world/distill.py:quicktest")
-    override(config, [("teachers.teacher.run", str(tmp_path))])
-    config, topology = resolve(config), find_topology("cpu:2")
-    found = {keeping.identity_of(config, topology)}
-    for text in ("{}", '{"width": 2}'):
-        (tmp_path / "config.json").write_text(text)
-        found.add(keeping.identity_of(config, topology))
-    assert len(found) == 3
+def test_a_program_is_known_by_what_it_computes():
+    def identity(**changes):
+        layout = lay_out(tiny(**changes), find_topology("cpu:2"))
+        return keeping.identity_of(layout, lower_step(layout).as_text())
+
+    own = identity()
+    # Words of a log and the place of data are no part of it; how fast it learns is.
+    assert identity(log_every_steps=7) == own
+    assert identity(optimizer__learning_rate=0.5) != own
 
 
 def test_a_refusal_is_a_row_and_ends_nothing(run, compiled, tmp_path):
@@ -123,7 +134,7 @@ def test_a_sweep_goes_on_after_a_refusal_and_after_a_stop(run, compiled, tmp_pat
 
 
 def test_what_nobody_foresaw_is_tried_again(compiled, tmp_path, monkeypatch):
-    def broken(_):
+    def broken(layout, lowered):
         raise ZeroDivisionError("by chance")
 
     file, topology = tmp_path / "rows.jsonl", find_topology("cpu:2")
