@@ -150,7 +150,7 @@ def _by_frames(
     seen = [x[:, first : first + end : strides[0]] for first in range(taps)]
     frames = jnp.concatenate(seen, axis=-1).reshape(-1, *x.shape[2:4], taps * in_channels)
     kernel = jnp.moveaxis(kernel, 0, 2).reshape(*size, taps * in_channels, out_channels)
-    y = convolve2d(frames, kernel, strides[1:], padding[1:])
+    y: Array = convolve2d(frames, kernel, strides[1:], padding[1:])
     return y.reshape(len(x), out_time, *y.shape[1:])
 
 

@@ -1,6 +1,6 @@
 """Every config of paper scale, compiled for one slice: a row each, kept in a file so that a stop loses none.
 
-  avssl plan --topology v5e:16x16 --walk configs/plans/v5e-16x16.jsonl --results RESULTS.md
+avssl plan --topology v5e:16x16 --walk configs/plans/v5e-16x16.jsonl --results RESULTS.md
 """
 
 import math
