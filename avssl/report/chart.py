@@ -10,6 +10,8 @@ from avssl.report.thinning import Point, thinned
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 30
+# Of the numbers along the axes, about; the last of the lower ones reaches a little beyond its tick.
+CHARACTER, OVERHANG = 6.0, 6.0
 # Digits of the values that are shown under the pointer.
 DIGITS = 4
 
@@ -112,28 +114,25 @@ def grid(across: Axis, up: Axis) -> list[Markup]:
         drawn.append(
             tag("text", shown_number(tick), x=LEFT - 6, y=y, dy="0.34em", text_anchor="end")
         )
-    ends = across(across.ticks[-1])
-    for place, tick in enumerate(across.ticks):
-        x = across(tick)
-        is_last = place == len(across.ticks) - 1
-        if not is_last and ends - x < 34:
-            continue  # its number would touch the last one's
-        anchor = "end" if is_last else "middle"
-        drawn.append(
-            tag("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=bottom, y2=bottom + 3, class_="axis")
-        )
-        label = f"step {shown_number(tick)}" if is_last else shown_number(tick)
-        drawn.append(
-            tag(
-                "text",
-                label,
-                x=f"{x + (6 if is_last else 0):.1f}",
-                y=bottom + 16,
-                text_anchor=anchor,
-            )
-        )
+    *earlier, last = across.ticks
+    end_label = f"step {shown_number(last)}"
+    begins = across(last) + OVERHANG - len(end_label) * CHARACTER
+    for tick in earlier:
+        label = shown_number(tick)
+        if across(tick) + (len(label) / 2 + 1) * CHARACTER <= begins:
+            drawn += across_tick(across(tick), bottom, label)
+    drawn += across_tick(across(last), bottom, end_label, is_end=True)
     drawn.append(tag("line", x1=LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"))
     return drawn
+
+
+def across_tick(x: float, bottom: float, label: str, *, is_end: bool = False) -> list[Markup]:
+    """The label is below the tick, or ends a little behind it."""
+    at = x + OVERHANG if is_end else x
+    return [
+        tag("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=bottom, y2=bottom + 3, class_="axis"),
+        tag("text", label, x=f"{at:.1f}", y=bottom + 16, text_anchor="end" if is_end else "middle"),
+    ]
 
 
 def curve(line: Line, across: Axis, up: Axis) -> Markup:

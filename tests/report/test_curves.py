@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -84,6 +85,20 @@ def test_a_large_range_is_logarithmic():
     assert "logarithmic" in drawn
     middle = 180 - 170 * math.log(10) / math.log(10_000)
     assert f"L198.0 {middle:.1f}" in drawn
+
+
+@pytest.mark.parametrize("last", [7, 40, 480, 640, 1090, 95000, 2400000])
+def test_numbers_of_steps_do_not_touch(last):
+    """By widths that Chromium draws: 5.8 a character, 2 between them at least."""
+    svg = draw(Chart("loss", [Line("loss", [(0.0, 1.0), (float(last), 2.0)], 0)]), 10)
+    shown = re.findall(r'<text x="([\d.]+)" y="196" text-anchor="(\w+)">([^<]*)<', str(svg))
+    assert [text for *_, text in shown][-1].startswith("step ")
+    ends = -math.inf
+    for x, anchor, text in shown:
+        width = 5.8 * len(text)
+        begins = float(x) - width * {"middle": 0.5, "end": 1}[anchor]
+        assert begins >= ends + 2
+        ends = begins + width
 
 
 def drawn_page(tmp_path, runs) -> Page:
