@@ -14,7 +14,7 @@ def compiled(monkeypatch):
     """The compiler is played: its figures are tested elsewhere, and what is held is known without it."""
     layouts = []
 
-    def estimate(layout):
+    def estimate(layout, lowered):
         layouts.append(layout)
         return Estimate(layout, True, 2**30, None, 7.0)
 

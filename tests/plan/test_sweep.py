@@ -34,7 +34,7 @@ def test_a_sweep_has_a_row_for_each_size():
 def test_a_sweep_is_written_into_a_file(run, tmp_path, monkeypatch):
     """The compiler is played: what is held is known without it."""
     monkeypatch.setattr(
-        "avssl.plan.rows.estimate", lambda one: Estimate(one, True, 2**30, None, 7.0)
+        "avssl.plan.rows.estimate", lambda one, lowered: Estimate(one, True, 2**30, None, 7.0)
     )
     file = tmp_path / "README.md"
     sections = (
@@ -105,6 +105,6 @@ def test_sizes():
 
 
 def test_a_batch_that_gives_no_whole_clips_is_refused_before_anything_is_compiled(monkeypatch):
-    monkeypatch.setattr("avssl.plan.rows.estimate", lambda _: pytest.fail("compiled"))
+    monkeypatch.setattr("avssl.plan.rows.estimate", lambda *_: pytest.fail("compiled"))
     with pytest.raises(UsageError, match=r"gives 0\.5 clips to cpu:1: take a multiple of 8"):
         list(sweep(tiny(batch_size=4), "cpu:8"))
