@@ -139,8 +139,10 @@ NOTES = (
     "AVL localises better than EZ-VSL: an objective's heads begin with weights that are drawn by its "
     "name, so avl_without_hints and ez_vsl, whose loss is the same, are two runs at one seed, apart by "
     "draws alone.",
-    "AVL, hints: with them the embeddings of its sounds spread less (standard deviation 0.017 against "
-    "0.030 without, seed 0), and by them clips are told apart.",
+    "AVL, hints: of four runs with EZ-VSL's loss alone (avl_without_hints and ez_vsl, seeds 0 and 1) one "
+    "finds the objects and three point beside them; with hints both runs find some. With hints the "
+    "embeddings of its sounds spread less (standard deviation 0.017 against 0.030 without, seed 0), and by "
+    "them clips are told apart.",
     "MM-DistillNet: whatever teaches, the student hears few of the boxes. Its teachers of depth and "
     "warmth find more than that of colours, by night far more (sees, sees_depth, sees_warmth).",
     "Mutual learning: on the first 80 % of the training part, scored on its last 20 %, one-way is ahead "
