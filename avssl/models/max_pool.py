@@ -85,6 +85,7 @@ def _max_with_places_backward(pool, sizes, place, g):
     reach = (window - 1) // stride
     blocks = [size + reach for size in g.shape[1:3]]
     around = [size + reach for size in blocks]
+    # Windows that are none have no cotangent, so it does not matter which place they name.
     place, g = _resized(place, reach, around), _resized(g, reach, around)
     g = jax.lax.optimization_barrier(g)  # its producers stay out of the sums
 

@@ -99,7 +99,7 @@ def test_a_program_is_known_by_what_it_computes():
         return keeping.identity_of(layout, lower_step(layout).as_text())
 
     own = identity()
-    # Words of a log and the place of data are no part of it; how fast it learns is.
+    # How often it logs is no part of the program; how fast it learns is.
     assert identity(log_every_steps=7) == own
     assert identity(optimizer__learning_rate=0.5) != own
 
