@@ -118,6 +118,9 @@ def make_media(
         video = sound = None
         if frames is not None:
             options = {"threads": "1", **(video_options or {})}
+            if video_codec == "libx264":
+                # Else damage at fixed places would meet other bytes on some runs: see `encode.py`.
+                options.setdefault("x264-params", "mbtree=0")
             video = file.add_stream(
                 video_codec, rate=Fraction(fps).limit_denominator(1001), options=options
             )

@@ -199,7 +199,8 @@ def test_junk_between_packets_is_normal_only_in_streams():
     assert transcode(tagged + b"TAG" + b"title" + bytes(120))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+# Of the first 80 seeds these damage the list of tracks so.
+@pytest.mark.parametrize("seed", [11, 22, 38, 74])
 def test_damage_that_announces_another_track(seed):
     good = make_media("mpegts", frames=numbered_frames(range(75)), gop=12, b_frames=2)
     with pytest.raises(MediaError, match="speak of a track that it does not have"):
