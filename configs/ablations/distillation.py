@@ -103,6 +103,11 @@ NOTES = (
     "own, 8 % no sound, and 8 % show nothing of what sounds.",
     "Both teachers and that of images: what the teacher of sounds says of a faulty clip contradicts its "
     "picture and, of most kinds of fault, its label.",
+    "CCL against KD, teacher of images: by their pictures that teacher tells far more clips than any "
+    "student (row teachers, linear probe), and KD hands on its classes directly.",
+    "The student alone against both teachers of FitNet, cc, rkd and cmc: with the teacher of sounds alone "
+    "FitNet, cc and rkd are below it as well; with that of images rkd and cmc are above it. From seed to "
+    "seed the student alone differs by about two points, so smaller differences at one seed tell nothing.",
 )
 
 PUBLISHED = Published(
