@@ -32,11 +32,11 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.teachers.objects = dict(
         run="runs/world-pictures", encoder="video", view="video", targets=("map",),
-        shapes=dict(map=(2, 8, 8, WIDTH)),
+        shapes=dict(map=(1, 8, 8, WIDTH)),
     )  # fmt: skip
     config.objectives = dict(
         avl=dict(
-            weight=1.0, channels=WIDTH, normalise_teacher=True,
+            weight=1.0, channels=WIDTH, temperature=0.1, normalise_teacher=True,
             sound_weight=1_000 * WIDTH / 2048, object_weight=100_000 * WIDTH / 2048,
             object_scale=(2048 / WIDTH) ** 0.5,
         )

@@ -1,7 +1,9 @@
 """EZ-VSL on the embedded world of several objects, some of them silent, with the quickstart's small encoders.
 
-The video encoder keeps 8 x 8 cells, which its maps are given in. The table has the map of picture and sound
-(`video`), that of objects, which has heard nothing of this clip (`objects`), and both together (`fused`).
+A picture is the frame in the middle of the sound, and the video encoder keeps 8 x 8 cells, which its maps are
+given in. The temperature is the quickstart's: on the first 80 % of the training part the loss hardly left chance
+with the published 0.03. The table has the map of picture and sound (`video`), that of objects, which has heard
+nothing of this clip (`objects`), and both together (`fused`).
 
   avssl pretrain --config configs/world/supervised.py:pictures --workdir runs/world-pictures
   avssl pretrain --config configs/world/ez_vsl.py --workdir runs/world-ez-vsl \
@@ -26,12 +28,12 @@ def get_config(variant: str = ""):
     config.eval.test_data = "world:crowd@test"
     config.eval.protocols = ("localization", "retrieval")
     config.eval.alpha = 0.4  # as published
+    config.views.video.update(frames=1, fps=25.0, align="center")
     # Without, a clip is known by the colours of its background, and the sound is put there.
     config.views.video.update(hue=0.5, saturation=0.5)
     config.encoders.video.strides = (2, 1, 1)
-    config.optimizer.learning_rate = 1e-3
     # Small, as clips of a clip's own class are pushed away, and many, as for long the loss stays near chance.
     config.batch_size = 32
-    config.steps = 1200
-    config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128))
+    config.steps = 2400
+    config.objectives = dict(ez_vsl=dict(weight=1.0, channels=128, temperature=0.1))
     return variant_of(config, variant)
