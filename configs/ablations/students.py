@@ -152,8 +152,8 @@ NOTES = (
     "warmth find more than that of colours, by night far more (sees, sees_depth, sees_warmth).",
     "Three levels against the distribution alone: 0.6 points at one seed, where the interval of each EER is "
     "about 1.2 points to either side.",
-    "Mutual learning: the network that sees and hears makes no mistake in its ranking with any of the three, so "
-    "a student that sees has nothing to tell it. What it learns from that student makes it less sure (micro "
+    "Mutual learning: the network that sees and hears ranks without a mistake in any of the three, so a "
+    "student that sees has nothing to tell it. What it learns from that student makes it less sure (micro "
     "F1 at 0.5: 94.7 % against 99.8 % one-way), and that is what it hands back. On the first 80 % of the "
     "training part, scored on its last 20 %, one-way is ahead as well (configs/world/mutual.py).",
     "SoundNet, 120 labels: these are the probe's. Its teacher learnt the same ten classes by the labels of all "

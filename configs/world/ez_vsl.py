@@ -1,9 +1,9 @@
 """EZ-VSL on the embedded world of several objects, some of them silent, with the quickstart's small encoders.
 
 A picture is the frame in the middle of the sound, and the video encoder keeps 8 x 8 cells, which its maps are
-given in. The temperature is the quickstart's: on the first 80 % of the training part the loss hardly left chance
-with the published 0.03. The table has the map of picture and sound (`video`), that of objects, which has heard
-nothing of this clip (`objects`), and both together (`fused`).
+given in. The temperature is the quickstart's: with the published 0.03 the loss hardly left chance on the first
+80 % of the training part. The table has the map of picture and sound (`video`), that of objects, which has
+heard nothing of this clip (`objects`), and both together (`fused`).
 
   avssl pretrain --config configs/world/supervised.py:pictures --workdir runs/world-pictures
   avssl pretrain --config configs/world/ez_vsl.py --workdir runs/world-ez-vsl \
