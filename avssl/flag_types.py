@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
@@ -37,3 +39,18 @@ def shard(text: str) -> tuple[int, int]:
     if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         raise argparse.ArgumentTypeError(f"must be I/N with I from 0 to N - 1, not '{text}'")
     return int(number), int(count)
+
+
+def writable_file(text: str) -> Path:
+    """The type of a flag that names a file which is written when all else is done: asked before anything is."""
+    file = Path(text)
+    try:
+        # Nothing is made under its name: another process may begin the same file in this moment.
+        tempfile.TemporaryFile(dir=file.parent).close()
+        if file.exists():
+            file.open("ab").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be a file in a folder that is there and may be written, not '{text}' ({error.strerror})"
+        ) from error
+    return file

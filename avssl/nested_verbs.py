@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from avssl.argument_parser import Parser, add_config, verb
-from avssl.flag_types import at_least, numbers_of
+from avssl.flag_types import at_least, numbers_of, writable_file
 from avssl.verbs import (
     run_bench_bank,
     run_bench_clusters,
@@ -105,5 +105,6 @@ def add_bench_verbs(bench: Parser) -> None:
     bank.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
     for bench in (data, step, teachers, clusters, bank):
         bench.add_argument(
-            "--results", type=Path, default=None, help="write a table into a section of this Markdown file"
+            "--results", type=writable_file, default=None,
+            help="write a table into a section of this Markdown file",
         )  # fmt: skip

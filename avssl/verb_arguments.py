@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from avssl.argument_parser import DEBUG, Parser, add_config, verb
-from avssl.flag_types import at_least, numbers_of, shard, steps_between
+from avssl.flag_types import at_least, numbers_of, shard, steps_between, writable_file
 from avssl.nested_verbs import add_bench_verbs, add_data_verbs
 from avssl.verbs import (
     run_ablate,
@@ -114,11 +114,11 @@ def add_evaluate(verbs: Any) -> None:
     evaluate.add_argument("--test-data", default="", help="source they are scored on")
     evaluate.add_argument("--protocols", default="", help="comma-separated: knn,linear,retrieval")
     evaluate.add_argument(
-        "--json", type=Path, default=None, help="also write the rows to this file"
+        "--json", type=writable_file, default=None, help="also write the rows to this file"
     )
     evaluate.add_argument(
-        "--results", type=Path, default=None, help="write the table into this Markdown file"
-    )
+        "--results", type=writable_file, default=None, help="write the table into this Markdown file"
+    )  # fmt: skip
     evaluate.add_argument("--title", default="", help="its section there (default: the run's name)")
     evaluate.add_argument(
         "--alpha", type=float, default=None, metavar="A",
@@ -245,7 +245,8 @@ def add_report(verbs: Any) -> None:
     )  # fmt: skip
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     report.add_argument(
-        "--out", type=Path, default=None, metavar="FILE", help="default: RUN/report.html, of the first run"
+        "--out", type=writable_file, default=None, metavar="FILE",
+        help="default: RUN/report.html, of the first run",
     )  # fmt: skip
     report.add_argument(
         "--no-clips", dest="clips", action="store_false",
@@ -281,15 +282,15 @@ def add_plan(verbs: Any) -> None:
         help="a row for the config as it is and one with these keys changed, blanks between; may be repeated",
     )  # fmt: skip
     table.add_argument(
-        "--walk", type=Path, default=None, metavar="KEPT.jsonl",
+        "--walk", type=writable_file, default=None, metavar="KEPT.jsonl",
         help="every config of paper scale, at --batch (256) or its own where larger; rows are kept there",
     )  # fmt: skip
     plan.add_argument(
-        "--keep", type=Path, default=None, metavar="ROWS.jsonl",
+        "--keep", type=writable_file, default=None, metavar="ROWS.jsonl",
         help="--sweep, --compare: keep rows there and take those that are, as --walk does",
     )  # fmt: skip
     plan.add_argument(
-        "--results", type=Path, default=None,
+        "--results", type=writable_file, default=None,
         help="--walk, --sweep, --compare: write the table into this Markdown file",
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 
 from avssl import listing
 from avssl.cli import main
+from avssl.command_line import parse
 
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
@@ -73,6 +74,40 @@ def test_wrong_usage_is_one_sentence_and_exit_2(words, nearest, capsys, tmp_path
     assert printed.err.count("\n") == 1
     assert "Traceback" not in printed.err
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+# What each writes when all else is done.
+WRITTEN = [
+    ["plan", "--topology", "cpu:2", "--config", "configs/quickstart.py", "--sweep", "--keep"],
+    ["plan", "--topology", "cpu:2", "--config", "configs/quickstart.py", "--sweep", "--results"],
+    ["plan", "--topology", "cpu:2", "--walk"],
+    ["evaluate", "--workdir", "never-made", "--json"],
+    ["evaluate", "--workdir", "never-made", "--results"],
+    ["bench", "data", "world:tiny@train", "--results"],
+    ["bench", "bank", "--results"],
+]
+
+
+@pytest.mark.parametrize("words", WRITTEN, ids=" ".join)
+@pytest.mark.parametrize(
+    ("file", "why"), [("nowhere/file", "No such file or directory"), ("folder", "Is a directory")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_all_else(words, file, why, run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    code, _, told = run(*words, tmp_path / file)
+    assert code == 2
+    assert f"argument {words[-1]}: must be a file in a folder that is there" in told
+    assert f"'{tmp_path / file}' ({why})" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_file_that_can_be_written_stays_as_it_is_until_then(tmp_path):
+    new, old = tmp_path / "new.md", tmp_path / "old.md"
+    old.write_text("# Results\n")
+    for file in (new, old):
+        assert parse(["bench", "bank", "--results", str(file)]).results == file
+    assert old.read_text() == "# Results\n"
+    assert list(tmp_path.iterdir()) == [old]
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])

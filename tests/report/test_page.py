@@ -125,8 +125,8 @@ def test_a_run_named_twice_and_a_place_that_is_none_are_refused(run, tmp_path):
     assert code == 2
     assert "is named twice" in error
     code, _, error = run("report", folder, "--no-clips", "--out", tmp_path / "no" / "where.html")
-    assert code == 1
-    assert "give another place with --out" in error
+    assert code == 2
+    assert "--out: must be a file in a folder that is there" in error
 
 
 def test_names_are_as_long_as_they_must(tmp_path):
