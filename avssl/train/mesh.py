@@ -15,7 +15,14 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avssl.errors import AvsslError, UsageError
-from avssl.train.peers import RESTART, explain_abort, name_by_scheduler, own_name, when
+from avssl.train.peers import (
+    RESTART,
+    coordinator_address,
+    explain_abort,
+    name_by_scheduler,
+    own_name,
+    when,
+)
 from avssl.train.preemption import held
 
 BATCH_AXES = ("data", "fsdp")
@@ -52,21 +59,20 @@ def start_processes(
     automatic = environment.get("AVSSL_DISTRIBUTED") == "1"
     if not coordinator and not automatic:
         return
-    if coordinator and not 0 <= process_id < num_processes:
-        raise UsageError(
-            f"there is no process {process_id} of {num_processes}: --process-id (AVSSL_PROCESS_ID) goes from 0 "
-            "to one less than --num-processes (AVSSL_NUM_PROCESSES)"
-        )
-    arguments: dict[str, Any] = {} if automatic and not coordinator else {
-        "coordinator_address": coordinator,
-        "num_processes": num_processes,
-        "process_id": process_id,
-    }  # fmt: skip
-    name = f"process {process_id} of {num_processes}" if arguments else name_by_scheduler()
-    where = coordinator or "the scheduler's coordinator"
+    arguments: dict[str, Any] = {}
+    name = name_by_scheduler()
+    if coordinator:
+        check_place(coordinator, num_processes, process_id)
+        name = f"process {process_id} of {num_processes}"
+        arguments = {
+            "coordinator_address": coordinator,
+            "num_processes": num_processes,
+            "process_id": process_id,
+        }
     joining = True
 
     def why_ended() -> str:
+        where = coordinator_address()
         if joining:
             return (
                 f"{name} could not meet the others at {where} within {timeout_seconds} s; check the "
@@ -83,11 +89,35 @@ def start_processes(
                 initialization_timeout=timeout_seconds, heartbeat_timeout_seconds=40, **arguments
             )
     except Exception as error:
-        raise AvsslError(
-            f"{name} could not meet the others at {where} within {timeout_seconds} s "
-            f"({str(error).splitlines()[0]}); check the address and that all of them started"
-        ) from error
+        raise not_joined(name, error) from error
     joining = False
+
+
+def not_joined(name: str, error: Exception) -> AvsslError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    where = coordinator_address()
+    if where is None:
+        return UsageError(
+            f"AVSSL_DISTRIBUTED=1, but {name} found no scheduler that says where process 0 is ({reason}): "
+            "start it by `srun` or on a TPU slice, or give --coordinator, --num-processes and --process-id"
+        )
+    return AvsslError(
+        f"{name} could not meet the others at {where} ({reason}); check the address and that all of them "
+        "started"
+    )
+
+
+def check_place(coordinator: str, num_processes: int, process_id: int) -> None:
+    host, _, port = coordinator.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise UsageError(
+            f"--coordinator (AVSSL_COORDINATOR) is '{coordinator}': give it as HOST:PORT, as localhost:1234"
+        )
+    if not 0 <= process_id < num_processes:
+        raise UsageError(
+            f"there is no process {process_id} of {num_processes}: --process-id (AVSSL_PROCESS_ID) goes from 0 "
+            "to one less than --num-processes (AVSSL_NUM_PROCESSES)"
+        )
 
 
 def number_in(variable: str, default: int) -> int:

@@ -158,6 +158,13 @@ def own_name() -> str:
     return f"process {global_state.process_id} of {global_state.num_processes}"
 
 
+def coordinator_address() -> str | None:
+    """Where JAX looks for process 0; None before it knows."""
+    from jax._src.distributed import global_state
+
+    return global_state.coordinator_address
+
+
 def name_by_scheduler() -> str:
     """The same before, by what the scheduler tells each process."""
     environment = os.environ

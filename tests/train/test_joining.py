@@ -14,7 +14,7 @@ NAME = "; from avssl.train.peers import own_name; print(own_name())"
 
 
 def started(process: int, num_processes: int, job: int, program: str) -> subprocess.Popen:
-    """One process of a job of SLURM, whose number JAX makes a port of."""
+    """One process of a job of SLURM, of whose last digits JAX makes the coordinator's port."""
     environment = {
         **os.environ, "AVSSL_DISTRIBUTED": "1", "JAX_PLATFORMS": "cpu", "SLURM_JOB_ID": str(job),
         "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": str(num_processes), "SLURM_LOCALID": "0",
@@ -35,11 +35,34 @@ def test_processes_of_a_scheduler_know_their_numbers_once_they_have_joined():
     )
 
 
-def test_one_that_meets_nobody_says_which_one_it_is():
-    process = started(2, 3, os.getpid() + 2048, JOIN.format(seconds=2))
+def test_one_that_meets_nobody_says_which_one_it_is_and_where_it_looked():
+    job = os.getpid() + 2048
+    process = started(2, 3, job, JOIN.format(seconds=2))
     _, told = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "avssl: process 2 of 3 could not meet the others" in told
+    where = f"localhost:{2**16 - 2**12 + job % 2**12}"
+    assert f"avssl: process 2 of 3 could not meet the others at {where} within 2 s" in told
+
+
+def test_without_a_scheduler_that_is_what_is_said(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "TPU_"))}
+    words = ("pretrain", "--config", TINY_CONFIG, "--workdir", tmp_path / "run")
+    process = subprocess.run(
+        [sys.executable, "-m", "avssl.cli", *words], timeout=120, capture_output=True, text=True,
+        env=environment | {"AVSSL_DISTRIBUTED": "1", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert "found no scheduler that says where process 0 is" in process.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["nohost", "host:", ":1234", "host:port", "host:0", "host:65536"]
+)
+def test_an_address_that_is_none_is_refused_at_once(address, run, monkeypatch, tmp_path):
+    monkeypatch.setenv("AVSSL_COORDINATOR", address)
+    code, _, told = run("pretrain", "--config", TINY_CONFIG, "--workdir", tmp_path / "run")
+    assert code == 2
+    assert f"--coordinator (AVSSL_COORDINATOR) is '{address}': give it as HOST:PORT" in told
 
 
 def test_one_that_does_not_reach_the_coordinator_names_the_address_and_the_time():
