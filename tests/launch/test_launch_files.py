@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from avssl.command_line import parse
+from avssl.data.guide import page
+from avssl.verbs import config_of
+
 LAUNCH = Path(__file__).parents[2] / "launch"
 
 
@@ -69,6 +73,10 @@ def test_the_job_set_starts_one_process_on_each_host():
     chips = container["resources"]["limits"]["google.com/tpu"]
     assert job["parallelism"] == job["completions"] == rows * columns // chips
     assert {"name": "AVSSL_DISTRIBUTED", "value": "1"} in container["env"]
+    config = config_of(parse(container["command"][1:]))
+    assert config.batch_size == 16 * rows * columns
+    built = config.data.source.removeprefix("tfds:/bucket/").removesuffix("@train")
+    assert f"avssl data build kinetics:/data/kinetics400@train {built} " in page("kinetics")
     (saved, _) = job["podFailurePolicy"]["rules"]
     assert saved["onExitCodes"]["values"] == [75]
     assert saved["onExitCodes"]["containerName"] == container["name"]
