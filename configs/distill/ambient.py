@@ -3,7 +3,7 @@
 Owens et al. 2016 (arXiv 1608.07017), as recalled, not verified: 360 thousand videos of Flickr, pictures of
 227 px, SGD 0.01 with momentum 0.9, batch 256, 320 thousand steps. Departures: a ResNet-18 where the paper
 has CaffeNet with BatchNorm, and a rate that falls along a cosine where it is divided by ten every 100 thousand
-steps.
+steps. Build the data first (`avssl data guide flickr_soundnet`): of the same Flickr, other videos than theirs.
 
   avssl pretrain --config configs/distill/ambient.py --workdir runs/ambient
 

@@ -1,8 +1,9 @@
 """L3-Net: binary audio-visual correspondence, one frame at 224 px and 1 s of sound at 48 kHz.
 
-Arandjelovic & Zisserman 2017 (arXiv 1705.08168). Batch 16 on each of 16 GPUs, Adam 1e-4, weight decay 1e-5.
+Arandjelovic & Zisserman 2017 (arXiv 1705.08168). Batch 16 on each of 16 GPUs, Adam 1e-4, weight decay 1e-5;
+500,000 of Flickr-SoundNet's two million videos. Build the data first (`avssl data guide flickr_soundnet`).
 
-  avssl pretrain --config configs/pretrain/avc.py --workdir runs/avc --config.data.source=tfds:data/flickr
+  avssl pretrain --config configs/pretrain/avc.py --workdir runs/avc
 
 Expected: 78 % correspondence accuracy on Flickr-SoundNet, ESC-50 79.3 with a linear SVM (as published).
 Measured: not run at this scale.
@@ -16,7 +17,7 @@ def get_config(variant: str = ""):
     config.steps = 300_000
     config.batch_size = 256
     config.precision = "bf16"
-    config.data.source = "tfds:data/flickr-soundnet@train"
+    config.data.source = "tfds:data/flickr@train"
     config.data.workers = 16
     config.data.num_records = 500_000
     config.views.video = dict(

@@ -1,9 +1,9 @@
 """AVE-Net: correspondence from distance alone, one frame at 224 px and 1 s of sound at 48 kHz.
 
 Arandjelovic & Zisserman 2018, "Objects that Sound" (arXiv 1712.06651): L3-Net's encoders and training, with
-128-dimensional aligned embeddings.
+128-dimensional aligned embeddings. Build the data first (`avssl data guide audioset`).
 
-  avssl pretrain --config configs/pretrain/ave.py --workdir runs/ave --config.data.source=tfds:data/audioset
+  avssl pretrain --config configs/pretrain/ave.py --workdir runs/ave
 
 Expected: 81.9 % correspondence accuracy on AudioSet-Instruments (as published, from memory).
 Measured: not run at this scale.

@@ -5,7 +5,7 @@ verified: 25 frames of 224 px and one second of sound, 40 mel bands, SGD with mo
 batch; easy negatives for 50 of 90 epochs, then half of them hard. Here the rate falls along a cosine where the
 paper divides it when the loss stands still.
 
-  avssl pretrain --config configs/pretrain/avts.py --workdir runs/avts --config.data.source=tfds:data/kinetics
+  avssl pretrain --config configs/pretrain/avts.py --workdir runs/avts
 
 `:super_hard` adds negatives that overlap by at least a quarter of a second; easy, hard and super-hard ones then
 share the weight alike (the paper's shares are not known here).
@@ -22,7 +22,7 @@ def get_config(variant: str = ""):
     config.batch_size = 64
     config.steps = 324_000  # 90 epochs of 230,000 clips
     config.precision = "bf16"
-    config.data.source = "tfds:data/kinetics@train"
+    config.data.source = "tfds:data/kinetics400@train"
     config.data.workers = 16
     config.data.num_records = 230_000
     config.views.video = dict(modality="video", frames=25, fps=25.0, size=224, align="start")

@@ -5,9 +5,9 @@ Hu, Nie & Li 2019 (arXiv 1807.03094): 10 clusters of 16 dimensions, Adam 1e-4, S
 without their last poolings. Departures: ImageNet statistics for the picture; at least 0.01 where the
 logarithm's argument has 0.01 more; frames are centred, 100 of 5 s where VGGish's `mel_features` makes 99, and
 triangles are drawn in Hz where it draws them in mel; batch 32 and the number of steps, about 100 epochs, are
-those of the authors' later code.
+those of the authors' later code. Build the data first (`avssl data guide flickr_soundnet`).
 
-  avssl pretrain --config configs/pretrain/dmc.py --workdir runs/dmc --config.data.source=tfds:data/flickr
+  avssl pretrain --config configs/pretrain/dmc.py --workdir runs/dmc
 
 `:simplified` is that later code's form with its constants: 2 video clusters and 1 of audio, weight decay 1e-4,
 a frame at 224 px and 1 s of sound. That code has ResNets of 18 layers, which are not these encoders.
@@ -36,7 +36,7 @@ def get_config(variant: str = ""):
     config.steps = 1_250_000
     config.batch_size = 32
     config.precision = "bf16"
-    config.data.source = "tfds:data/flickr-soundnet@train"
+    config.data.source = "tfds:data/flickr@train"
     config.data.workers = 16
     config.data.num_records = 400_000
     config.views.video = dict(modality="video", frames=1, fps=1.0, size=256)

@@ -5,9 +5,11 @@ videos), Adam 1e-4, cosine after 5000 steps of warm-up, 30 epochs, embeddings of
 20 half batches. Departures: the paper's video features come from two frozen networks (ResNet-152 and
 ResNeXt-101), where R(2+1)D-18 is trained along; of the sound no pre-emphasis, Hann windows where it has
 Hamming's, its mean stays, and decibels are absolute, there relative to the clip's maximum; no text yet. The
-queue takes 1.0 GB in float32, split over `parallel.fsdp`.
+queue takes 1.0 GB in float32, split over `parallel.fsdp`. HowTo100M has no reader here: it is a folder of the
+videos that HowTo100M_v1.csv lists (https://www.di.ens.fr/willow/research/howto100m).
 
-  avssl pretrain --config configs/pretrain/mcn.py --workdir runs/mcn --config.data.source=tfds:data/howto100m
+  avssl data build folder:/data/howto100m/videos data/howto100m --short-side 256 --require audio,video
+  avssl pretrain --config configs/pretrain/mcn.py --workdir runs/mcn
 
 Expected, with text: YouCook2 R@1 18.1, MSR-VTT R@1 10.5, CrossTask recall 35.1 (as published, not verified).
 Measured: not run at this scale.

@@ -117,6 +117,14 @@ def test_configs_read_the_split_that_a_build_writes():
         assert {*splits} <= {"train"}, path
 
 
+def test_configs_read_what_a_page_or_they_themselves_build():
+    on_pages = {words[3] for _, words in COMMANDS if words[:2] == ["data", "build"]}
+    for path in Path("configs").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        own = re.findall(r"^  avssl data build \S+ (\S+)", text, re.MULTILINE)
+        assert {*re.findall(r"tfds:([\w/-]+)", text)} <= on_pages | {*own}, path
+
+
 def marks_of(words: list[str]) -> list:
     quick = words[1] == "inspect" or words[2].startswith(QUICK)
     return [] if quick else [pytest.mark.slow]
