@@ -9,6 +9,7 @@ from avssl.verbs import (
     run_bench_bank,
     run_bench_clusters,
     run_bench_data,
+    run_bench_files,
     run_bench_step,
     run_bench_teachers,
     run_data_build,
@@ -61,7 +62,7 @@ def add_data_verbs(data: Parser) -> None:
 
 def add_bench_verbs(bench: Parser) -> None:
     verbs = bench.add_subparsers(
-        dest="bench_verb", metavar="data|step|teachers|clusters|bank", required=True
+        dest="bench_verb", metavar="data|files|step|teachers|clusters|bank", required=True
     )
     data = verb(verbs, "data", "clips per second of the pipeline, beside a bare PyAV loop", run_bench_data,
                 "avssl bench data folder:videos --config configs/quickstart.py")  # fmt: skip
@@ -75,6 +76,11 @@ def add_bench_verbs(bench: Parser) -> None:
     )
     data.add_argument("--workers", type=numbers_of, default=(), metavar="0,1,2",
                       help="clips per second by the clock with so many worker processes")  # fmt: skip
+    files = verb(verbs, "files", "write files as of cameras, to measure reading on", run_bench_files,
+                 "avssl bench files videos --files 48")  # fmt: skip
+    files.add_argument("folder", type=Path, help="has no other files; made if absent")
+    files.add_argument("--files", type=at_least(1), default=48, help="how many")
+    files.add_argument("--seconds", type=at_least(1), default=10, help="of each")
     step = verb(verbs, "step", "time, FLOPs and memory of a training step, and where its time goes",
                 run_bench_step, "avssl bench step --config configs/quickstart.py")  # fmt: skip
     add_config(step)

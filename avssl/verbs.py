@@ -294,6 +294,15 @@ def run_bench_data(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_bench_files(arguments: argparse.Namespace) -> int:
+    from avssl.bench.files import bench_files
+
+    lines = bench_files(arguments.folder, num_files=arguments.files, seconds=arguments.seconds)
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
 def run_bench_step(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
     if arguments.vs:

@@ -11,7 +11,7 @@ from avssl.command_line import parse
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
     ["finetune"], ["teach"], ["ablate"], ["report"], ["export"], ["import"], ["list"], ["bench"],
-    ["bench", "data"], ["bench", "step"], ["bench", "clusters"], ["bench", "bank"],
+    ["bench", "data"], ["bench", "files"], ["bench", "step"], ["bench", "clusters"], ["bench", "bank"],
 ]  # fmt: skip
 PRETRAIN = ["pretrain", "--config", "configs/quickstart.py", "--workdir", "never-made"]
 
