@@ -8,8 +8,10 @@ of sound, which are the whole patches of their 10; our decibels over their usual
 `objectives/av_mae.py`. Build the data first (`avssl data build --short-side 256`).
 
 `:base` is ViT-B/16x2 (10 blocks and 2, a decoder of 384), 4 clips on each of 256 chips, its scores in bf16 and
-computed anew: to compare what a step moves and holds with scenic's, which compiled for the same chips in bf16
-moves 54.3 GB with 1,996 MB of workspace, and 47.6 GB with 1,870 MB where its tokeniser is a product as ours is.
+computed anew: to compare what a step moves and holds with scenic's, both compiled in bf16 for the same chips.
+Scenic's published program is meant, which moves 54.3 GB on each with 1,996 MB of workspace: ours, 34.30 GB and
+1,095 MB (1.02 GiB in RESULTS.md, "Flags of configs/pretrain/av_mae.py:base"), are 63 and 55 % of that. Of its
+variant with products for convolutions, as our tokeniser has, 47.6 GB and 1,870 MB, ours are 72 and 59 %.
 
   avssl pretrain --config configs/pretrain/av_mae.py --workdir runs/av-mae
   avssl plan --config configs/pretrain/av_mae.py:base --topology v5e:16x16
