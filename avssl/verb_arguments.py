@@ -306,8 +306,9 @@ def add_teach(teach: Parser) -> None:
     )
     teach.add_argument("--out", required=True, metavar="STORE", help="folder, made if absent")
     teach.add_argument(
-        "--targets", default="embedding", help="comma-separated: embedding,map,logits"
-    )
+        "--targets", default="embedding",
+        help="comma-separated: embedding,map,logits; of detectors boxes,attention",
+    )  # fmt: skip
     teach.add_argument(
         "--every-seconds", type=float, default=0.0, metavar="S",
         help="windows that begin every so often (default: the middle of each record)",

@@ -224,13 +224,36 @@ def test_clips_without_a_modality_are_left_out_at_the_start(built, pretrain):
     assert "3 records lack audio or video and are left out" in out
 
 
-def test_no_clip_has_both_modalities(files, pretrain, tmp_path):
+@pytest.fixture
+def silent(files, tmp_path):
+    """A folder of videos without sound, as a source that has opened none of them."""
     (tmp_path / "silent").mkdir()
     for number in range(8):
         shutil.copy(files[0] / "video_only.mp4", tmp_path / "silent" / f"{number}.mp4")
-    code, _, err = pretrain(f"data.source=folder:{tmp_path}/silent", "steps=3")
+    return f"folder:{tmp_path}/silent"
+
+
+def test_no_clip_has_both_modalities(silent, pretrain):
+    code, _, err = pretrain(f"data.source={silent}", "steps=3")
     assert code == 2
-    assert "none of the first 24 clips has every modality" in err
+    assert (
+        "objective 'xid' needs clips with audio and video (views 'audio' and 'video'), and" in err
+    )
+    assert "none of the first 24 clips of folder:" in err
+
+
+def test_no_clip_has_what_a_teacher_hears(silent, run, tmp_path):
+    folder = tmp_path / "student"
+    code, _, err = run(
+        "pretrain", "--config", "tests/teachers/student_config.py", "--workdir", folder,
+        f"--config.data.source={silent}", "--config.objectives.distill.label_weight=0",
+        "--config.eval.data=", "--config.eval.test_data=",
+    )  # fmt: skip
+    assert code == 2
+    assert "step 4: teacher 'teacher' needs clips with audio and video (views 'audio' and" in err
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["teachers/teacher/incomplete_clips"] == 8
+    assert last["incomplete_clips"] == 0
 
 
 def test_data_smaller_than_a_batch(files, pretrain):

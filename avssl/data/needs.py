@@ -95,6 +95,13 @@ def modalities_there(source: Source, indices: np.ndarray) -> set[str]:
     }
 
 
+def all_modalities_known(source: Source) -> bool:
+    """Whether somebody has opened all files: the unopened part of a mix counts as having everything."""
+    return all(
+        part.modalities() is not None for part, _ in getattr(source, "parts", ((source, 1),))
+    )
+
+
 def what_is_lacking(source: Source, indices: np.ndarray, view: View) -> str:
     """What a view needs and none of some records of the source has, with a source that has it; else empty."""
     needs = needs_of(view)

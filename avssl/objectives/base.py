@@ -165,6 +165,10 @@ class Objective(nn.Module):
         """
         return self.views(table)
 
+    def views_of_some(self, table: Mapping[str, View]) -> dict[str, View]:
+        """Those that some clips must show, beside `needed_views`: data without any such clip are refused."""
+        return self.views(table)
+
     def reads(self) -> tuple[Read, ...]:
         return (self.video_read, self.audio_read)
 

@@ -60,6 +60,10 @@ class Classify(ModalitiesObjective):
     def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
         return self.views(table) if len(self.chosen_reads) == 1 else {}
 
+    def views_of_some(self, table: Mapping[str, View]) -> dict[str, View]:
+        """Either of both is enough."""
+        return self.needed_views(table)
+
     def both_present(self, batch: Batch) -> Array:
         return jnp.stack([batch["present"][read.view] for read in self.reads()]).any(axis=0)
 

@@ -80,6 +80,11 @@ class Mutual(StudentObjective):
     def needed_views(self, table: Mapping[str, View]) -> dict[str, View]:
         return super().views(table)
 
+    def views_of_some(self, table: Mapping[str, View]) -> dict[str, View]:
+        """Without both there is no teacher, which the student alone does not miss."""
+        transfers = self.single_modal_weight or self.cross_modal_weight
+        return self.views(table) if transfers else self.needed_views(table)
+
     def reads(self) -> tuple[Read, ...]:
         # The student's first: of each modality the first read is what an evaluation looks at.
         return (self.student_read, self.other_read, self.branch_read)

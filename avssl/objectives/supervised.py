@@ -46,6 +46,10 @@ class Supervised(Objective):
         """None: each modality learns by itself."""
         return {}
 
+    def views_of_some(self, table: Mapping[str, View]) -> dict[str, View]:
+        """Nor here: data of one modality train its encoder."""
+        return {}
+
     def both_present(self, batch: Batch) -> Array:
         """One is enough."""
         return batch["present"][self.video_view] | batch["present"][self.audio_view]

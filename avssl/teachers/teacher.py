@@ -86,7 +86,8 @@ class Teacher:
         if "logits" in targets and self.objective is None:
             raise UsageError(
                 f"{self.where} has no logits for its encoder '{self.encoder}': train it with the objective "
-                "'supervised' (and export it with --heads), or ask for embedding or map"
+                "'supervised' or 'classify' of one modality (and export it with --heads), or ask for embedding "
+                "or map"
             )
         if "boxes" in targets and self.detector is None:
             raise UsageError(

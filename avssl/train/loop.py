@@ -8,14 +8,16 @@ import collections
 import dataclasses
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from avssl.console import say
 from avssl.data.keys import printable
 from avssl.errors import AvsslError, Preempted, UsageError
+from avssl.train.lookers import INCOMPLETE, Looker
 from avssl.train.mesh import local_value
 from avssl.train.peers import finished
 from avssl.train.preemption import StopAsked
@@ -140,23 +142,31 @@ def check_finite(step: int, logs: dict[str, np.ndarray]) -> None:
 
 @dataclasses.dataclass
 class Completeness:
-    """Stops a run whose clips all lack a modality: its loss is 0 for ever.
+    """Stops a run none of whose clips shows an objective or a teacher what it looks at: its loss is 0 for ever.
 
-    A data set says so at the start; files that nobody opened before do not.
+    A data set says so at the start; files that nobody opened before do not. resumed: whether earlier clips
+    were judged before, so that the few of a last stretch stop nothing.
     """
 
-    num_incomplete: int = 0
+    lookers: Sequence[Looker] = ()
+    spec: str = ""
+    resumed: bool = False
+    lacking: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     num_clips: int = 0
 
     def check(self, step: int, logs: dict[str, np.ndarray], is_last: bool) -> None:
-        self.num_incomplete += int(logs["incomplete_clips"])
         self.num_clips += len(logs["faults"])
-        enough = is_last or self.num_clips >= MIN_JUDGED_CLIPS
-        if enough and self.num_incomplete == self.num_clips:
-            raise UsageError(
-                f"step {step}: none of the first {self.num_clips} clips has every modality "
-                "that the objectives need; see what they hold with `avssl data inspect`"
-            )
+        for one in self.lookers:
+            self.lacking[one.key] += int(logs[one.key])
+            if self.lacking[one.key] < self.num_clips:
+                continue
+            # What every clip must have is missed soon, what a few have to have later.
+            enough = MIN_JUDGED_CLIPS if one.key == INCOMPLETE else MIN_SEEN_CLIPS
+            if self.num_clips >= enough or (is_last and not self.resumed):
+                refusal = one.refusal(f"the first {self.num_clips} clips", self.spec)
+                raise UsageError(f"step {step}: {refusal}")
+            if is_last:
+                say(f"step {step}: {one.refusal(f'the last {self.num_clips} clips', self.spec)}")
 
 
 @dataclasses.dataclass

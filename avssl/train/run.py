@@ -30,7 +30,7 @@ from avssl.train.checkpoint import Checkpoints
 from avssl.train.checkpoint_reader import CheckpointReader, read_checkpoint
 from avssl.train.evaluations import StepEvaluations, write_last
 from avssl.train.finite import check_state
-from avssl.train.loop import Faults, Gaps, Loop, sync_processes
+from avssl.train.loop import Completeness, Faults, Gaps, Loop, sync_processes
 from avssl.train.mesh import check_batch_divides, make_mesh, rows_of_process, state_shardings
 from avssl.train.mixup import mixup_of
 from avssl.train.model import Model
@@ -44,7 +44,12 @@ from avssl.train.sources import open_data
 from avssl.train.start import continued, fresh_memory, graft, items_of_start
 from avssl.train.state import TrainState, initial_state
 from avssl.train.step import PlacedStep, place_step
-from avssl.train.stream import check_needs, training_indices, training_pipeline
+from avssl.train.stream import (
+    check_needs,
+    lookers_in_doubt,
+    training_indices,
+    training_pipeline,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +206,9 @@ def train(
                     ),
                     evaluations=evaluations,
                     profile=traced,
+                    completeness=Completeness(
+                        lookers_in_doubt(source, stage), source.spec, resumed=begin > 0
+                    ),
                 )
                 try:
                     state = loop.run(state)

@@ -7,7 +7,7 @@ n times this device's share, and their mean is the gradient of the global loss.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from avssl.losses.blocks import join_rows, split_rows
+from avssl.train.lookers import INCOMPLETE, lookers
 from avssl.train.mesh import batch_sharding, place_for_pmap, place_on_mesh, replicated
 from avssl.train.mixup import Mixup, mixed
 from avssl.train.model import Model, purpose_key, without_views
@@ -111,6 +112,11 @@ def complete_rows(model: Model, present: Mapping[str, Array]) -> Array:
     return jnp.stack([something, *(present[name] for name in sorted(needed))]).all(axis=0)
 
 
+def shown(views: Iterable[str], present: Mapping[str, Array], whole: Array) -> Array:
+    """bool [batch]: of the rows that are `whole`, those that have all of these views."""
+    return jnp.stack([whole, *(present[name] for name in views)]).all(axis=0)
+
+
 def make_step(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -171,7 +177,12 @@ def make_step(
             "gradient_norm": optax.tree.norm(gradients),
             "bad_clips": bad,
             "seen_clips": seen,
-            "incomplete_clips": jnp.sum(~whole, dtype=jnp.int32),
+            INCOMPLETE: jnp.sum(~whole, dtype=jnp.int32),
+            **{
+                one.key: jnp.sum(~shown(one.views, small["present"], whole), dtype=jnp.int32)
+                for one in lookers(model)
+                if one.key != INCOMPLETE
+            },
             "faults": small["fault"],
             **{f"teachers/{name}/untaught_clips": count for name, count in untaught.items()},
             **{f"teachers/{name}/untaught": rows for name, rows in gaps.items()},

@@ -7,13 +7,14 @@ from avssl.console import say
 from avssl.data.balanced import class_parts
 from avssl.data.holdout import split_holdout
 from avssl.data.joined import Join
-from avssl.data.needs import what_is_lacking
+from avssl.data.needs import all_modalities_known, what_is_lacking
 from avssl.data.pipeline import Pipeline, usable_indices
 from avssl.data.record import Source
 from avssl.data.views import build_views
 from avssl.errors import UsageError
 from avssl.teachers.open import Teachers, open_teachers
 from avssl.train.build_model import build_model
+from avssl.train.lookers import Looker, lookers
 from avssl.train.model import Model
 
 
@@ -83,6 +84,7 @@ def joins(config: ConfigDict, model: Model, teachers: Teachers) -> dict[str, Joi
 
 def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
     """Refuses, before anything is compiled, an objective whose views the source cannot give."""
+    check_modalities(source, indices, model)
     labels = source.labels()[indices]
     num_classes = len(np.unique(labels[labels >= 0]))
     for name, objective in model.objectives.items():
@@ -100,3 +102,38 @@ def check_needs(source: Source, indices: np.ndarray, model: Model) -> None:
     for name, one in model.taught.items():
         if not one.stored and (lack := what_is_lacking(source, indices, model.views[one.view])):
             raise UsageError(f"teacher '{name}' needs, for its view '{one.view}', {lack}")
+
+
+def check_modalities(source: Source, indices: np.ndarray, model: Model) -> None:
+    """The same for whole modalities, where the source knows them; says which clips do not show a view."""
+    if (known := source.modalities()) is None:
+        return
+    has: dict[str, np.ndarray] = dict(zip(("video", "audio"), known, strict=True))
+    # None is left where objectives need what no record has.
+    among = indices if len(indices) else np.arange(len(source))
+    for one in lookers(model):
+        shown = np.ones(len(among), bool)
+        for modality in one.modalities:
+            shown &= has[modality][among]
+        number = int(np.count_nonzero(shown))
+        if not number:
+            raise one.refusal(f"{len(among)} clips", source.spec)
+        if number < len(among) and len(indices):
+            say(
+                f"data: {len(among) - number} of {len(among)} clips lack {one.wants}: nothing of "
+                f"{one.called} in them"
+            )
+    for name, objective in model.objectives.items():
+        for view_name, view in objective.views(model.views).items():
+            if not has[view.modality][among].any():
+                say(
+                    f"data: no clip has {view.modality}: objective '{name}' learns nothing from its view "
+                    f"'{view_name}'"
+                )
+
+
+def lookers_in_doubt(source: Source, model: Model) -> tuple[Looker, ...]:
+    """Those that may find, when files are opened, that none shows what they look at."""
+    found = lookers(model)
+    # What every clip must have is judged anyway: what a source knows need not be so.
+    return found[:1] if all_modalities_known(source) else found

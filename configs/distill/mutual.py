@@ -3,14 +3,15 @@
 Yin et al. 2021 (AAAI); no code is public and the text was not at hand, so networks and schedule are those usual
 for the task and not verified: 64 mels of 10 s at 32 kHz, ten frames of the clip, Adam 0.001, batch 64.
 Departures: all networks start from nothing, where the picture's is usually one of ImageNet; no mixup. 17
-classes, several a clip; 51,172 training clips is from memory. Videos may lie in place of sounds; a clip that
-has no video leaves the teacher's terms.
+classes, several a clip; 51,172 training clips is from memory. Videos must lie in place of the sounds
+(`audio/YID_START_END.mp4`, without the `.wav`, which would be taken): a clip that has none leaves the teacher's
+terms, and sounds alone are refused.
 
-  avssl data build dcase2017:/data/dcase2017@training_set data/dcase2017
-  avssl data build dcase2017:/data/dcase2017@testing_set data/dcase2017-test
+  avssl data build dcase2017:/data/dcase-av@training_set data/dcase-av --audio-rate 32000 --short-side 256
+  avssl data build dcase2017:/data/dcase-av@testing_set data/dcase-av-test --audio-rate 32000 --short-side 256
   avssl pretrain --config configs/distill/mutual.py --workdir runs/dcase-mutual
-  avssl evaluate --workdir runs/dcase-mutual --protocols tagging --data tfds:data/dcase2017@train \
-      --test-data tfds:data/dcase2017-test@train
+  avssl evaluate --workdir runs/dcase-mutual --protocols tagging --data tfds:data/dcase-av@train \
+      --test-data tfds:data/dcase-av-test@train
 
 `configs/distill/mutual.py:visual` has a student that sees.
 
@@ -25,7 +26,7 @@ def get_config(variant: str = ""):
     config.batch_size = 64
     config.steps = 40_000  # 50 epochs of 51,172 clips
     config.precision = "bf16"
-    config.data.source = "tfds:data/dcase2017@train"
+    config.data.source = "tfds:data/dcase-av@train"
     config.data.workers = 8
     config.data.num_records = 51_172
     config.views.audio = dict(modality="audio", seconds=10.0, rate=32000)

@@ -88,8 +88,9 @@ def test_students_that_learn_classes_need_labels(name, keys, said):
     config = small_config(name, precision="float32")
     config.objectives[name].update(keys)
     unlabelled: Any = SimpleNamespace(
-        spec="folder:videos", label_names=(), labels=lambda: np.full(4, -1, np.int32)
-    )
+        spec="folder:videos", label_names=(), labels=lambda: np.full(4, -1, np.int32),
+        modalities=lambda: None,
+    )  # fmt: skip
     if not said:
         return check_needs(unlabelled, np.arange(4), build_model(config))
     with pytest.raises(UsageError, match=said):
