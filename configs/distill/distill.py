@@ -17,23 +17,31 @@ AudioSet, its features taken once for all).
       --config.teachers.teacher.run=runs/ucf51-audio --config.data.source=tfds:data/ucf51@train
 
 `--config.objectives.distill.loss=hint` (or sp, pkt, rkd, ifd, cc, kernel_cc) for the others; the variants
-`configs/distill/distill.py:crd` and `:cmc` for those of banks. `:both` has a second teacher, that of one frame
-of the clip, and averages what the two transfer. Here it learns the same labels from scratch (CCL's is
-torchvision's ResNet-34 on ImageNet):
+`configs/distill/distill.py:crd` and `:cmc` for those of banks. `:image` has the teacher of one frame of the
+clip, `:both` the two, and averages what they transfer; so have `:crd_image`, `:crd_both`, `:cmc_image` and
+`:cmc_both`, where the second teacher has banks of its own, those of `crd__image`, at half the weight as the
+first. Here it learns the same labels from scratch (CCL's is torchvision's ResNet-34 on ImageNet):
 
   avssl pretrain --config configs/distill/distill.py:image_teacher --workdir runs/ucf51-image \
       --config.data.source=tfds:data/ucf51@train
-  avssl pretrain --config configs/distill/distill.py:both --workdir runs/ucf51-kd-both \
+  avssl pretrain --config configs/distill/distill.py:image --workdir runs/ucf51-kd-image \
+      --config.data.source=tfds:data/ucf51@train
+  avssl pretrain --config configs/distill/distill.py:crd_both --workdir runs/ucf51-crd-both \
       --config.data.source=tfds:data/ucf51@train
 
-From a store (`avssl teach`), add
-`--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
+From a store (`avssl teach`), add `--config.teachers.teacher.store=STORE`: the sound is then not decoded either.
 
 Expected (CCL's table, top-1 on UCF51, as published): student alone 57.5, FitNet 48.4 by sound, 62.4 by both.
 Measured: not run at this scale.
 """
 
+from functools import partial
+from typing import Any
+
 from avssl.config import base, variant_of
+
+# The weight of the transfer, which several teachers share.
+BANKS = {"crd": 0.8, "cmc": 1.0}
 
 
 def get_config(variant: str = ""):
@@ -58,42 +66,53 @@ def get_config(variant: str = ""):
     config.encoders.audio = dict(
         name="resnet18_audio", modality="audio", frontend=dict(name="log_mel", num_mels=64)
     )  # fmt: skip
-    config.teachers.teacher = dict(
-        run="runs/ucf51-audio", encoder="audio", view="audio", targets=("embedding", "logits"),
-        precision="bf16", shapes=dict(embedding=(512,), logits=(51,)),
-    )  # fmt: skip
-    config.objectives.distill = dict(weight=1.0, num_classes=51)
+    taught(config, "distill", "audio")
     config.optimizer.name = "sgd"
     config.optimizer.arguments = dict(momentum=0.9)
     config.optimizer.learning_rate = 0.05
     config.optimizer.weight_decay = 5e-4
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(
-        config, variant, crd=crd, cmc=cmc, both=both, image_teacher=image_teacher
+    variants = {
+        "_".join(part for part in (objective, side) if part not in ("distill", "audio")): partial(
+            taught, objective=objective, side=side
+        )
+        for objective in ("distill", *BANKS)
+        for side in ("audio", "image", "both")
+    }
+    del variants[""]
+    return variant_of(config, variant, image_teacher=image_teacher, **variants)
+
+
+def taught(config, objective, side):
+    """`side`: audio, image or both."""
+    add_teacher(config, "teacher", "image" if side == "image" else "audio")
+    own: dict[str, Any] = dict(weight=1.0, num_classes=51)
+    objectives = {objective: own}
+    if side == "both":
+        add_teacher(config, "image", "image")
+        if objective in BANKS:
+            own["transfer_weight"] = BANKS[objective] / 2
+            # The labels are the first one's.
+            objectives[f"{objective}__image"] = dict(own, teacher="image", label_weight=0.0)
+        else:
+            own["also"] = ("image",)
+    config.objectives = objectives
+
+
+def add_teacher(config, name, side):
+    if side == "image":
+        frame(config)
+    config.teachers[name] = dict(
+        run=f"runs/ucf51-{side}", encoder=side, view="frame" if side == "image" else "audio",
+        targets=("embedding", "logits"), precision="bf16",
+        shapes=dict(embedding=(512,), logits=(51,)),
     )  # fmt: skip
-
-
-def crd(config):
-    config.objectives = dict(crd=dict(weight=1.0, num_classes=51))
-
-
-def cmc(config):
-    config.objectives = dict(cmc=dict(weight=1.0, num_classes=51))
 
 
 def frame(config):
     """One of its own, drawn anew for each step."""
     config.views.frame = dict(modality="video", frames=1, fps=25.0, size=112)
     config.encoders.image = dict(name="resnet34_video", modality="video", frontend=dict(name="rgb"))
-
-
-def both(config):
-    frame(config)
-    config.teachers.image = dict(
-        run="runs/ucf51-image", encoder="image", view="frame", targets=("embedding", "logits"),
-        precision="bf16", shapes=dict(embedding=(512,), logits=(51,)),
-    )  # fmt: skip
-    config.objectives.distill.also = ("image",)
 
 
 def image_teacher(config):
