@@ -10,7 +10,7 @@ PER_STAGE = ("widths", "blocks", "layers", "strides")
 # Each number of a key: at least so many, and whole.
 LEAST = {
     **dict.fromkeys((*PER_STAGE, "patch", "features", "stem_width", "embedding_size", "kernel"), 1),
-    **dict.fromkeys(("num_classes", "pyramid_width", "height", "width"), 1),
+    **dict.fromkeys(("num_classes", "pyramid_width", "height", "width", "linear"), 1),
     **dict.fromkeys(("transformer_width", "hidden", "num_heads", "num_queries"), 1),
     **dict.fromkeys(("temporal_width", "num_fusions", "head_depth", "encoder_depth"), 0),
 }

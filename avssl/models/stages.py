@@ -42,7 +42,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "soundnet5": _SOUNDNET,
     "soundnet8": _SOUNDNET,
     "speaker_resnet34": (*_PICTURES, r"linear/"),
-    "vgg16_video": _VGG,
+    "vgg16_video": (*_VGG, r"linear(\d+)/"),
     "vggish_audio": _VGG,
     "vit_audio": _VIT,
     "vit_video": _VIT,

@@ -25,11 +25,30 @@ IGNORED_SUFFIX = ".num_batches_tracked"
 
 
 class Entry(NamedTuple):
-    """One array: its state_dict key, its path in the variables, its layout in PyTorch."""
+    """One array: its state_dict key, its path in the variables, its layout in PyTorch.
+
+    grid: height and width of the map that a linear layer sees as one vector, with channels first in PyTorch
+    and last here; its layout is that of a convolution of that size.
+    """
 
     key: str
     path: tuple[str, ...]
     layout: str
+    grid: tuple[int, ...] = ()
+
+    def ours(self, array: np.ndarray) -> np.ndarray:
+        axes = LAYOUTS[self.layout]
+        if not self.grid:
+            return np.transpose(array, axes)
+        kernel = np.transpose(array.reshape(len(array), -1, *self.grid), axes)
+        return kernel.reshape(-1, len(array))
+
+    def theirs(self, array: np.ndarray) -> np.ndarray:
+        axes = np.argsort(LAYOUTS[self.layout])
+        if not self.grid:
+            return np.transpose(array, axes)
+        width = array.shape[-1]
+        return np.transpose(array.reshape(*self.grid, -1, width), axes).reshape(width, -1)
 
 
 Table = tuple[Entry, ...]
@@ -39,7 +58,7 @@ def under(key: str, path: tuple[str, ...], *tables: Table) -> Table:
     """Parts' tables, as seen from the whole that holds them at `key` and at `path`."""
     prefix = f"{key}." if key else ""
     return tuple(
-        Entry(prefix + entry.key, (entry.path[0], *path, *entry.path[1:]), entry.layout)
+        entry._replace(key=prefix + entry.key, path=(entry.path[0], *path, *entry.path[1:]))
         for table in tables
         for entry in table
     )
@@ -260,6 +279,48 @@ def soundnet_classifiers(objects: str = "objects", scenes: str = "scenes") -> Ta
     return table
 
 
+def _vgg(layers: tuple[int, ...]) -> Table:
+    """Convolutions with biases of an `nn.Sequential`: each and its ReLU have a number, and each pooling."""
+    table: Table = ()
+    number = 0
+    for block, num_layers in enumerate(layers, start=1):
+        for layer in range(1, num_layers + 1):
+            key, path = f"features.{number}", ("trunk", f"conv{block}_{layer}")
+            table += _conv(key, (*path, "conv"), "conv2d") + _bias(key, path)
+            number += 2
+        number += 1
+    return table
+
+
+def vgg16(
+    layers: tuple[int, ...] = (2, 2, 3, 3, 3),
+    *,
+    num_linear: int = 0,
+    grid: tuple[int, int] = (7, 7),
+) -> Table:
+    """torchvision's `vgg16` without `classifier`: ours is `Vgg16Video`. With `num_linear` 2 it has fc6 and fc7.
+
+    grid: of the last map after its pooling, (7, 7) at 224 px.
+    """
+    table = _vgg(layers)
+    for number in range(num_linear):
+        # Between two of them are a ReLU and a dropout.
+        part = _linear(f"classifier.{3 * number}", (f"linear{number + 1}",))
+        if number == 0:
+            part = (part[0]._replace(layout="conv2d", grid=grid), *part[1:])
+        table += part
+    return table
+
+
+def vggish(layers: tuple[int, ...] = (1, 1, 2, 2)) -> Table:
+    """VGGish without its linear layers `embeddings`: ours is `VggishAudio`.
+
+    The release is one of TensorFlow; these are the names of the usual PyTorch port (harritaylor/torchvggish),
+    whose spectrograms have time first, as ours. Its log-mel is not that of any front end here to the digit.
+    """
+    return _vgg(layers)
+
+
 def projection(num_layers: int = 3) -> Table:
     """AVID's `Head`: ours is `ProjectionMLP` without BatchNorm."""
     table: Table = ()
@@ -289,7 +350,7 @@ def from_torch(
         raise UsageError(
             f"the checkpoint holds '{extra[0]}' ({len(extra)} such), which the model lacks"
         )
-    flat = {entry.path: np.transpose(state[entry.key], LAYOUTS[entry.layout]) for entry in table}
+    flat = {entry.path: entry.ours(state[entry.key]) for entry in table}
     return unflatten_dict(flat)
 
 
@@ -297,7 +358,7 @@ def to_torch(table: Table, variables: Mapping[str, Any]) -> dict[str, np.ndarray
     """The state_dict as numpy arrays, of our variables or of gradients in their structure."""
     flat = flatten_dict(variables)
     return {
-        entry.key: np.transpose(np.asarray(flat[entry.path]), np.argsort(LAYOUTS[entry.layout]))
+        entry.key: entry.theirs(np.asarray(flat[entry.path]))
         for entry in table
         if entry.path[0] in variables
     }

@@ -1,4 +1,4 @@
-"""VGG-like encoders: the two of L3-Net and the two of DMC."""
+"""VGG-like encoders: the two of L3-Net and the two of DMC, which are VGG-16 and VGGish."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from avssl.models.blocks import ConvNormRelu
-from avssl.models.convolution import Conv
+from avssl.models.convolution import HE_NORMAL, Conv
 from avssl.models.features import Features
 from avssl.models.max_pool import max_pool2d
 from avssl.models.pooling import pooling_named
@@ -120,6 +120,11 @@ class Vgg16Video(nn.Module):
     and pools nothing; here `embedding` is its `pooling` ("max" or "mean") over positions, and the
     mean over frames. `batch_norm` puts a norm in the place of each bias, for training from nothing.
 
+    linear: (4096, 4096) has VGG-16's fc6 and fc7 on top of the map, pooled once more: the second, after its
+    ReLU, is then the embedding, from which a linear layer of 1000 classes is the whole of SoundNet's teacher.
+    They fit one size of pictures, 224 px as published; without the dropout of 0.5 that trains them. Names of
+    torchvision's `vgg16`: `vgg16` in `torch_names.py`; its kind with norms has biases too, and no place here.
+
     Departure: weights are drawn by He et al.'s rule where Keras draws by Glorot's, under which 13
     layers of ReLU without norms fade. The release starts from ImageNet's ("it is better").
     """
@@ -128,6 +133,7 @@ class Vgg16Video(nn.Module):
     layers: tuple[int, ...] = (2, 2, 3, 3, 3)
     batch_norm: bool = False
     pooling: str = "max"
+    linear: tuple[int, ...] = ()
     dtype: DTypeLike = jnp.float32
 
     modality = "video"
@@ -141,7 +147,18 @@ class Vgg16Video(nn.Module):
         trunk = _VggTrunk(self.widths, self.layers, self.dtype, self.batch_norm, name="trunk")
         taps = _by_frame(trunk, x, train=train)
         last = taps[f"conv{len(self.widths)}"]
-        return Features(embedding=pool(last, axis=(2, 3)).mean(axis=1), map=last, taps=taps)
+        frames = self.after_linear(last) if self.linear else pool(last, axis=(2, 3))
+        return Features(embedding=frames.mean(axis=1), map=last, taps=taps)
+
+    def after_linear(self, last: Float[Array, "b t h w c"]) -> Float[Array, "b t d"]:
+        x = max_pool2d(last.reshape(-1, *last.shape[2:]), window=2, stride=2, padding=0)
+        x = x.reshape(*last.shape[:2], -1)
+        settings = {"kernel_init": HE_NORMAL, "dtype": self.dtype}
+        for number, width in enumerate(self.linear, start=1):
+            held = parameter_dtype(self.dtype)
+            layer = nn.Dense(width, param_dtype=held, name=f"linear{number}", **settings)
+            x = nn.relu(layer(x))
+        return x
 
 
 class VggishAudio(nn.Module):
@@ -151,7 +168,8 @@ class VggishAudio(nn.Module):
     `models/audioNet.py`): biases, poolings that halve odd sizes upwards. Taps `conv1` to `conv4` are
     the blocks' outputs, pooled but for the last. `embedding` is the `pooling` ("max" or "mean") over
     time and frequency, `batch_norm` and the departure are as in `Vgg16Video`. AVTS (Korbar et al.,
-    NeurIPS 2018) has a VGG-like sound network too, whose layers are not verified.
+    NeurIPS 2018) has a VGG-like sound network too, whose layers are not verified. Names of the usual
+    PyTorch port: `vggish` in `torch_names.py`.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)

@@ -21,7 +21,8 @@ from avssl.models.resnet2d import (
 )
 from avssl.models.soundnet import SlotClassifiers, SoundNet5, SoundNet8
 from avssl.models.speaker import SpeakerResNet34
-from avssl.models.torch_names import CNN14_UNREAD, LAYOUTS, from_torch, to_torch, under
+from avssl.models.torch_names import CNN14_UNREAD, from_torch, to_torch, under
+from avssl.models.vgg import Vgg16Video, VggishAudio
 from avssl.models.video_resnet import MC318, TorchvisionR2Plus1D18
 
 WIDTHS = (2, 3, 4, 5)
@@ -63,6 +64,12 @@ CASES = {
         torch_names.speaker_resnet34(),
         (1, 16, 16, 1),
     ),
+    "vgg16_video": (
+        Vgg16Video(widths=(2, 3), layers=(2, 3), linear=(5, 4)),
+        torch_names.vgg16((2, 3), num_linear=2, grid=(3, 2)),
+        (1, 1, 12, 8, 3),
+    ),
+    "vggish_audio": (VggishAudio(widths=WIDTHS), torch_names.vggish(), (1, 16, 16, 1)),
     "projection": (ProjectionMLP((5, 4, 3)), torch_names.projection(3), (1, 6)),
 }
 
@@ -90,13 +97,9 @@ def official_shapes(module, shape, table):
     """Shapes in a state_dict of arrays that are never made."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     abstract = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), x)
-    leaves = flatten_dict(abstract)
-    return {
-        entry.key: tuple(
-            leaves[entry.path].shape[axis] for axis in np.argsort(LAYOUTS[entry.layout])
-        )
-        for entry in table
-    }
+    # One number that is seen everywhere takes no memory.
+    seen = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), abstract)
+    return {key: array.shape for key, array in to_torch(table, seen).items()}
 
 
 def test_names_and_shapes_are_the_official_ones():
@@ -176,6 +179,28 @@ def test_names_and_shapes_are_the_official_ones():
                 "conv1.weight": (32, 1, 3, 3),
                 "layer4.0.shortcut.1.bias": (256,),
                 "seg_1.weight": (256, 5120),
+            },
+        ),
+        (
+            Vgg16Video(linear=(4096, 4096)),
+            (1, 1, 224, 224, 3),
+            torch_names.vgg16(num_linear=2),
+            {
+                "features.0.weight": (64, 3, 3, 3),
+                "features.10.weight": (256, 128, 3, 3),
+                "features.28.bias": (512,),
+                "classifier.0.weight": (4096, 25088),
+                "classifier.3.weight": (4096, 4096),
+            },
+        ),
+        (
+            VggishAudio(),
+            (1, 96, 64, 1),
+            torch_names.vggish(),
+            {
+                "features.0.weight": (64, 1, 3, 3),
+                "features.8.weight": (256, 256, 3, 3),
+                "features.13.bias": (512,),
             },
         ),
     ):

@@ -5,6 +5,7 @@ import pytest
 
 from avssl.errors import UsageError
 from avssl.models.registry import build_encoder
+from avssl.models.torch_names import to_torch, vgg16
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -85,3 +86,19 @@ def test_a_norm_takes_the_place_of_a_bias(name):
     layer = variables["params"]["trunk"]["conv1_1"]
     assert set(layer) == {"conv", "norm"}
     assert set(layer["conv"]) == {"kernel"}
+
+
+def test_linear_layers_see_the_map_as_pytorch_flattens_it():
+    encoder = build_encoder(
+        "main", {"name": "vgg16_video", "widths": [2, 3], "layers": [1, 1], "linear": [5, 4]}, jnp.float64
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(2, 1, 12, 8, 3))
+    variables = drawn(encoder, x)
+    features = jax.jit(lambda v, x: encoder.apply(v, x, train=False))(variables, x)
+    state = to_torch(vgg16((1, 1), num_linear=2, grid=(3, 2)), variables)
+    pooled = np.asarray(features.map)[:, 0].reshape(2, 3, 2, 2, 2, 3).max(axis=(2, 4))
+    y = pooled.transpose(0, 3, 1, 2).reshape(2, -1)
+    for key in ("classifier.0", "classifier.3"):
+        y = np.maximum(y @ state[f"{key}.weight"].T + state[f"{key}.bias"], 0)
+    assert y.std() > 0.1
+    np.testing.assert_allclose(features.embedding, y, rtol=1e-10)
