@@ -44,6 +44,7 @@ class Cnn14(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
     frontend: ClassVar[dict[str, Any]] = {
         "name": "log_mel",
         "num_mels": 64,

@@ -39,6 +39,7 @@ class Conv2D10(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
 
     @nn.compact
     def __call__(

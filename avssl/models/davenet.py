@@ -55,6 +55,7 @@ class ResDavenet(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
 
     @nn.compact
     def __call__(

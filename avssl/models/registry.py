@@ -77,6 +77,11 @@ def sees_by_frame(config: Mapping[str, Any]) -> bool:
     return getattr(ENCODERS.get(config.get("name", "")), "by_frame", False)
 
 
+def hears_any_length(config: Mapping[str, Any]) -> bool:
+    """Whether the encoder of a config pools over time, so that the length of a sound does not matter."""
+    return getattr(ENCODERS.get(config.get("name", "")), "any_length", False)
+
+
 def encoder_fields(cls: type[nn.Module]) -> dict[str, Any]:
     """The config keys of an encoder with their defaults."""
     return {

@@ -86,6 +86,7 @@ class ResNet18Audio(ResNet18Video):
     """
 
     modality = "audio"
+    any_length = True
     stem_init = staticmethod(TORCH_UNIFORM)
 
 

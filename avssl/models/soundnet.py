@@ -40,6 +40,7 @@ class SoundNet8(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
     fixed_stages = True
     frontend: ClassVar[dict[str, Any]] = {"name": "waveform", "gain": 256.0}
     kernels = (64, 32, 16, 8, 4, 4, 4)

@@ -40,6 +40,7 @@ class SpeakerResNet34(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
 
     @nn.compact
     def __call__(

@@ -100,6 +100,7 @@ class L3Audio(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
 
     @nn.compact
     def __call__(
@@ -179,6 +180,7 @@ class VggishAudio(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     modality = "audio"
+    any_length = True
 
     @nn.compact
     def __call__(

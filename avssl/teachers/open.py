@@ -19,7 +19,7 @@ from avssl.objectives import build_objective
 from avssl.objectives.base import Batch, Target
 from avssl.teachers.classes import check_alike, check_classes
 from avssl.teachers.function import teacher_of
-from avssl.teachers.spec import Taught, TeacherSpec, build_specs
+from avssl.teachers.spec import Taught, TeacherSpec, build_specs, same_sight, told
 from avssl.teachers.store import TargetStore
 from avssl.teachers.teacher import SeeingTeacher, Teacher, random_teacher
 from avssl.train.agreement import said_by_all
@@ -169,6 +169,8 @@ def open_online(config: ConfigDict, name: str, spec: TeacherSpec, source: Source
     view = view_of(config, name, spec)
     teacher = found_teacher(config, name, spec, view, tuple(source.label_names))
     teacher.check_view(name, spec.view, view)
+    if view.modality == "audio" and not any(same_sight(view, own) for own in teacher.views):
+        say(f"teacher '{name}' learnt from {told(teacher.views[0])}, and hears {told(view)} here")
     teacher.check_targets(spec.targets)
     return teacher.seeing(spec.view, view, spec.precision)
 

@@ -17,6 +17,8 @@ SEEN = {
 }
 # What does not matter to an encoder that sees each frame by itself.
 OF_TIME = ("frames", "fps")
+# What does not matter to one that pools sound over time.
+OF_LENGTH = ("seconds",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +127,18 @@ def asked(name: str, objective: Objective, specs: Mapping[str, TeacherSpec]) -> 
     return targets
 
 
-def same_sight(first: View, second: View, *, by_frame: bool = False) -> bool:
-    """Whether two views give an encoder pictures or sounds of one kind; `by_frame`: however many pictures."""
+def same_sight(
+    first: View, second: View, *, by_frame: bool = False, any_length: bool = False
+) -> bool:
+    """Whether two views give an encoder pictures or sounds of one kind.
+
+    by_frame: however many pictures. any_length: however long a sound.
+    """
+    free = (*OF_TIME * by_frame, *OF_LENGTH * any_length)
     return first.modality == second.modality and all(
         equal(getattr(first, key), getattr(second, key))
         for key in SEEN[first.modality]
-        if not (by_frame and key in OF_TIME)
+        if key not in free
     )
 
 

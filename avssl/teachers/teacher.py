@@ -18,7 +18,7 @@ from avssl.data.open import open_source
 from avssl.data.views import View
 from avssl.errors import AvsslError, UsageError, unknown
 from avssl.models.detector import flat_attention, levels_of
-from avssl.models.registry import build_encoder, sees_by_frame
+from avssl.models.registry import build_encoder, hears_any_length, sees_by_frame
 from avssl.objectives.base import Batch, Objective, Read
 from avssl.signal.frontends import build_frontend
 from avssl.teachers.spec import facts, same_sight, told
@@ -71,8 +71,11 @@ class Teacher:
 
     def knows(self, view: View) -> bool:
         """Whether a view shows what the teacher was trained on."""
-        by_frame = sees_by_frame(self.config)
-        return any(same_sight(view, own, by_frame=by_frame) for own in self.views)
+        free = {
+            "by_frame": sees_by_frame(self.config),
+            "any_length": hears_any_length(self.config),
+        }
+        return any(same_sight(view, own, **free) for own in self.views)
 
     def check_view(self, name: str, view_name: str, view: View) -> None:
         """Refuses a student's view that shows other than what the teacher was trained on."""

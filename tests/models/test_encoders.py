@@ -50,6 +50,19 @@ def test_every_encoder_keeps_the_contract(name, dtype, held):
         assert features.map.shape[1] == (1 if name in HALVE_TIME else 3)
 
 
+@pytest.mark.parametrize(
+    "name", sorted(name for name, cls in ENCODERS.items() if getattr(cls, "any_length", False))
+)
+def test_what_hears_any_length_has_the_same_weights_and_embedding_for_each(name):
+    encoder = build_encoder("main", {"name": name}, jnp.float32)
+    batch, length, *bands = SAMPLES.get(name, INPUTS["audio"])
+    variables, features = shapes(encoder, (batch, length, *bands))
+    longer, more = shapes(encoder, (batch, 3 * length + 1, *bands))
+    assert longer == variables
+    assert more.embedding == features.embedding
+    assert more.map.shape[1] > features.map.shape[1]
+
+
 def test_the_identity_is_what_the_front_end_gives():
     encoder = build_encoder("main", {"name": "identity_audio"}, jnp.bfloat16)
     x = jnp.arange(12, dtype=jnp.float32).reshape(2, 3, 2, 1)
