@@ -182,16 +182,27 @@ def add_exchange(verbs: Any) -> None:
         help="with their classifier or what finds boxes, so that they can teach logits or boxes",
     )
     imported = verb(
-        verbs, "import", "make a run folder of exported encoders, to use wherever a run is", run_import,
+        verbs, "import", "make a run folder of exported encoders, or of official weights, to use as any run",
+        run_import,
         "avssl import encoders/quickstart.safetensors runs/imported",
     )  # fmt: skip
     imported.add_argument(
-        "file", type=Path, metavar="FILE.safetensors", help="config.json beside it"
-    )
+        "file", type=Path, metavar="FILE",
+        help="of `avssl export`, its config.json beside it; with --config anyone's .safetensors or .pth",
+    )  # fmt: skip
     imported.add_argument("run", type=Path, help="run folder, made if absent")
     imported.add_argument(
         "--data", default="", metavar="SPEC",
         help="source that stands for its training data in evaluations (default: the one it was trained on)",
+    )  # fmt: skip
+    imported.add_argument(
+        "--config", default="", metavar="FILE[:VARIANT]",
+        help="of weights of other programs: a config that says their encoder, view and classifier, changed by "
+        "--config.a.b=value",
+    )  # fmt: skip
+    imported.add_argument(
+        "--classes", type=Path, default=None, metavar="FILE",
+        help="with --config: names of the classifier's classes, one a line (default: not known)",
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def named(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
 
 
-def config_of(arguments: argparse.Namespace):
+def config_of(arguments: argparse.Namespace, *, trains: bool = True):
     from avssl.config import load_config, override, resolve
 
     config = load_config(arguments.config)
@@ -35,7 +35,7 @@ def config_of(arguments: argparse.Namespace):
         if any(key == "init_from" and value != init for key, value in arguments.overrides):
             raise UsageError("--init is short for --config.init_from: give one of them")
         config.init_from = init
-    return resolve(config)
+    return resolve(config, trains=trains)
 
 
 def run_pretrain(arguments: argparse.Namespace) -> int:
@@ -145,6 +145,17 @@ def run_import(arguments: argparse.Namespace) -> int:
     from avssl.convert.encoder_file import read_config
     from avssl.convert.import_run import import_encoders
 
+    if arguments.config:
+        from avssl.convert.import_weights import import_weights
+
+        if arguments.data:
+            raise UsageError("--data is of exports; with --config give --config.data.source")
+        config = config_of(arguments, trains=False)
+        set_up_jax(config.precision)
+        print(import_weights(arguments.file, arguments.run, config, arguments.classes))
+        return 0
+    if arguments.classes is not None:
+        raise UsageError("--classes is of weights of other programs: give their --config")
     set_up_jax(str(read_config(arguments.file).get("precision")))
     print(import_encoders(arguments.file, arguments.run, data=arguments.data))
     return 0

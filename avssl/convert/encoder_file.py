@@ -90,7 +90,8 @@ def read_config(file: Path) -> dict[str, Any]:
     shown = printable(str(beside))
     if not beside.is_file():
         raise UsageError(
-            f"'{shown}' is not there: an export is a {SUFFIX} file and its config.json"
+            f"'{shown}' is not there: an export is a {SUFFIX} file and its config.json, and weights of other "
+            "programs are imported with --config"
         )
     try:
         config = json.loads(beside.read_text(encoding="utf-8"))
@@ -99,7 +100,7 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise UsageError(
             f"'{shown}' is not of `avssl export`: its format is not '{FORMAT}'; weights of other programs "
-            "cannot be imported this way"
+            "are imported with --config"
         )
     if config.get("version") not in (VERSION, VERSION_WITH_HEADS):
         raise UsageError(

@@ -80,6 +80,8 @@ def export_encoders(
 
 
 def names_of_classes(meta: Mapping[str, Any], config: ConfigDict, run: Path) -> list[str]:
+    if meta.get("label_names") == []:  # of weights that came without
+        return []
     classes = classes_of(meta, config)
     if classes is None:
         raise UsageError(

@@ -29,26 +29,42 @@ def import_encoders(file: Path, run: Path, *, data: str = "") -> str:
     described = read_config(file)
     config = run_config_of(described, file, data)
     arrays = fitting(read_arrays(file), wanted_arrays(config, file), file)
-    if run.exists() and any(run.iterdir()):
-        raise UsageError(f"{run} is there already and not empty: name a new folder")
     trained = described["trained"]
     step = trained["step"]
-    items = {item: tree_of(arrays, item) for item in ITEMS}
-    meta = {
-        "step": step,
-        "config": to_json(config),
-        "data_fingerprint": trained["data_fingerprint"],
-        "label_names": list(described["label_names"]) if has_heads(described) else [],
-    }
-    with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(step, items, meta)
-        checkpoints.wait()
-        write_config(run, to_json(config))
+    names = list(described["label_names"]) if has_heads(described) else []
+    write_run(
+        run, config, arrays, step=step, fingerprint=trained["data_fingerprint"], label_names=names
+    )
     heads = f" with {', '.join(config.objectives)}" if config.objectives else ""
     return (
         f"{run}: {', '.join(config.encoders)}{heads} of {file}, trained for {step} steps on "
         f"{trained['data']}"
     )
+
+
+def write_run(
+    run: Path,
+    config: ConfigDict,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    step: int,
+    fingerprint: str,
+    label_names: list[str],
+) -> None:
+    """A run folder whose only checkpoint has these arrays and nothing to go on with."""
+    if run.exists() and any(run.iterdir()):
+        raise UsageError(f"{run} is there already and not empty: name a new folder")
+    items = {item: tree_of(arrays, item) for item in ITEMS}
+    meta = {
+        "step": step,
+        "config": to_json(config),
+        "data_fingerprint": fingerprint,
+        "label_names": label_names,
+    }
+    with Checkpoints(run / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(step, items, meta)
+        checkpoints.wait()
+        write_config(run, to_json(config))
 
 
 def run_config_of(described: Mapping[str, Any], file: Path, data: str) -> ConfigDict:
@@ -76,14 +92,19 @@ def run_config_of(described: Mapping[str, Any], file: Path, data: str) -> Config
     if heads:
         check_weights(resolved, file)
         return resolved
-    for name, encoder in resolved.encoders.items():
-        view = resolved.views.get(name)
+    check_own_views(resolved, f"the config.json of {file}")
+    return resolved
+
+
+def check_own_views(config: ConfigDict, where: str) -> None:
+    """Of encoders without objectives."""
+    for name, encoder in config.encoders.items():
+        view = config.views.get(name)
         if view is None or view.modality != encoder.modality:
             raise UsageError(
-                f"the config.json of {file} has no {encoder.modality} view for its encoder '{name}': every "
-                "encoder looks at the view of its own name"
+                f"{where} has no {encoder.modality} view for its encoder '{name}': every encoder looks at the "
+                "view of its own name"
             )
-    return resolved
 
 
 def damaged(file: Path, error: Exception) -> UsageError:
@@ -132,7 +153,7 @@ def fitting(
     lists = {"missing": missing, "unexpected": unexpected, "of another shape": shaped}
     if any(lists.values()):
         told = "; ".join(f"{kind}: {shortened(names)}" for kind, names in lists.items() if names)
-        raise UsageError(f"{file} does not fit its config.json: {told}")
+        raise UsageError(f"{file} does not fit its config: {told}")
     for name, array in arrays.items():
         if not np.issubdtype(array.dtype, np.floating):
             raise UsageError(f"{file}: {name} is {array.dtype}, and weights are floats")

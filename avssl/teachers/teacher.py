@@ -302,7 +302,7 @@ def detector_of(model: Model, encoder: str) -> Objective | None:
 def classes_of(meta: Mapping[str, Any], config: ConfigDict) -> tuple[str, ...] | None:
     """The names of the classes that a run was trained on; None where nobody can say any more."""
     if "label_names" in meta:
-        return tuple(meta["label_names"])
+        return tuple(meta["label_names"]) or None
     try:
         return open_source(config.data.source).label_names
     except AvsslError:
