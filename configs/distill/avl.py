@@ -4,9 +4,9 @@ Yaghoubi et al. 2023 (ICMI), their CNN variant: two ResNet-18 with projections i
 VGGSound 144k, 30 epochs of batches of 1,600 over three GPUs; everything else as in `configs/distill/ez_vsl.py`.
 `:vit` is their main model, two ViT-B/16; theirs begin with timm's weights of ImageNet and have a class token,
 and that of sounds sees a picture of 224 x 224 that convolutions make of the spectrogram, here the patches of
-the spectrogram itself. The sound teacher is PANNs' CNN14 (a run whose encoder is `cnn14`, at 32 kHz), that of
-objects DETR (a run whose encoder is `detr_resnet50_video`, at 800 px): where the last layer of its decoder
-looks for what it is sure of. It sees the student's picture in the student's crop, in the step; theirs is stored
+the spectrogram itself. The sound teacher is PANNs' CNN14 at 32 kHz, trained on 10 s (it pools over
+time, and hears 3 s here), that of objects DETR at 800 px: where the last layer of its decoder looks for what it
+is sure of. It sees the student's picture in the student's crop, in the step; theirs is stored
 beforehand, once for each picture. Any other picture network that keeps a map may take its place, with pictures
 of its own size (`views.objects.size`), as may a function (`run=FILE.py`).
 
@@ -17,7 +17,14 @@ of its own size (`views.objects.size`), as may a function (`run=FILE.py`).
       --save-visualizations
 
 Data and `runs/imagenet-resnet18` are those of `configs/distill/ez_vsl.py`. The teachers are
-`teachers.sound.run` (runs/audioset-cnn14) and `teachers.objects.run` (runs/coco-detr).
+`teachers.sound.run` and `teachers.objects.run`, made of the released weights (`Cnn14_mAP=0.431.pth`,
+`detr-r50-e632da11.pth`):
+
+  avssl import cnn14.pth runs/audioset-cnn14 --config configs/distill/avl.py:cnn14
+  avssl import detr-r50.pth runs/coco-detr --config configs/distill/avl.py:detr
+
+A CNN14 of one's own is a run of `configs/finetune/audioset.py`, whose encoder is `audio`
+(`--config.teachers.sound.run=runs/audioset --config.teachers.sound.encoder=audio`).
 `--config.objectives.avl.object_teacher=''` is without objects, `sound_teacher=''` without sounds. The released
 code scores VGG-SS with the first box of each picture alone: not comparable with EZ-VSL, nor with this.
 
@@ -56,7 +63,22 @@ def get_config(variant: str = ""):
         run="runs/coco-detr", encoder="objects", view="objects", targets=("map",),
         precision="bf16", shapes=dict(map=(1, 25, 25, 1)),
     )  # fmt: skip
-    return variant_of(config, variant, vit=vit, quicktest=quicktest)
+    return variant_of(config, variant, vit=vit, cnn14=cnn14, detr=detr, quicktest=quicktest)
+
+
+def cnn14(config):
+    """The teacher of sound, as released: to import."""
+    alone(config, "sound", dict(config.views.sound, seconds=10.0))
+
+
+def detr(config):
+    """The teacher of objects, as released: to import."""
+    alone(config, "objects", dict(config.views.objects, placed_with=""))
+
+
+def alone(config, name, view):
+    config.views, config.encoders = {name: view}, {name: config.encoders[name]}
+    config.teachers = config.objectives = {}
 
 
 def vit(config):

@@ -10,7 +10,7 @@ each step. UCF51 is the 51 classes of UCF101 that have sound; 4,893 training cli
 The teachers are runs whose embeddings have 512 numbers (CCL's: a CNN14 on AudioSet and torchvision's ResNet-34
 on ImageNet).
 
-  avssl pretrain --config configs/world/supervised.py --workdir runs/ucf51-audio \
+  avssl pretrain --config configs/world/supervised.py --workdir runs/ucf51-cnn14 \
       --config.data.source=tfds:data/ucf51@train --config.objectives.supervised.num_classes=51 \
       --config.views.audio.seconds=2.0 --config.encoders.audio.name=cnn14 \
       --config.encoders.audio.embedding_size=512 --config.views.audio.rate=32000
@@ -53,7 +53,7 @@ def audio(config):
     config.views.audio = dict(modality="audio", seconds=2.0, rate=32000)
     config.encoders.audio = dict(name="cnn14", modality="audio", embedding_size=WIDTH)
     config.teachers.audio = dict(
-        run="runs/ucf51-audio", encoder="audio", view="audio", targets=("embedding",),
+        run="runs/ucf51-cnn14", encoder="audio", view="audio", targets=("embedding",),
         precision="bf16", shapes=dict(embedding=(WIDTH,)),
     )  # fmt: skip
     config.objectives.ccl.audio_teacher = "audio"

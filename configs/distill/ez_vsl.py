@@ -18,8 +18,13 @@ crops, which cut boxes.
       --save-visualizations
 
 `avssl data guide vggsound` and `vggss` build both sets, whose one split is `train`. `runs/imagenet-resnet18` is
-a run with an encoder `video` of this kind, trained on ImageNet at this size; without `init_from` the picture's
-network begins anew, without `--object-encoder` the map of objects is that of the run's own.
+a run with an encoder `video` of this kind, trained on ImageNet at this size, as torchvision's weights make it
+(`resnet18-f37072fd.pth`):
+
+  avssl import resnet18.pth runs/imagenet-resnet18 --config configs/distill/ez_vsl.py:resnet18
+
+Without `init_from` the picture's network begins anew, without `--object-encoder` the map of objects is that of
+the run's own.
 
 Expected (published, fused with objects, cIoU / AUC): VGG-SS 38.85 / 39.54, Flickr 83.94 / 63.60 %.
 Measured: not run at this scale.
@@ -58,4 +63,12 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 1e-4
     config.optimizer.schedule = "constant"
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(config, variant)
+    return variant_of(config, variant, resnet18=resnet18)
+
+
+def resnet18(config):
+    """The network of pictures by itself, to import."""
+    config.views, config.encoders = (
+        dict(video=config.views.video), dict(video=config.encoders.video)
+    )  # fmt: skip
+    config.objectives = {}

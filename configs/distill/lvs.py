@@ -12,7 +12,8 @@ start (BatchNorm's scales from N(1, 0.02) and Kaiming's fan-out there too).
       --protocols localization --released lvs --save-visualizations
 
 `avssl data guide vggsound` and `vggss` build both sets, whose one split is `train`. `init_from` is a run with
-an encoder `video` of this kind, trained on ImageNet; without it the picture's network begins anew.
+an encoder `video` of this kind, trained on ImageNet: `configs/distill/ez_vsl.py` says how to import it.
+Without it the picture's network begins anew.
 
 Expected (as recalled, not verified; cIoU / AUC): VGG-SS 34.4 / 38.2, Flickr 71.9 / 58.2 %.
 Measured: not run at this scale.

@@ -5,10 +5,17 @@ middle of each of four slots of 5 s, Adam 1e-3, batch 64, two million videos of 
 not known: here 50 epochs. As released there is no augmentation; the 20 s are drawn anew from longer videos, and
 sound is the mean of its channels where the release takes the first.
 
-The teachers are runs whose pictures have logits of 1000 and of 401 classes (SoundNet's: VGG-16 on ImageNet and
-on Places2), or what they wrote once for all, with which no picture is decoded:
+The teachers are runs with an encoder `video` that sees pictures of 224 px and has logits, of any number of
+classes (SoundNet's: VGG-16 on 1000 of ImageNet and on 401 of Places2). `runs/imagenet` is torchvision's VGG-16
+(`vgg16-397923af.pth`); `avssl data guide places365` says how to train `runs/places`, and so is one of ImageNet
+trained on `images:/data/imagenet/train`:
 
-  avssl teach --teacher runs/imagenet --encoder image --data tfds:data/flickr@train --out runs/objects \
+  avssl import vgg16.pth runs/imagenet --config configs/distill/soundnet.py:vgg16
+  avssl pretrain --config configs/distill/soundnet.py --workdir runs/soundnet
+
+Or they say it once for all, and no picture is decoded:
+
+  avssl teach --teacher runs/imagenet --encoder video --data tfds:data/flickr@train --out runs/objects \
       --targets logits --every-seconds 2.5 --top-k 100
   avssl pretrain --config configs/distill/soundnet.py --workdir runs/soundnet \
       --config.teachers.objects.store=runs/objects --config.teachers.scenes.store=runs/scenes
@@ -41,10 +48,10 @@ def get_config(variant: str = ""):
     )  # fmt: skip
     config.encoders.audio = dict(name="soundnet8", modality="audio")
     # For `run=''` alone, random teachers: the encoder of a run is what it was there.
-    config.encoders.image = dict(name="resnet18_video", modality="video", frontend=dict(name="rgb"))
+    config.encoders.video = dict(name="resnet18_video", modality="video", frontend=dict(name="rgb"))
     for name, run in dict(objects="runs/imagenet", scenes="runs/places").items():
         config.teachers[name] = dict(
-            run=run, encoder="image", view="video", targets=("logits",), precision="bf16",
+            run=run, encoder="video", view="video", targets=("logits",), precision="bf16",
             shapes=dict(logits=(SLOTS, NUM_CLASSES[name])),
         )  # fmt: skip
     config.objectives.soundnet = dict(weight=1.0, teachers=tuple(NUM_CLASSES))
@@ -52,7 +59,23 @@ def get_config(variant: str = ""):
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "constant"
     config.eval.protocols = ()  # by `avssl evaluate`, on the data that it names
-    return variant_of(config, variant, soundnet5=soundnet5, quicktest=quicktest)
+    return variant_of(config, variant, soundnet5=soundnet5, vgg16=vgg16, quicktest=quicktest)
+
+
+def vgg16(config):
+    """Its teacher of objects, to import."""
+    config.teachers = {}
+    config.views = dict(
+        video=dict(config.views.video, windows=1, every_seconds=None, align="center")
+    )
+    config.encoders = dict(
+        video=dict(
+            name="vgg16_video", modality="video", linear=(4096, 4096), frontend=dict(name="rgb")
+        )
+    )
+    config.objectives = dict(
+        classify=dict(weight=1.0, modalities=("video",), num_classes=NUM_CLASSES["objects"])
+    )
 
 
 def soundnet5(config):
