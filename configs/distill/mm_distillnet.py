@@ -62,7 +62,7 @@ def get_config(variant: str = ""):
     config.steps = 2_832_075  # 50 epochs of 113,283 frames
     config.batch_size = 2
     config.precision = "bf16"
-    config.data.source = "mavd:data/mavd@train"
+    config.data.source = "mavd:data/mavd@train_all"
     config.data.workers = 8
     config.data.num_records = 113_283
     config.views.audio = dict(modality="audio", seconds=1.0, rate=44100, channels=8)

@@ -125,6 +125,16 @@ def test_configs_read_what_a_page_or_they_themselves_build():
         assert {*re.findall(r"tfds:([\w/-]+)", text)} <= on_pages | {*own}, path
 
 
+def test_configs_read_lists_that_the_page_of_their_data_names():
+    # What is filled in as the config is made stands in its defaults alone.
+    named = re.compile(rf"({'|'.join(OPENERS)}):[\w/-]+@(\w+)(?![\w{{])")
+    for path in (path for path in Path("configs").rglob("*.py") if "ablations" not in path.parts):
+        config = load_config(str(path))
+        specs = f"{config.data.source} {config.eval.data} {config.eval.test_data}"
+        for kind, split in named.findall(f"{path.read_text(encoding='utf-8')} {specs}"):
+            assert re.search(rf"@{split}\b", PAGES[TOLD_WITH.get(kind, kind)]), (path, split)
+
+
 def marks_of(words: list[str]) -> list:
     quick = words[1] == "inspect" or words[2].startswith(QUICK)
     return [] if quick else [pytest.mark.slow]
