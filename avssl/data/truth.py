@@ -1,7 +1,7 @@
 """What a generated world or an annotated data set knows about its clips, as the protocols ask for it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,24 @@ ANNOTATED = "sounding_boxes"
 STRUCTURED = frozenset(
     ("classes", "ignored", "trials", "objects", "faults", "consensus", ANNOTATED)
 )
+
+
+def still_objects(
+    found: Iterable[tuple[int, Sequence[float]]], names: Sequence[str]
+) -> dict[str, Any]:
+    """The truth of things that stay where they are, all along a record: (class, box in shares) of each.
+
+    Nobody says that they are heard.
+    """
+    things = [
+        {
+            "class": number, "class_name": names[number], "visible": True, "sounding": False,
+            "boxes": [list(box)],
+        }
+        for number, box in found
+    ]  # fmt: skip
+    # One frame, however long the record is: the last one stays on display.
+    return {"fps": 1.0, "objects": things}
 
 
 def sounding_boxes(

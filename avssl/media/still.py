@@ -24,8 +24,8 @@ STILL_SECONDS = 1.0
 BITEXACT = {"fflags": "+bitexact"}
 
 
-def as_video(picture: bytes | str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """A file whose only track is the picture, on display for `STILL_SECONDS`.
+def as_video(picture: bytes | str, *, stream: str = "", limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """A file whose only track is the picture, on display for `STILL_SECONDS`; `stream`: and one of this name.
 
     A view of several frames sees it in each of them. MediaError for anything that is no JPEG or PNG.
     """
@@ -33,9 +33,13 @@ def as_video(picture: bytes | str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
     try:
         # QuickTime takes PNG, which Matroska does not.
         with av.open(buffer, "w", format="mov", options=BITEXACT) as file:
-            packet = still_packet(file, "", coded, limits)
-            packet.duration = round(STILL_SECONDS / MILLISECOND)
-            file.mux(packet)
+            # All tracks are declared before the first packet.
+            packets = [
+                still_packet(file, name, coded, limits) for name in dict.fromkeys(("", stream))
+            ]
+            for packet in packets:
+                packet.duration = round(STILL_SECONDS / MILLISECOND)
+                file.mux(packet)
     except (av.error.FFmpegError, ValueError) as error:
         # A side beyond what the container can state.
         reason = getattr(error, "strerror", None) or str(error)

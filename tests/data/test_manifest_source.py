@@ -10,8 +10,9 @@ from avssl.data.build import build
 from avssl.data.open import open_source
 from avssl.data.record import class_sets, known_class_sets
 from avssl.data.sources.mix import MixedSource
-from avssl.data.truth import STRUCTURED
+from avssl.data.truth import STRUCTURED, objects_at
 from avssl.errors import UsageError
+from avssl.media.probe import probe
 
 
 @pytest.fixture
@@ -65,6 +66,57 @@ def test_several_classes(manifest):
 def test_other_classes_are_another_data_set(manifest):
     dogs = manifest("path,classes\na.mp4,dog;cat\nb.mp4,dog\n").fingerprint
     assert manifest("path,classes\na.mp4,dog\nb.mp4,dog;cat\n").fingerprint != dogs
+
+
+BOXES = "path,boxes,caption\na.png,0 0.25 0.5 1 traffic light; 0.5 0 1 1 car,one\nb.png,,two\n"
+
+
+def test_boxes_are_there_at_all_times(manifest):
+    source = manifest(BOXES)
+    assert source.label_names == ("car", "traffic light")
+    for seconds in (0.0, 7.0):
+        seen = objects_at(source.truth(0), seconds)
+        assert seen.boxes.tolist() == [[0, 0.25, 0.5, 1], [0.5, 0, 1, 1]]
+        assert seen.labels.tolist() == [1, 0]
+    assert len(objects_at(source.truth(1), 0.0)) == 0
+    assert source.truth(1)["caption"] == "two"
+    assert source.classes(0) is None
+    moved = manifest(BOXES.replace("0.25", "0.3"))
+    assert moved.fingerprint != source.fingerprint
+
+
+def test_boxes_are_built(manifest, tmp_path):
+    for name in "ab":
+        Image.new("RGB", (64, 32)).save(tmp_path / f"{name}.png")
+    source = manifest(BOXES)
+    build(source.spec, str(tmp_path / "set"), short_side=16)
+    built = open_source(f"tfds:{tmp_path}/set@train")
+    assert built.label_names == source.label_names
+    assert [built[index].truth for index in range(2)] == [source.truth(index) for index in range(2)]
+
+
+@pytest.mark.parametrize(
+    "cell", ["0 0 1 1", "0 0 1 car", "0 0 1 x car", "0 0 1.2 1 car", "1 0 0 1 car", "0 nan 1 1 car"]
+)
+def test_boxes_that_are_none_are_refused_with_their_line(manifest, cell):
+    with pytest.raises(UsageError, match=rf"clips\.csv:3: boxes '{cell}' is not x0 y0 x1 y1 CLASS"):
+        manifest(f"path,boxes\na.png,0 0 1 1 car\nb.png,0 0 1 1 car;{cell}\n")
+    with pytest.raises(UsageError, match="column 'fps' has a name"):
+        manifest("path,boxes,fps\na.png,0 0 1 1 car,25\n")
+
+
+def test_a_picture_may_be_a_further_track(manifest, tmp_path):
+    for name in "ab":
+        Image.new("RGB", (64, 32)).save(tmp_path / f"{name}.png")
+    source = manifest("path,stream\na.png,depth\nb.png,\n")
+    assert [probe(source[index].media).video_streams for index in range(2)] == [("depth",), ()]
+    build(source.spec, str(tmp_path / "set"))
+    built = open_source(f"tfds:{tmp_path}/set@train")
+    assert probe(built[0].media).video_streams == ("depth",)
+    assert manifest("path,stream\na.png,\nb.png,\n").fingerprint != source.fingerprint
+    for row, said in (("a.png,the depth", "is no word"), ("a.mp4,depth", "is of a picture")):
+        with pytest.raises(UsageError, match=rf"clips\.csv:2: stream '.*{said}"):
+            manifest(f"path,stream\n{row}\n")
 
 
 def test_without_the_column_nobody_said(manifest):

@@ -2,9 +2,11 @@ import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from avssl.data.open import open_source
 from avssl.data.sources.mix import MixedSource
+from avssl.data.truth import objects_at
 from avssl.errors import UsageError
 
 
@@ -91,3 +93,13 @@ def test_pickles(mix):
 def test_a_bad_part_is_named(tmp_path, mix):
     with pytest.raises(UsageError, match=r"folder '.*/three' does not exist"):
         open_source(f"folder:{tmp_path}/one+folder:{tmp_path}/three")
+
+
+def test_objects_have_the_classes_of_the_mix(tmp_path):
+    for name in ("car", "bus"):
+        (tmp_path / f"{name}.csv").write_text(f"path,boxes\n{name}.png,0 0 1 1 {name}\n")
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    mix = open_source("+".join(f"manifest:{tmp_path}/{name}.csv" for name in ("car", "bus")))
+    for truth in (mix.truth, lambda index: mix[index].truth):
+        labels = [objects_at(truth(index), 0.0).labels.tolist() for index in range(2)]
+        assert labels == [[0], [1]]

@@ -16,6 +16,7 @@ from avssl.data.keys import printable
 from avssl.errors import UsageError
 
 MAX_SHOWN = 40  # characters of a cell in a message
+MAX_XML_BYTES = 1 << 20  # one picture's annotation has a few thousand
 # What a list may name: a path that stays below the folder it is looked for in.
 _LEADS_OUT = re.compile(r"^/|(?:^|/)\.\.(?:/|$)|[\x00-\x1f]|://")
 
@@ -81,11 +82,16 @@ def find_list(
     raise UsageError(f"'{printable(str(root))}' has no {what} '{printable(name)}'; {has}")
 
 
-def read_text(file: epath.Path) -> str:
+def read_text(file: epath.Path, most_bytes: int | None = None) -> str:
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(-1 if most_bytes is None else most_bytes + 1)
     except OSError as error:
         raise UsageError(f"'{printable(str(file))}' cannot be read ({error.strerror})") from error
+    if most_bytes is not None and len(content) > most_bytes:
+        raise UsageError(
+            f"'{printable(str(file))}' is larger than any annotation ({most_bytes} bytes)"
+        )
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
         raise UsageError(f"'{printable(str(file))}' is no UTF-8 text; save it as UTF-8")
     # surrogateescape: a file name need not be UTF-8, and comes through unharmed.
@@ -164,7 +170,7 @@ def json_of(file: epath.Path) -> Any:
 
 
 def xml_of(file: epath.Path) -> ElementTree.Element:
-    text = read_text(file)
+    text = read_text(file, most_bytes=MAX_XML_BYTES)
     # Entities can be nested until a small file fills the memory; no annotation needs them.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UsageError(f"'{printable(str(file))}' defines entities, which no annotation needs")

@@ -1,4 +1,4 @@
-"""A CSV file that names videos or pictures: path, and optionally start, end, label or classes."""
+"""A CSV file that names videos or pictures: path, and optionally start, end, label or classes, and boxes."""
 
 import array
 import functools
@@ -16,6 +16,7 @@ from avssl.data.record import Record
 from avssl.data.sources.files import identity_of_files, is_remote, join, media_at
 from avssl.data.sources.manifest_table import CLOSER_LOOK, ManifestTable, safe_path
 from avssl.data.sources.stills import is_picture, modalities_of_stills
+from avssl.data.truth import still_objects
 from avssl.errors import UsageError
 from avssl.media.still import as_video
 
@@ -28,7 +29,10 @@ class ManifestSource:
     Columns: `path`; `start` and `end` in seconds, `label` (any text), each optional and allowed to
     be empty in a row; further columns go into the record's `truth` as text. In place of `label`
     a manifest may have `classes`: all of a record, as `dog;cat`, and an empty cell for one that is
-    known to be of none. A row that asks for a part of a video has the key `PATH#t=START,END`. A row
+    known to be of none. `boxes` says where things are, as `0.1 0.2 0.5 0.9 car; ...`: x0, y0, x1, y1 in
+    shares of the frame at all times of the record, none of them known to be heard; in an empty cell nothing
+    is. `stream` names a further track that a picture also is, such as depth or thermal, for views of that
+    `stream`. A row that asks for a part of a video has the key `PATH#t=START,END`. A row
     whose key an earlier row has is left out and listed in `skipped`. Paths that lead out of the
     folder are refused unless `allow_outside`: a manifest is data, and data must not reach any file
     it likes. What is called .jpg, .jpeg or .png is a picture.
@@ -54,7 +58,7 @@ class ManifestSource:
         table = ManifestTable(file)
         keys: dict[str, int] = {}
         starts, ends = array.array("d"), array.array("d")
-        files, labels, truths, classes, skipped = [], [], [], [], []
+        files, labels, truths, classes, objects, streams, skipped = [], [], [], [], [], [], []
         label_of: dict[str, int] = {"": -1}
         classes_of: dict[str, tuple[str, ...]] = {}
         for line, row in table.rows():
@@ -80,6 +84,10 @@ class ManifestSource:
                 if cell not in classes_of:
                     classes_of[cell] = table.names(cell)
                 classes.append(classes_of[cell])
+            if table.boxes is not None:
+                objects.append(tuple(table.objects(row, line)))
+            if table.stream is not None:
+                streams.append(table.stream_of(row, line))
             if table.others:
                 truths.append({column: row[place] for column, place in table.others})
         if not files:
@@ -90,9 +98,12 @@ class ManifestSource:
         self._of_pictures = all(map(is_picture, files))
         self._keys, self._files, self._truths = tuple(keys), tuple(files), tuple(truths)
         self._classes = tuple(classes) if table.classes is not None else None
+        self._objects = tuple(objects) if table.boxes is not None else None
+        self._streams = tuple(streams) if any(streams) else None
         self._spans = np.stack([np.array(starts), np.array(ends)], axis=1)
         # Labels are numbered by name, not by first row: a shuffled manifest keeps its classes.
         names = {key_of_path(name) for name in label_of if name}.union(*classes_of.values())
+        names.update(name for things in objects for name, _ in things)
         self.label_names = tuple(sorted(names))
         rank = {name: place for place, name in enumerate(self.label_names)}
         places = [rank[key_of_path(name)] if name else -1 for name in label_of]
@@ -104,6 +115,10 @@ class ManifestSource:
         sizes = map(self._size, self._files)
         if self._classes is not None:
             sizes = zip(sizes, self._classes, strict=True)
+        if self._objects is not None:
+            sizes = zip(sizes, self._objects, strict=True)
+        if self._streams is not None:
+            sizes = zip(sizes, self._streams, strict=True)
         rows = zip(self._keys, self._labels.tolist(), sizes, strict=True)
         return digest_of_records(self.label_names, rows)
 
@@ -128,10 +143,12 @@ class ManifestSource:
         start, end = self._spans[index]
         relative = self._files[index]
         media = relative if relative.startswith("/") else media_at(self.root, relative)
+        if is_picture(relative):
+            media = as_video(media, stream=self._streams[index] if self._streams else "")
         return Record(
             key=self._keys[index],
             index=int(index),
-            media=as_video(media) if is_picture(relative) else media,
+            media=media,
             start_seconds=0.0 if math.isnan(start) else float(start),
             end_seconds=None if math.isnan(end) else float(end),
             label=int(self._labels[index]),
@@ -141,6 +158,9 @@ class ManifestSource:
     def truth(self, index: int) -> dict[str, Any]:
         """What `self[index].truth` holds, without reading the media."""
         truth = self._truths[index] if self._truths else {}
+        if self._objects is not None:
+            found = ((self.label_names.index(name), box) for name, box in self._objects[index])
+            truth = truth | still_objects(found, self.label_names)
         if self._classes is None:
             return truth
         return truth | {"classes": list(self._classes[index])}

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from etils import epath
 
 from avssl.data.keys import key_of_path, printable
+from avssl.data.sources.stills import is_picture
 from avssl.data.truth import STRUCTURED
 from avssl.errors import UsageError
 
-BETWEEN_CLASSES = ";"
+BETWEEN_CLASSES = BETWEEN_BOXES = ";"
 
 # A path that matches none of this can be joined to the folder as it is. Everything else is looked
 # at more closely: most manifests have a million rows and none that matches.
 CLOSER_LOOK = re.compile(r"[\x00-\x1f:]|/[./]|/$|^[./\s]|^$")
+_STREAM = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _IS_ADDRESS = re.compile(
     r"://|^(?:file|https?|ftp|rt[sm]?p|udp|tcp|data|pipe|concat|subfile|crypto|cache|async):",
@@ -45,12 +47,12 @@ class ManifestTable:
             )
         self._width = len(header)
         self.path = header.index("path")
-        self._start, self._end, self.label, self.classes = (
+        self._start, self._end, self.label, self.classes, self.boxes, self.stream = (
             header.index(column) if column in header else None
-            for column in ("start", "end", "label", "classes")
+            for column in ("start", "end", "label", "classes", "boxes", "stream")
         )
         self.has_spans = self._start is not None or self._end is not None
-        known = {"path", "start", "end", "label", "classes", ""}
+        known = {"path", "start", "end", "label", "classes", "boxes", "stream", ""}
         self.others = [(name, place) for place, name in enumerate(header) if name not in known]
         self._check_columns()
 
@@ -61,7 +63,7 @@ class ManifestTable:
                 "hold a single one"
             )
         for name, _ in self.others:
-            if name in STRUCTURED:
+            if name in STRUCTURED or (name == "fps" and self.boxes is not None):
                 raise UsageError(
                     f"{self.where(1)}: column '{name}' has a name under which protocols read something that "
                     "is no text: rename it"
@@ -105,6 +107,40 @@ class ManifestTable:
         """The classes that a cell of the column `classes` lists."""
         parts = (part.strip() for part in cell.split(BETWEEN_CLASSES))
         return tuple(dict.fromkeys(key_of_path(part) for part in parts if part))
+
+    def stream_of(self, row: list[str], line: int) -> str:
+        """The name of the track that a picture also is; empty for none."""
+        assert self.stream is not None
+        name = row[self.stream].strip()
+        if name and not _STREAM.fullmatch(name):
+            raise UsageError(
+                f"{self.where(line)}: stream '{printable(name)}' is no word such as depth or thermal"
+            )
+        if name and not is_picture(row[self.path]):
+            raise UsageError(
+                f"{self.where(line)}: stream '{name}' is of a picture, and '{printable(row[self.path])}' is "
+                "none by its name: a video names its tracks itself"
+            )
+        return name
+
+    def objects(self, row: list[str], line: int) -> list[tuple[str, list[float]]]:
+        """(class, box) of each thing that a cell of the column `boxes` lists."""
+        assert self.boxes is not None
+        parts = (part.strip() for part in row[self.boxes].split(BETWEEN_BOXES))
+        return [self._object(part, line) for part in parts if part]
+
+    def _object(self, part: str, line: int) -> tuple[str, list[float]]:
+        *cells, name = part.split(maxsplit=4)
+        try:
+            box = [float(cell) for cell in cells]
+        except ValueError:
+            box = []
+        if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+            raise UsageError(
+                f"{self.where(line)}: boxes '{printable(part)}' is not x0 y0 x1 y1 CLASS, in shares of the "
+                "frame from 0 to 1"
+            )
+        return key_of_path(name), box
 
     def _seconds(self, row: list[str], place: int | None, name: str, line: int) -> float:
         cell = row[place].strip() if place is not None else ""

@@ -65,7 +65,16 @@ class MixedSource:
         part, inside = self._place(index)
         record = self.parts[part][0][inside]
         label = int(self._renumber[part][record.label])
-        return dataclasses.replace(record, index=int(index), label=label)
+        truth = self._renumbered(part, record.truth)
+        return dataclasses.replace(record, index=int(index), label=label, truth=truth)
+
+    def _renumbered(self, part: int, truth: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Objects with the classes of the mix: alone in a truth, they are known by their number."""
+        numbers = self._renumber[part][:-1].tolist()
+        if "objects" not in truth or numbers == list(range(len(numbers))):
+            return truth
+        things = [thing | {"class": numbers[thing["class"]]} for thing in truth["objects"]]
+        return {**truth, "objects": things}
 
     def key(self, index: int) -> str:
         part, inside = self._place(index)
@@ -73,7 +82,7 @@ class MixedSource:
 
     def truth(self, index: int) -> Mapping[str, Any]:
         part, inside = self._place(index)
-        return read_truth(self.parts[part][0], inside)
+        return self._renumbered(part, read_truth(self.parts[part][0], inside))
 
     def classes(self, index: int) -> Sequence[str] | None:
         part, inside = self._place(index)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avssl.data.build import build
 from avssl.data.needs import modalities_there
 from avssl.data.open import open_source
 from avssl.data.pipeline import evaluation_batches
 from avssl.data.record import tags_of
+from avssl.data.truth import objects_at
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.media.decode import decode_video
@@ -143,6 +145,112 @@ def test_lists_of_voc2007_that_are_torn(voc):
         opened("voc2007", voc, "test")
     with pytest.raises(UsageError, match="has no ImageSets/Main"):
         opened("voc2007", voc / "JPEGImages", "test")
+
+
+def element(name, *inside):
+    return f"<{name}>{''.join(map(str, inside))}</{name}>"
+
+
+def annotation(*objects):
+    """(class, corners in pixels, whether difficult) of each object; people's parts have boxes too."""
+    corners = ("xmin", "ymin", "xmax", "ymax")
+    things = [
+        element(
+            "object", element("name", name), element("difficult", int(difficult)),
+            element("part", element("name", "head"), element("bndbox")),
+            element("bndbox", *map(element, corners, box)),
+        )
+        for name, box, difficult in objects
+    ]  # fmt: skip
+    size = element("size", element("width", 64), element("height", 48))
+    return element("annotation", size, *things)
+
+
+WHOLE, RIGHT_HALF = (1, 1, 64, 48), (33, 1, 64, 48)
+
+
+@pytest.fixture
+def annotated_voc(voc):
+    said = (
+        [("cat", RIGHT_HALF, False), ("bird", WHOLE, False), ("bird", (1, 1, 9, 9), True)],
+        [],
+        [("cat", (1, 1, 9, 9), True), ("bird", RIGHT_HALF, False)],
+    )  # fmt: skip
+    return plant(
+        voc,
+        {f"Annotations/00000{n}.xml": annotation(*each) for n, each in enumerate(said, 1)},
+    )
+
+
+def boxes_of(source):
+    """By record: the class and the box of each object."""
+    return [
+        [
+            (source.label_names[label], box)
+            for label, box in zip(seen.labels.tolist(), seen.boxes.tolist(), strict=True)
+        ]
+        for seen in (objects_at(source[index].truth, 0.5) for index in range(len(source)))
+    ]
+
+
+def test_boxes_of_voc2007_without_the_difficult_ones(annotated_voc):
+    source = opened("voc2007", annotated_voc, "trainval")
+    right, whole = [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]
+    assert boxes_of(source) == [[("cat", right), ("bird", whole)], [], [("bird", right)]]
+    assert sets_of(source) == [{"bird", "cat"}, set(), {"bird"}]
+    assert source[2].truth["ignored"] == ["cat"]
+
+
+def test_views_know_the_boxes_of_pictures(annotated_voc):
+    source = opened("voc2007", annotated_voc, "trainval")
+    view = VideoView(frames=1, fps=1.0, size=32, objects=4).evaluation()
+    with evaluation_batches(source, {"picture": view}, batch_size=3) as batches:
+        [batch] = list(batches)
+    places = batch["geometry"]["picture"]
+    assert places["classes"].tolist() == [[1, 0, -1, -1], [-1] * 4, [0, -1, -1, -1]]
+    # The middle of the picture, as wide as it is high, to a pixel.
+    right, whole = [0.5, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]
+    np.testing.assert_allclose(places["objects"][0, :2], [right, whole], atol=1 / 32)
+
+
+def test_a_list_of_voc2007_of_one_class(annotated_voc):
+    source = opened("voc2007", annotated_voc, "cat_trainval")
+    assert (source.label_names, keys(source)) == (("cat",), ["000001"])
+    assert boxes_of(source) == [[("cat", [0.5, 0.0, 1.0, 1.0])]]
+    assert sets_of(source) == [{"cat"}]
+    with pytest.raises(
+        UsageError, match=r"unknown class .*'cad_trainval' 'cad'; did you mean 'cat'"
+    ):
+        opened("voc2007", annotated_voc, "cad_trainval")
+
+
+def test_boxes_of_a_built_set_are_shares_of_its_smaller_pictures(annotated_voc, tmp_path):
+    source = opened("voc2007", annotated_voc, "trainval")
+    build(source.spec, str(tmp_path / "set"), short_side=24)
+    built = open_source(f"tfds:{tmp_path}/set")
+    assert probe(built[0].media).height == 24
+    assert boxes_of(built) == boxes_of(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (annotation(("dog", WHOLE, False)), "has a box of 'dog', of which .* no list"),
+        (annotation(("cat", (80, 1, 90, 9), False)), "is nowhere in a picture of 64 x 48"),
+        (annotation(("cat", ("x", 1, 9, 9), False)), "xmin 'x' is no number"),
+        (annotation(("", WHOLE, False)), "an object has no name"),
+        ("<annotation></annotation>", "width '' is no number from 1 on"),
+        ("<annotation>", "is no XML"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "defines entities"),
+        (f"<a>{' ' * (1 << 20)}</a>", "is larger than any annotation"),
+        (None, "is not there, as those of other pictures are"),
+    ],
+)
+def test_annotations_of_voc2007_that_are_torn(annotated_voc, content, said):
+    file = annotated_voc / "Annotations" / "000002.xml"
+    file.unlink() if content is None else file.write_text(content)
+    with pytest.raises(UsageError, match=rf"000002\.xml.*{said}"):
+        opened("voc2007", annotated_voc, "trainval")
 
 
 @pytest.fixture
