@@ -136,6 +136,11 @@ def add_evaluate(verbs: Any) -> None:
         "mm_distillnet",
     )  # fmt: skip
     evaluate.add_argument(
+        "--truth", default="", metavar="teachers|RUN",
+        help="detection: by what the run's teachers see together, or those of another run, in the place of "
+        "the data's boxes",
+    )  # fmt: skip
+    evaluate.add_argument(
         "--save-visualizations", type=Path, nargs="?", const=True, default=None, metavar="FOLDER",
         help="localization: heat maps over pictures, with boxes, as PNG (default: WORKDIR/heat_maps)",
     )  # fmt: skip

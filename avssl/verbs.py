@@ -14,8 +14,8 @@ from avssl.failures import report
 
 # Flags of `evaluate` that say how something is measured.
 MEASURING = (
-    "data", "test_data", "protocols", "alpha", "object_encoder", "released", "save_visualizations",
-    "clips", "crops", "class_vectors", "layers")  # fmt: skip
+    "data", "test_data", "protocols", "alpha", "object_encoder", "released", "truth",
+    "save_visualizations", "clips", "crops", "class_vectors", "layers")  # fmt: skip
 
 # What each config of `avssl plan --walk` has at least.
 WALKED_BATCH = 256
@@ -93,6 +93,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         protocols=named(arguments.protocols),
         maps=maps,
         released=arguments.released,
+        truth=arguments.truth,
         object_encoder=arguments.object_encoder,
         clips=arguments.clips,
         crops=arguments.crops,

@@ -1,7 +1,7 @@
 """Detection: are the boxes that an objective finds those of the objects that are there?"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,12 +24,20 @@ from avssl.train.model import Model
 DISTANCES = ("center_distance_x", "center_distance_y")
 METRICS = (*PRECISIONS, *DISTANCES)
 CLEAR_DAY = "day"
+# Comes before the metrics that are by what teachers say.
+TOLD = "teachers/"
+Told = Callable[[str, Sides], Sequence[Objects]]
 
 Kind = TypeVar("Kind", bound=Objects)
 
 
 def finds(
-    model: Model, sides: Sides, track_score: float | None = None, *, released: bool = False
+    model: Model,
+    sides: Sides,
+    track_score: float | None = None,
+    *,
+    released: bool = False,
+    told: Told | None = None,
 ) -> list[Score]:
     """Average precision of `boxes` and how far their middles are from the objects'.
 
@@ -37,24 +45,38 @@ def finds(
     those that sound. "chance" is what the boxes of the clip before give. Where the source knows the weather,
     `map_50` of each kind of it as well, and where objects are known in several frames `mota` and `idf1`
     (`tracks.py`), of boxes from `track_score` on. released: by the rules of MM-DistillNet's evaluator, but for
-    tracks.
+    tracks. told: which objects there are of each test clip, by objective, in the place of those that the
+    source knows; these metrics are called `teachers/...`, and nothing is tracked.
     """
     detecting = {
         name: one for name, one in model.objectives.items() if isinstance(one, DetectingObjective)
     }
     if not detecting:
         raise UsageError("no objective of this run finds boxes, as detect does")
-    truths = [truth_of(sides.scored[0], index) for index in sides.test.index.tolist()]
-    scores = []
-    tracked = tracks(model, sides, detecting, LEAST_SCORE if track_score is None else track_score)
+    source = sides.scored[0]
+    truths = [truth_of(source, index) for index in sides.test.index.tolist()]
+    scores, tracked = [], {}
+    if told is None:
+        if not any("objects" in truth for truth in truths):
+            raise UsageError(
+                f"{source.spec} does not say where objects are: take data that do (a world, a manifest with "
+                "boxes), or score a student by what its teachers see, with --truth teachers"
+            )
+        least_score = LEAST_SCORE if track_score is None else track_score
+        tracked = tracks(model, sides, detecting, least_score)
     for name, objective in detecting.items():
         view = model.views[objective.video_view]
         assert isinstance(view, VideoView)
         places = sides.test.geometry[objective.video_view]
-        there = true_objects(truths, places, heard=view.heard_objects, agnostic=objective.agnostic)
+        if told is None:
+            there = true_objects(
+                truths, places, heard=view.heard_objects, agnostic=objective.agnostic
+            )
+        else:
+            there = [of_classes(each, objective.agnostic) for each in told(name, sides)]
         found = [listed(boxes) for boxes in sides.test.outputs[name]["boxes"]]
         others = found[-1:] + found[:-1]
-        prefix = f"{name}/" if scores else ""
+        prefix = ("" if told is None else TOLD) + (f"{name}/" if scores else "")
         measured = partial(scored, pixels=view.size if released else 0)
         scores += measured(found, others, there, METRICS, prefix)
         scores += [
@@ -89,9 +111,14 @@ def true_objects(
             bool(geometry["flip"][row]),
             least_share=LEAST_IN_VIEW,
         )
-        labels = np.zeros_like(objects.labels) if agnostic else objects.labels
-        there.append(Objects(objects.boxes, labels))
+        there.append(of_classes(objects, agnostic))
     return there
+
+
+def of_classes(objects: Objects, agnostic: bool) -> Objects:
+    """The objects, of one class if agnostic."""
+    labels = np.zeros_like(objects.labels) if agnostic else objects.labels
+    return Objects(objects.boxes, labels)
 
 
 def listed(boxes: np.ndarray) -> Detections:

@@ -18,6 +18,7 @@ from avssl.console import say
 from avssl.data.holdout import split_holdout
 from avssl.data.overlap import warn_of_shared
 from avssl.errors import UsageError, unknown
+from avssl.evaluate.ensemble import OWN, check_truth, ensemble_of
 from avssl.evaluate.finds import finds
 from avssl.evaluate.heat_pictures import save_pictures
 from avssl.evaluate.layers import check_taps, checked_layers
@@ -49,8 +50,9 @@ class Asked:
     A protocol that the data do not allow is left out with a word if it comes from the config, which lists those
     of every run; asked for by name in `protocols` it is an error. maps: how `localization` is scored, but for
     object_encoder: the run whose network gives its map of objects. released: whose rules are taken
-    (`released.py`). clips, crops: how many windows of each clip `classification` and `tagging` average.
-    class_vectors: what `zero_shot` compares clips with. layers: of the encoders, probed beside the embeddings.
+    (`released.py`). truth: whose teachers say what is there (`ensemble.py`). clips, crops: how many windows of
+    each clip `classification` and `tagging` average. class_vectors: what `zero_shot` compares clips with.
+    layers: of the encoders, probed beside the embeddings.
     """
 
     data: str = ""
@@ -58,6 +60,7 @@ class Asked:
     protocols: Sequence[str] = ()
     maps: MapOptions | None = None
     released: str = ""
+    truth: str = ""
     object_encoder: str = ""
     clips: int | None = None
     crops: int | None = None
@@ -117,6 +120,7 @@ def planned(
     """
     chosen = known_protocols(asked.protocols or config.eval.protocols)
     check_released(asked.released, chosen)
+    check_truth(asked.truth, chosen)
     if (asked.maps or asked.object_encoder or draws) and "localization" not in chosen:
         raise UsageError(
             "--alpha, --object-encoder and --save-visualizations are for the protocol localization: add it to "
@@ -141,10 +145,18 @@ def planned(
     scores_objects = "localization" in chosen and maps.share is not None
     if scores_objects and (spec := asked.object_encoder or options.get("object_encoder")):
         maps = dataclasses.replace(maps, objects=sees_objects(spec, config, model))
+    ensemble = None
+    if asked.truth:
+        told = config if asked.truth == OWN else run_config(Path(asked.truth))
+        ensemble = ensemble_of(told)
+        ensemble.check(model, test)
     known = {
         **PROTOCOLS,
         "detection": partial(
-            finds, track_score=options.get("track_score"), released=asked.released in OF_BOXES
+            finds,
+            track_score=options.get("track_score"),
+            released=asked.released in OF_BOXES,
+            told=None if ensemble is None else ensemble.boxes,
         ),
         "localization": partial(places, options=maps),
         "synchronization": partial(timing, reach=options.get("offset_frames") or REACH),

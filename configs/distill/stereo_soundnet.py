@@ -3,13 +3,16 @@
 Gan et al. 2019 (arXiv 1910.11760): their stereo recordings of a street are not public, and their numbers of
 MAVD are MM-DistillNet's, with its schedule (`mm_distillnet.py`) and eight microphones, whose places are not
 known. `configs/distill/stereo_soundnet.py:stereo` is for data in stereo: two channels, and half of the clips
-mirrored, picture and sound. The teacher is a run of `configs/distill/mm_distillnet.py:teacher` on boxes of
-cars (theirs is a YOLOv2).
+mirrored, picture and sound. The teacher is a run of `configs/distill/mm_distillnet.py:teacher` on the cars of
+VOC 2007 (theirs is a YOLOv2). MAVD has no labels: the published numbers are by what the three teachers of a run
+of `mm_distillnet.py` find together, `--truth runs/mavd-mm`; `--truth teachers` is by the one of this run.
 
   avssl pretrain --config configs/distill/mm_distillnet.py:teacher --workdir runs/mavd-rgb \
-      --config.data.source=DATA
+      --config.data.source=voc2007:/data/voc2007@car_trainval --config.steps=100000
   avssl pretrain --config configs/distill/stereo_soundnet.py --workdir runs/mavd-stereo
-  avssl evaluate --workdir runs/mavd-stereo --data DATA --protocols detection --released mm_distillnet
+  avssl evaluate --workdir runs/mavd-stereo --test-data mavd:data/mavd@test_all --protocols detection \
+      --truth runs/mavd-mm --released mm_distillnet
+
 Expected (mean over thresholds 0.5 to 0.9 of the AP, as run by MM-DistillNet): 44.05.
 Measured: not run at this scale.
 """

@@ -36,7 +36,7 @@ def told(*boxes, rows=4):
     return np.array(listed + [[0.0] * 6] * (rows - len(boxes)), np.float32)
 
 
-def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, released=False, **keys):
+def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, released=False, told=None, **keys):
     """By metric: value, chance and n."""
     geometry = {
         "start_seconds": np.full(len(truths), start),
@@ -52,9 +52,9 @@ def scored(truths, boxes, *, heard=False, crop=ALL, start=0.0, released=False, *
         objectives={"detect": build_objective("detect", {"agnostic": True, **keys})},
         views={"video": VideoView(frames=1, objects=3, heard_objects=heard)},
     )
-    source = SimpleNamespace(truth=truths.__getitem__)
+    source = SimpleNamespace(truth=truths.__getitem__, spec="a source")
     sides = SimpleNamespace(test=test, scored=(source, test.index))
-    scores = finds(model, sides, released=released)
+    scores = finds(model, sides, released=released, told=told)
     assert {score.features for score in scores} == {"boxes"}
     for score in scores:
         assert score.interval is not None
@@ -120,6 +120,18 @@ def test_released_rules_are_those_of_the_evaluator_in_pixels_of_the_view():
         measured = scored(truths, boxes, released=released)
         for metric in METRICS:
             assert measured[metric][0] == pytest.approx(expected[metric], abs=1e-6), metric
+
+
+def test_what_teachers_say_takes_the_place_of_what_the_data_know():
+    seen = Detections(np.array([NEAR]), np.array([0]), np.array([0.9]))
+    for truths in ([{}, {}], [clip(thing(FAR)), clip()]):
+        found = scored(truths, [told(NEAR), told(FAR)], told=lambda name, _: [seen, seen])
+        assert {*METRICS} == {name.removeprefix("teachers/") for name in found}
+        assert found["teachers/recall_50"] == (0.5, 0.5, 2)
+    with pytest.raises(
+        UsageError, match=r"a source does not say where objects are: .*--truth teachers"
+    ):
+        scored([{}, {}], [told(NEAR), told(FAR)])
 
 
 def test_a_run_that_finds_no_boxes_is_refused():
