@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from avssl.errors import UsageError
+from avssl.signal.by_device import by_device
 from avssl.signal.checks import check_above_zero
 from avssl.signal.cochlea import cochlear_filters, envelopes, modulation_filters
 from avssl.signal.spectrum import widened
@@ -100,10 +101,13 @@ class SoundTexture:
             min_hz=float(self.min_hz),
             max_hz=float(self.max_hz),
         )
-        envelope = envelopes(
-            jnp.mean(wide, axis=2), filters, num_samples=num_moments, exponent=float(self.exponent)
-        )
-        return self.statistics(envelope).astype(waveform.dtype)
+
+        def textures(sound: Float[Array, "b n"]) -> Float[Array, "b d"]:
+            return self.statistics(
+                envelopes(sound, filters, num_samples=num_moments, exponent=float(self.exponent))
+            )
+
+        return by_device(textures, jnp.mean(wide, axis=2)).astype(waveform.dtype)
 
     def statistics(self, envelope: Float[Array, "b m k"]) -> Float[Array, "b d"]:
         """All groups beside each other, of envelopes [batch, moments, bands]."""

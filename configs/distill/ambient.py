@@ -8,8 +8,8 @@ steps. Build the data first (`avssl data guide flickr_soundnet`): of the same Fl
   avssl pretrain --config configs/distill/ambient.py --workdir runs/ambient
 
 `configs/distill/ambient.py:binary` predicts the signs of principal components, `:spectrum` those of the mean
-cochleagram alone. Each step computes the textures of its batch on every device, as each time it is another
-sound; `--config.objectives.ambient.every_window=false` does it once, for the middle of each video.
+cochleagram alone. Each step computes the textures of its batch, as each time it is another sound;
+`--config.objectives.ambient.every_window=false` does it once, for the middle of each video.
 
 Expected (as recalled, not verified): linear SVM on VOC 2007, fc7: 44.3 mAP of clusters, 47.4 of binary codes.
 Measured: not run at this scale.

@@ -1,10 +1,13 @@
 """The statistics against numpy's and scipy's: filters, analytic signals, resampling, correlations."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, use_abstract_mesh
 
 from avssl.errors import UsageError
 from avssl.signal.cochlea import cochlear_filters, envelopes, modulation_filters
@@ -171,3 +174,24 @@ def test_silence_and_constants_are_finite():
 def test_what_cannot_be_heard(call, sentence):
     with pytest.raises(UsageError, match=sentence):
         call()
+
+
+def test_each_device_hears_its_own_sounds_alone():
+    """What FFTs would do otherwise: every device would hold the bands of all clips."""
+    mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    split = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    texture = partial(SoundTexture(max_hz=2000.0), rate=4000)
+
+    def step(noise):
+        with use_abstract_mesh(mesh.abstract_mesh):
+            return texture(noise)
+
+    noise = jax.random.normal(jax.random.key(0), (8, 4000, 1))
+    compiled = jax.jit(step, in_shardings=split, out_shardings=split).lower(noise).compile()
+    assert "all-gather" not in compiled.as_text()
+    together = texture(noise)
+    np.testing.assert_allclose(
+        compiled(jax.device_put(noise, split)), together, rtol=1e-4, atol=1e-5
+    )
+    with use_abstract_mesh(mesh.abstract_mesh):
+        np.testing.assert_allclose(texture(noise[:3]), together[:3], rtol=1e-4, atol=1e-5)
