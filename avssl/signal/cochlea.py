@@ -2,8 +2,7 @@
 
 McDermott & Simoncelli 2011 ("Sound Texture Perception via Statistics of the Auditory Periphery",
 Neuron), as in their toolbox and in the library of Owens' release (andrewowens/multisensory,
-`aolib/subband.py`). Filters act in the frequency domain on a whole clip. Here that is an FFT on every
-platform, which XLA does not split over the batch of a mesh: meant for targets that are written once.
+`aolib/subband.py`). Filters act in the frequency domain on a whole clip.
 """
 
 from functools import lru_cache
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from avssl.errors import UsageError
+from avssl.signal.fourier import back_in_time, half_spectrum
 from avssl.signal.spectrum import widened
 
 
@@ -91,8 +91,8 @@ def envelopes(
     What ringing makes negative is 0, as in the toolbox.
     """
     size = waveform.shape[1]
-    spectrum = jnp.fft.rfft(waveform.astype(widened(waveform.dtype)), axis=1)
-    bands = spectrum[:, None] * jnp.asarray(filters.T, spectrum.dtype)[None]
+    spectrum = half_spectrum(waveform[:, None].astype(widened(waveform.dtype)))
+    bands = spectrum * jnp.asarray(filters.T, spectrum.dtype)[None]
     # Of the analytic signal: positive frequencies twice; the first, and the last of an even size, once.
     weights = np.full(len(filters), 2.0)
     weights[0] = 1.0
@@ -100,7 +100,7 @@ def envelopes(
         weights[-1] = 1.0
     bands = bands * jnp.asarray(weights, bands.dtype)[None, None]
     bands = jnp.pad(bands, ((0, 0), (0, 0), (0, size - len(filters))))
-    envelope = jnp.abs(jnp.fft.ifft(bands, axis=2)) ** exponent
+    envelope = jnp.abs(back_in_time(bands)) ** exponent
     return jnp.maximum(resampled(envelope, num_samples), 0.0).swapaxes(1, 2)
 
 
@@ -109,7 +109,7 @@ def resampled(x: Float[Array, "b k n"], num_samples: int) -> Float[Array, "b k m
     size = x.shape[2]
     if num_samples >= size:
         raise UsageError(f"{size} samples of a sound cannot give {num_samples} of its envelope")
-    spectrum = jnp.fft.rfft(x, axis=2)[:, :, : num_samples // 2 + 1]
+    spectrum = half_spectrum(x)[:, :, : num_samples // 2 + 1]
     weights = np.ones(num_samples // 2 + 1)
     if num_samples % 2 == 0:
         weights[-1] = 2.0  # the component at minus this frequency falls onto it
