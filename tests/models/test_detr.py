@@ -54,7 +54,7 @@ def official(dtype, **fields):
     made = jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, train=False), x)
     shapes = {path: leaf.shape for path, leaf in flatten_dict(made).items()}
     state = {}
-    for key, path, layout in TABLE:
+    for key, path, layout, _ in TABLE:
         shape = tuple(shapes[path][axis] for axis in np.argsort(LAYOUTS[layout]))
         state[key] = official_weight(key, shape).astype(dtype)
     return encoder, from_torch(TABLE, state)
