@@ -22,31 +22,22 @@ Measured: RESULTS.md, by `configs/ablations/distillation.py`.
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from avssl.config import load_config, variant_of
 
-# The weight of the transfer, which several teachers share.
-BANKS = {"crd": 0.8, "cmc": 1.0}
+PAPER = Path(__file__).parents[1] / "distill" / "distill.py"
 
 
-def taught(config, objective, side):
-    """`side`: audio, image or both."""
-    modality = "video" if side == "image" else "audio"
-    add_teacher(config, "teacher", modality)
-    own: dict[str, Any] = dict(weight=1.0)
-    if objective in BANKS:
-        own["num_negatives"] = 512
-    objectives = {objective: own}
+def taught(config, name, side):
+    """name: of the variant at paper scale, whose objectives it has. `side`: audio, image or both."""
+    add_teacher(config, "teacher", "video" if side == "image" else "audio")
     if side == "both":
         add_teacher(config, "image", "video")
-        if objective in BANKS:
-            own["transfer_weight"] = BANKS[objective] / 2
-            # The labels are the first one's.
-            objectives[f"{objective}__image"] = dict(own, teacher="image", label_weight=0.0)
-        else:
-            own["also"] = ("image",)
-    config.objectives = objectives
+    config.objectives = load_config(f"{PAPER}:{name}").objectives
+    for objective, own in config.objectives.items():
+        del own.num_classes
+        if not objective.startswith("distill"):
+            own.num_negatives = 512
 
 
 def add_teacher(config, name, modality):
@@ -58,15 +49,13 @@ def add_teacher(config, name, modality):
 
 def get_config(variant: str = ""):
     config = load_config(str(Path(__file__).parents[1] / "quickstart.py"))
-    taught(config, "distill", "audio")
+    taught(config, "", "audio")
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("classification", "neighbours", "knn", "linear")
     variants = {
-        "_".join(part for part in (objective, side) if part not in ("distill", "audio")): partial(
-            taught, objective=objective, side=side
-        )
-        for objective in ("distill", *BANKS)
+        name: partial(taught, name=name, side=side)
+        for loss in ("", "crd", "cmc")
         for side in ("audio", "image", "both")
+        if (name := "_".join(part for part in (loss, side) if part not in ("", "audio")))
     }
-    del variants[""]
     return variant_of(config, variant, **variants)
