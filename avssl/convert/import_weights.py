@@ -45,9 +45,8 @@ def import_weights(file: Path, run: Path, config: ConfigDict, classes: Path | No
         variables = from_torch(release.table(module), state, release.unread)
     except UsageError as error:
         raise UsageError(f"{file} is not of {keys.name}: {error}") from error
-    except (
-        ValueError
-    ) as error:  # an array of another number of axes, which no shape is compared with
+    except ValueError as error:
+        # An array of another number of axes, which no shape is compared with.
         raise UsageError(f"{file} has other arrays than {keys.name}: {error}") from error
     arrays = {
         f"{item}/encoders/{name}/{path_name(path)}": array

@@ -102,110 +102,113 @@ def official_shapes(module, shape, table):
     return {key: array.shape for key, array in to_torch(table, seen).items()}
 
 
-def test_names_and_shapes_are_the_official_ones():
-    """Some of each kind, as the releases and torchvision give them."""
-    for module, shape, table, expected in (
-        (
-            ResNet18Video(),
-            (1, 1, 64, 64, 3),
-            torch_names.resnet2d(),
-            {"conv1.weight": (64, 3, 7, 7), "layer2.0.downsample.0.weight": (128, 64, 1, 1)},
-        ),
-        (
-            ResNet34Audio(),
-            (1, 64, 64, 1),
-            torch_names.resnet2d((3, 4, 6, 3)),
-            {"conv1.weight": (64, 1, 7, 7), "layer3.5.conv2.weight": (256, 256, 3, 3)},
-        ),
-        (
-            ResNet50Audio(),
-            (1, 64, 64, 3),
-            torch_names.resnet2d((3, 4, 6, 3), bottleneck=True),
-            {
-                "layer1.0.downsample.0.weight": (256, 64, 1, 1),
-                "layer1.0.conv2.weight": (64, 64, 3, 3),
-                "layer4.2.conv3.weight": (2048, 512, 1, 1),
-                "layer4.2.bn3.running_var": (2048,),
-            },
-        ),
-        (
-            Cnn14(embedding_size=512),
-            (1, 64, 64, 1),
-            torch_names.cnn14(),
-            {
-                "bn0.weight": (64,),
-                "conv_block1.conv1.weight": (64, 1, 3, 3),
-                "conv_block6.bn2.running_mean": (2048,),
-                "fc1.weight": (512, 2048),
-                "fc1.bias": (512,),
-            },
-        ),
-        (
-            DetrResNet50Video(),
-            (1, 1, 64, 64, 3),
-            torch_names.detr(),
-            {
-                "backbone.0.body.conv1.weight": (64, 3, 7, 7),
-                "backbone.0.body.layer4.2.bn3.running_var": (2048,),
-                "input_proj.weight": (256, 2048, 1, 1),
-                "query_embed.weight": (100, 256),
-                "transformer.encoder.layers.5.self_attn.in_proj_weight": (768, 256),
-                "transformer.encoder.layers.5.norm2.bias": (256,),
-                "transformer.decoder.layers.0.multihead_attn.in_proj_bias": (768,),
-                "transformer.decoder.layers.5.multihead_attn.out_proj.weight": (256, 256),
-                "transformer.decoder.layers.5.linear1.weight": (2048, 256),
-                "transformer.decoder.layers.5.norm3.weight": (256,),
-                "transformer.decoder.norm.bias": (256,),
-                "class_embed.weight": (92, 256),
-                "bbox_embed.layers.2.weight": (4, 256),
-            },
-        ),
-        (
-            SoundNet8(),
-            (1, 11025, 1, 1),
-            torch_names.soundnet(),
-            {
-                "conv1.weight": (16, 1, 64, 1),
-                "conv1.bias": (16,),
-                "batchnorm7.running_var": (1024,),
-                "conv7.weight": (1024, 512, 4, 1),
-            },
-        ),
-        (
-            SpeakerResNet34(),
-            (1, 64, 80, 1),
-            torch_names.speaker_resnet34(),
-            {
-                "conv1.weight": (32, 1, 3, 3),
-                "layer4.0.shortcut.1.bias": (256,),
-                "seg_1.weight": (256, 5120),
-            },
-        ),
-        (
-            Vgg16Video(linear=(4096, 4096)),
-            (1, 1, 224, 224, 3),
-            torch_names.vgg16(num_linear=2),
-            {
-                "features.0.weight": (64, 3, 3, 3),
-                "features.10.weight": (256, 128, 3, 3),
-                "features.28.bias": (512,),
-                "classifier.0.weight": (4096, 25088),
-                "classifier.3.weight": (4096, 4096),
-            },
-        ),
-        (
-            VggishAudio(),
-            (1, 96, 64, 1),
-            torch_names.vggish(),
-            {
-                "features.0.weight": (64, 1, 3, 3),
-                "features.8.weight": (256, 256, 3, 3),
-                "features.13.bias": (512,),
-            },
-        ),
-    ):
-        shapes = official_shapes(module, shape, table)
-        assert {key: shapes[key] for key in expected} == expected
+# Some of each kind, as the releases and torchvision give them.
+OFFICIAL = (
+    (
+        ResNet18Video(),
+        (1, 1, 64, 64, 3),
+        torch_names.resnet2d(),
+        {"conv1.weight": (64, 3, 7, 7), "layer2.0.downsample.0.weight": (128, 64, 1, 1)},
+    ),
+    (
+        ResNet34Audio(),
+        (1, 64, 64, 1),
+        torch_names.resnet2d((3, 4, 6, 3)),
+        {"conv1.weight": (64, 1, 7, 7), "layer3.5.conv2.weight": (256, 256, 3, 3)},
+    ),
+    (
+        ResNet50Audio(),
+        (1, 64, 64, 3),
+        torch_names.resnet2d((3, 4, 6, 3), bottleneck=True),
+        {
+            "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+            "layer1.0.conv2.weight": (64, 64, 3, 3),
+            "layer4.2.conv3.weight": (2048, 512, 1, 1),
+            "layer4.2.bn3.running_var": (2048,),
+        },
+    ),
+    (
+        Cnn14(embedding_size=512),
+        (1, 64, 64, 1),
+        torch_names.cnn14(),
+        {
+            "bn0.weight": (64,),
+            "conv_block1.conv1.weight": (64, 1, 3, 3),
+            "conv_block6.bn2.running_mean": (2048,),
+            "fc1.weight": (512, 2048),
+            "fc1.bias": (512,),
+        },
+    ),
+    (
+        DetrResNet50Video(),
+        (1, 1, 64, 64, 3),
+        torch_names.detr(),
+        {
+            "backbone.0.body.conv1.weight": (64, 3, 7, 7),
+            "backbone.0.body.layer4.2.bn3.running_var": (2048,),
+            "input_proj.weight": (256, 2048, 1, 1),
+            "query_embed.weight": (100, 256),
+            "transformer.encoder.layers.5.self_attn.in_proj_weight": (768, 256),
+            "transformer.encoder.layers.5.norm2.bias": (256,),
+            "transformer.decoder.layers.0.multihead_attn.in_proj_bias": (768,),
+            "transformer.decoder.layers.5.multihead_attn.out_proj.weight": (256, 256),
+            "transformer.decoder.layers.5.linear1.weight": (2048, 256),
+            "transformer.decoder.layers.5.norm3.weight": (256,),
+            "transformer.decoder.norm.bias": (256,),
+            "class_embed.weight": (92, 256),
+            "bbox_embed.layers.2.weight": (4, 256),
+        },
+    ),
+    (
+        SoundNet8(),
+        (1, 11025, 1, 1),
+        torch_names.soundnet(),
+        {
+            "conv1.weight": (16, 1, 64, 1),
+            "conv1.bias": (16,),
+            "batchnorm7.running_var": (1024,),
+            "conv7.weight": (1024, 512, 4, 1),
+        },
+    ),
+    (
+        SpeakerResNet34(),
+        (1, 64, 80, 1),
+        torch_names.speaker_resnet34(),
+        {
+            "conv1.weight": (32, 1, 3, 3),
+            "layer4.0.shortcut.1.bias": (256,),
+            "seg_1.weight": (256, 5120),
+        },
+    ),
+    (
+        Vgg16Video(linear=(4096, 4096)),
+        (1, 1, 224, 224, 3),
+        torch_names.vgg16(num_linear=2),
+        {
+            "features.0.weight": (64, 3, 3, 3),
+            "features.10.weight": (256, 128, 3, 3),
+            "features.28.bias": (512,),
+            "classifier.0.weight": (4096, 25088),
+            "classifier.3.weight": (4096, 4096),
+        },
+    ),
+    (
+        VggishAudio(),
+        (1, 96, 64, 1),
+        torch_names.vggish(),
+        {
+            "features.0.weight": (64, 1, 3, 3),
+            "features.8.weight": (256, 256, 3, 3),
+            "features.13.bias": (512,),
+        },
+    ),
+)
+
+
+@pytest.mark.parametrize(("module", "shape", "table", "expected"), OFFICIAL)
+def test_names_and_shapes_are_the_official_ones(module, shape, table, expected):
+    shapes = official_shapes(module, shape, table)
+    assert {key: shapes[key] for key in expected} == expected
 
 
 def test_classifiers_of_soundnet():
