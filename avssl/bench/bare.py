@@ -27,7 +27,7 @@ def _bare_frames(container: Any, view: VideoView, start: float) -> np.ndarray:
     stream = next(track for track in tracks if not view.stream or view.stream in names_of(track))
     stream.codec_context.thread_count = 1
     container.seek(int(start / stream.time_base), stream=stream)
-    wanted = start + np.arange(view.frames) / view.fps
+    wanted = start + view.times
     shown: list[np.ndarray] = []
     last = None
     for frame in container.decode(stream):

@@ -42,7 +42,7 @@ def whole_frames(handle: Handle, view: VideoView) -> Frames:
 
 def wanted_times(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:
     """When a view shows its frames, counted from the start of the file."""
-    return handle.start_seconds + start_seconds + np.arange(view.frames) / view.fps
+    return handle.start_seconds + start_seconds + view.times
 
 
 def window_frames(handle: Handle, view: VideoView, start_seconds: float) -> np.ndarray:

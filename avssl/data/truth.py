@@ -1,6 +1,5 @@
 """What a generated world or an annotated data set knows about its clips, as the protocols ask for it."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +8,8 @@ from jaxtyping import Float, Int
 
 from avssl.data.boxes import Objects
 from avssl.errors import UsageError
+from avssl.media.video import DISPLAY_TOLERANCE_SECONDS
 
-# Times that lie on the grid of frames must not slip to the frame before or after by rounding.
-ROUNDING_FRAMES = 1e-3
 # Where a source of annotated pictures keeps its boxes.
 ANNOTATED = "sounding_boxes"
 # What is read in a record's truth and is no text: no source may keep anything else under these names.
@@ -40,12 +38,12 @@ def still_objects(
 
 
 def sounding_boxes(
-    truth: Mapping[str, Any], start_seconds: float, seconds: float
+    truth: Mapping[str, Any], times: Sequence[float] | Float[np.ndarray, "k"]
 ) -> Float[np.ndarray, "n 4"]:
     """A box (x0, y0, x1, y1), in shares of the frame, of each object that is seen and heard.
 
-    Each is the mean of the object's boxes over the frames on display from `start_seconds` on for
-    `seconds`, counted from the start of the record; past the clip's end its last frame stays.
+    Each is the mean of the object's boxes in the frames on display at `times`, which are seconds from
+    the start of the record; past the clip's end its last frame stays.
     Sources beside the picture have no box, nor have vehicles that are outside of it in all of these
     frames; an object whose sound was swapped or silenced does not sound: such clips give an array
     of no boxes. Under music the objects are heard as well. Annotations that people made of one frame
@@ -53,7 +51,8 @@ def sounding_boxes(
     """
     if ANNOTATED in truth:
         return np.array(truth[ANNOTATED], np.float64).reshape(-1, 4)
-    return mean_boxes(seen_and_heard(truth), float(truth["fps"]), start_seconds, seconds)
+    boxes = seen_boxes(seen_and_heard(truth), float(truth["fps"]), times)
+    return np.array([box for box in boxes if box is not None], np.float64).reshape(-1, 4)
 
 
 def box_consensus(truth: Mapping[str, Any]) -> int:
@@ -62,16 +61,6 @@ def box_consensus(truth: Mapping[str, Any]) -> int:
     More than one where they are several people's boxes of one thing: `consensus` of `localization`.
     """
     return int(truth.get("consensus", 1))
-
-
-def sounding_classes(
-    truth: Mapping[str, Any], start_seconds: float = 0.0, seconds: float = math.inf
-) -> Int[np.ndarray, "n"]:
-    """The class of each object of `sounding_boxes`, in the same order."""
-    things = seen_and_heard(truth)
-    seen = seen_boxes(things, float(truth["fps"]), start_seconds, seconds)
-    pairs = zip(things, seen, strict=True)
-    return np.array([thing["class"] for thing, box in pairs if box is not None], np.int64)
 
 
 def objects_at(
@@ -94,7 +83,7 @@ def identified_at(
         for number, thing in enumerate(every)
         if thing["visible"] and sounding in (None, thing["sounding"])
     ]
-    boxes = seen_boxes([thing for _, thing in things], float(truth["fps"]), seconds, 0.0)
+    boxes = seen_boxes([thing for _, thing in things], float(truth["fps"]), [seconds])
     seen = [place for place, box in enumerate(boxes) if box is not None]
     found = Objects(
         np.array([boxes[place] for place in seen], np.float64).reshape(-1, 4),
@@ -126,29 +115,21 @@ def objects(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return truth["objects"]
 
 
-def mean_boxes(
-    things: list[Mapping[str, Any]], fps: float, start_seconds: float, seconds: float
-) -> Float[np.ndarray, "n 4"]:
-    boxes = seen_boxes(things, fps, start_seconds, seconds)
-    return np.array([box for box in boxes if box is not None], np.float64).reshape(-1, 4)
-
-
 def seen_boxes(
-    things: list[Mapping[str, Any]], fps: float, start_seconds: float, seconds: float
+    things: list[Mapping[str, Any]], fps: float, times: Sequence[float] | Float[np.ndarray, "k"]
 ) -> list[Float[np.ndarray, "4"] | None]:
-    """The mean box of each over the frames in which it is; None if it is in none of them."""
+    """The mean box of each over the frames at `times` in which it is; None if it is in none of them."""
     if any("direction_radians" in thing for thing in things):
         raise UsageError(
             "boxes on a sphere go round its edge and have no mean; evaluate localisation on a flat "
             "world, such as 'world:crowd@test'"
         )
+    frames = np.floor((np.asarray(times, np.float64) + DISPLAY_TOLERANCE_SECONDS) * fps)
     means: list[np.ndarray | None] = []
     for thing in things:
-        last = len(thing["boxes"]) - 1
-        first = min(max(math.floor(start_seconds * fps + ROUNDING_FRAMES), 0), last)
-        end = min((start_seconds + seconds) * fps - ROUNDING_FRAMES, last + 1.0)
-        shown = thing["boxes"][first : max(math.ceil(end), first + 1)]
-        seen = np.array([box for box in shown if box is not None], np.float64)
+        shown = np.clip(frames, 0, len(thing["boxes"]) - 1).astype(int).tolist()
+        boxes = [thing["boxes"][frame] for frame in shown]
+        seen = np.array([box for box in boxes if box is not None], np.float64)
         means.append(seen.mean(axis=0) if len(seen) else None)
     return means
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from avssl.errors import UsageError, unknown
 
@@ -127,6 +128,11 @@ class VideoView(ViewBase):
     @property
     def seconds(self) -> float:
         return self.frames / self.fps
+
+    @functools.cached_property
+    def times(self) -> Float[np.ndarray, "frames"]:
+        """When its frames are shown, in seconds from its start."""
+        return np.arange(self.frames) / self.fps
 
     @property
     def decode_size(self) -> int:

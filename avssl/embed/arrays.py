@@ -45,7 +45,7 @@ class Frames:
     def window(self, start_seconds: float, number: int) -> np.ndarray:
         """What the view shows from there on; its number among all windows draws where on a sphere."""
         view = self.view
-        wanted = start_seconds + np.arange(view.frames) / view.fps
+        wanted = start_seconds + view.times
         shown = select_frames(np.arange(len(self.pixels)) / self.fps, wanted)
         used, chosen = np.unique(shown, return_inverse=True)
         scaled = np.stack([scaled_frame(frame, view.decode_size) for frame in self.pixels[used]])

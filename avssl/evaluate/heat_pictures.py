@@ -47,7 +47,7 @@ def save_pictures(model: Model, sides: Sides, folder: Path, options: MapOptions)
     for name in mapping_objectives(model, sides):
         view_name = model.objectives[name].video_view
         view = model.views[view_name]
-        boxes = true_boxes(truths, sides.test.geometry[view_name], view.seconds)
+        boxes = true_boxes(truths, sides.test.geometry[view_name], view)
         rows = evenly_spread(np.flatnonzero(scorable(boxes)), NUM_PICTURES)
         maps = maps_by_kind(model, sides, name, options)
         frames = middle_frames(sides.scored[0], view, sides.test.index[rows], sides.workers)

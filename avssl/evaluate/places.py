@@ -11,6 +11,7 @@ from avssl.console import say
 from avssl.data.boxes import boxes_in_view
 from avssl.data.record import truth_of
 from avssl.data.truth import box_consensus, sounding_boxes
+from avssl.data.views import VideoView, View
 from avssl.errors import UsageError
 from avssl.evaluate.heat_maps import Interpolation, fused, resize
 from avssl.evaluate.localization import (
@@ -77,7 +78,7 @@ def places(model: Model, sides: Sides, options: MapOptions = PLAIN) -> list[Scor
     for name in mapping:
         view = model.objectives[name].video_view
         outputs = sides.test.outputs[name]
-        boxes = true_boxes(truths, sides.test.geometry[view], model.views[view].seconds)
+        boxes = true_boxes(truths, sides.test.geometry[view], model.views[view])
         tell_unscored(model, sides, view, boxes)
         guess = scored([centre_box(boxes)] * len(boxes), boxes)
         shown = [boxes[clip] for clip in np.flatnonzero(scorable(boxes))]
@@ -112,7 +113,7 @@ def tell_unscored(model: Model, sides: Sides, view: str, boxes: Sequence[np.ndar
         return
     geometry = sides.test.geometry[view]
     frames = {**geometry, "box": np.tile([0.0, 0.0, 1.0, 1.0], (len(boxes), 1))}
-    beside = scorable(true_boxes(truths_of(sides), frames, model.views[view].seconds)) & ~shown
+    beside = scorable(true_boxes(truths_of(sides), frames, model.views[view])) & ~shown
     lost, cut = np.count_nonzero(~shown), np.count_nonzero(beside)
     say(
         f"localization: {lost} of {len(boxes)} clips are not scored: {lost - cut} show nothing that sounds"
@@ -175,12 +176,13 @@ class FusedMaps(Sequence[np.ndarray]):
 
 
 def true_boxes(
-    truths: Sequence[Mapping[str, Any]], geometry: Mapping[str, np.ndarray], seconds: float
+    truths: Sequence[Mapping[str, Any]], geometry: Mapping[str, np.ndarray], view: View
 ) -> list[np.ndarray]:
-    """Boxes of what sounds in each test clip, as fractions of the crop that was looked at."""
+    """Boxes of what sounds in the frames that each test clip shows, as fractions of the crop looked at."""
+    assert isinstance(view, VideoView)
     found = []
     for row, truth in enumerate(truths):
-        boxes = sounding_boxes(truth, float(geometry["start_seconds"][row]), seconds)
+        boxes = sounding_boxes(truth, float(geometry["start_seconds"][row]) + view.times)
         found.append(boxes_in_view(boxes, geometry["box"][row], bool(geometry["flip"][row])))
     return found
 

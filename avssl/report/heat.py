@@ -78,7 +78,7 @@ def known_boxes(evidence: Evidence, view_name: str) -> tuple[list[Boxes], str]:
     sides = evidence.sides
     view = evidence.model.views[view_name]
     try:
-        boxes = true_boxes(truths_of(sides), sides.test.geometry[view_name], view.seconds)
+        boxes = true_boxes(truths_of(sides), sides.test.geometry[view_name], view)
         missing = "" if scorable(boxes).any() else "no test clip has a box of what sounds"
     except UsageError as error:
         boxes, missing = [np.zeros((0, 4))] * len(sides.test.index), f"without boxes, as {error}"

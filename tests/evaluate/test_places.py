@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avssl.data.views import VideoView
 from avssl.errors import UsageError
 from avssl.evaluate.heat_maps import fused, resize
 from avssl.evaluate.localization import PICTURE_SIZE, RELEASED, localization
-from avssl.evaluate.places import MapOptions, places
+from avssl.evaluate.places import MapOptions, places, true_boxes
 from avssl.evaluate.sides import Score
 
 VIEW = "frames"
@@ -39,7 +40,7 @@ def rows_of(
     )
     model = SimpleNamespace(
         objectives=dict.fromkeys(outputs, SimpleNamespace(video_view=VIEW)),
-        views={VIEW: SimpleNamespace(seconds=1.0)},
+        views={VIEW: VideoView(frames=2, fps=4.0)},
     )
     source = SimpleNamespace(truth=records.__getitem__)
     sides = SimpleNamespace(test=test, scored=(source, np.array([7, 3])), compiled={})
@@ -75,6 +76,19 @@ def test_maps_are_scored_on_clips_with_boxes_as_the_view_shows_them():
         # With cIoU 0 one threshold of twenty is passed, which is 0.
         none = 0.025 if metric == "ciou_auc" else 0.0
         assert found[f"mirrored/{metric}"] == pytest.approx((none, by_chance, 1))
+
+
+def test_the_boxes_are_those_of_the_frames_that_are_shown():
+    # The view shows the world's frames 0 and 0, or 1 and 2.
+    boxes = [LEFT_HALF, RIGHT_HALF, ALL]
+    thing = {"class": 0, "visible": True, "sounding": True, "boxes": boxes}
+    truths = [{"fps": 3.0, "objects": [thing]}] * 2
+    geometry = {
+        "start_seconds": np.array([0.0, 0.5]), "box": np.array([ALL] * 2), "flip": np.zeros(2, bool),
+    }  # fmt: skip
+    for frames, expected in {1: [LEFT_HALF, RIGHT_HALF], 2: [LEFT_HALF, [0.25, 0, 1, 1]]}.items():
+        view = VideoView(frames=frames, fps=4.0)
+        np.testing.assert_allclose(true_boxes(truths, geometry, view), np.array(expected)[:, None])
 
 
 def test_objects_are_told_apart_by_the_several_maps_and_chance_is_the_clip_before():

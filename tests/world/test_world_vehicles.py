@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from avssl.data.truth import objects_at, sounding_boxes, sounding_classes
+from avssl.data.truth import frame_times, objects_at, sounding_boxes
 from avssl.world.engines import ENGINES, engine
 from avssl.world.generate import generate_clip
 from avssl.world.passing import Vehicle
@@ -124,10 +124,11 @@ def test_the_truth_says_what_is_in_the_picture_when() -> None:
         listed = [o["boxes"][k] for o in truth["objects"] if o["boxes"][k] is not None]
         np.testing.assert_array_equal(frame.boxes, listed)
     assert len({len(frame) for frame in frames}) > 1
-    assert len(sounding_boxes(truth, 0.0, 9.0)) == len(sounding_classes(truth))
-    assert len(sounding_boxes(truth, 0.0, 0.1)) == len(sounding_classes(truth, 0.0, 0.1))
+    heard = [thing for thing in truth["objects"] if thing["sounding"]]
+    ever = [thing for thing in heard if any(box is not None for box in thing["boxes"])]
+    assert len(sounding_boxes(truth, frame_times(truth))) == len(ever)
     still, moving = (len(objects_at(truth, 0.5, sounding=is_heard)) for is_heard in (False, True))
-    assert moving == len(sounding_boxes(truth, 0.5, 0.0))
+    assert moving == len(sounding_boxes(truth, [0.5]))
     assert still + moving == len(objects_at(truth, 0.5))
 
 

@@ -83,12 +83,12 @@ def test_flickr_soundnet(flickr):
     assert truth == source[0].truth
     assert box_consensus(truth) == 2
     expected = [[0, 0.25, 0.5, 1], [0, 0.25, 0.5, 1], [0.5, 0, 1, 0.25]]
-    np.testing.assert_allclose(sounding_boxes(truth, 0.3, 0.5), expected)
-    np.testing.assert_allclose(sounding_boxes(truth_of(source, 1), 0, 1), [[0, 0, 1, 0.5]])
+    np.testing.assert_allclose(sounding_boxes(truth, [0.3, 0.8]), expected)
+    np.testing.assert_allclose(sounding_boxes(truth_of(source, 1), [0.0]), [[0, 0, 1, 0.5]])
 
 
 def test_what_two_annotators_agree_on_scores_as_published(flickr):
-    boxes = [sounding_boxes(truth_of(opened("flickr_soundnet", flickr, "flickr_test"), 0), 0, 1)]
+    boxes = [sounding_boxes(truth_of(opened("flickr_soundnet", flickr, "flickr_test"), 0), [0.0])]
     heat = np.zeros((8, 8))
     heat[2:, :4] = 1
     agreed = localization([heat], boxes, consensus=2)
@@ -145,7 +145,7 @@ def test_flickr_soundnet_without_annotations_needs_a_list(tmp_path):
     source = opened("flickr_soundnet", tmp_path, "all")
     assert len(source) == 1
     with pytest.raises(UsageError, match="where each object is"):
-        sounding_boxes(truth_of(source, 0), 0, 1)
+        sounding_boxes(truth_of(source, 0), [0.0])
 
 
 ENTRIES = [
@@ -180,7 +180,7 @@ def test_vggss(vggss):
     assert source.label_names == ("arc welding", "people eating", "tap dancing")
     assert classes(source) == ["tap dancing", "arc welding"]
     assert source.skipped == (("C_000002", "not on disk"),)
-    boxes = sounding_boxes(truth_of(source, 0), 0, 1)
+    boxes = sounding_boxes(truth_of(source, 0), [0.0])
     np.testing.assert_allclose(boxes, [[0, 0.25, 0.5, 1], [0.5, 0, 1, 0.5]])
     assert box_consensus(truth_of(source, 0)) == 1
     assert [frame_numbers(decoded(source[i]).video)[0] for i in (0, 1)] == [3, 4]
@@ -194,9 +194,9 @@ def test_is_built_like_any_source_and_keeps_its_boxes(vggss, tmp_path):
     assert report.dropped == (("C_000002", "not on disk"),)
     stored = open_source(f"tfds:{tmp_path}/out")
     assert classes(stored) == ["tap dancing", "arc welding"]
-    assert sounding_boxes(truth_of(stored, 1), 0, 1).tolist() == [[0, 0, 1, 0.5]]
+    assert sounding_boxes(truth_of(stored, 1), [0.0]).tolist() == [[0, 0, 1, 0.5]]
     mix = open_source(f"vggss:{vggss}@vggss_unheard_test+tfds:{tmp_path}/out")
-    assert [len(sounding_boxes(truth_of(mix, index), 0, 1)) for index in range(3)] == [1, 2, 1]
+    assert [len(sounding_boxes(truth_of(mix, index), [0.0])) for index in range(3)] == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
