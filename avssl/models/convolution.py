@@ -4,9 +4,9 @@ XLA's CPU backend has a fast path for 2D convolutions and their input gradients,
 ones: the input gradient of a strided 3D convolution is 50 to 400 times slower than the same sum
 written as 2D convolutions. So on CPU a 3D convolution is a 2D one of frames, with the channels of all
 that it sees at a time. (A sum of a 2D one for each has products that are too small, and every reader
-adds it up anew.) The kernel gradient of 2D convolutions is slow as well where maps are large; there
-it is written as matrix products over blocks of the batch that stay in the cache, up to 3 times
-faster. The implementation is chosen by the platform that is compiled for, not by the host's.
+adds it up anew.) The kernel gradient of 2D convolutions is slow as well where maps are large: see
+`kernel_gradient.py`. The implementation is chosen by the platform that is compiled for, not by the
+host's.
 
 Along a line (waveforms, and maps of width 1) both the native gradients are slow on CPU, up to 20
 times for one channel and a stride. There the convolution is a matrix product with the kernel
@@ -27,6 +27,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from avssl.models.kernel_gradient import kernel_gradient_by_products
 from avssl.models.precision import parameter_dtype
 
 HE_NORMAL = nn.initializers.he_normal()
@@ -35,8 +36,6 @@ HE_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # PyTorch's default for convolutions and linear layers: uniform in +-1/sqrt(fan_in).
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
-# Patches of one block of the weight gradient: measured best around the size of a core's L2 cache.
-BLOCK_BYTES = 2**20
 # Outputs (positions times channels) that a convolution along a line takes at a time: measured.
 BAND_OUTPUTS = 128
 
@@ -81,62 +80,13 @@ def _convolve2d_backward(strides, padding, residuals, g):
         x,
         kernel,
         g,
-        cpu=partial(_kernel_gradient_by_products, strides=strides, padding=padding),
+        cpu=partial(kernel_gradient_by_products, strides=strides, padding=padding),
         default=partial(_kernel_gradient, native),
     )
     return _input_gradient(native, x, kernel, g), kernel_gradient
 
 
 convolve2d.defvjp(_convolve2d_forward, _convolve2d_backward)
-
-
-def _kernel_gradient_by_products(x, kernel, g, *, strides, padding):
-    """For each kernel row, (inputs shifted to each column)^T @ g; the batch in blocks."""
-    batch, out_height, out_width, out_channels = g.shape
-    height, width, in_channels, _ = kernel.shape
-    accumulated = parameter_dtype(x.dtype)
-    x = jnp.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
-
-    def shifted(x, row, column):
-        return x[
-            :,
-            row : row + strides[0] * (out_height - 1) + 1 : strides[0],
-            column : column + strides[1] * (out_width - 1) + 1 : strides[1],
-        ]
-
-    def block_gradient(x, g):
-        g = g.reshape(-1, out_channels)
-        rows = []
-        for row in range(height):
-            columns = [shifted(x, row, column) for column in range(width)]
-            patches = jnp.concatenate(columns, axis=-1).reshape(-1, width * in_channels)
-            product = jnp.matmul(patches.T, g, preferred_element_type=accumulated)
-            rows.append(product.reshape(width, in_channels, out_channels))
-        return jnp.stack(rows)
-
-    patch_bytes = out_height * out_width * width * in_channels * x.dtype.itemsize
-    blocks = _num_blocks(batch, patch_bytes)
-    if blocks == 1:
-        return block_gradient(x, g).astype(kernel.dtype)
-    # The block is the minor part of the row's number: a batch that is split over devices by its
-    # major part then stays where it is, as long as they divide it.
-    x = x.reshape(batch // blocks, blocks, *x.shape[1:])
-    g = g.reshape(batch // blocks, blocks, *g.shape[1:])
-
-    def add_block(block, total):
-        take = partial(jax.lax.dynamic_index_in_dim, index=block, axis=1, keepdims=False)
-        return total + block_gradient(take(x), take(g))
-
-    total = jnp.zeros(kernel.shape, accumulated)
-    return jax.lax.fori_loop(0, blocks, add_block, total).astype(kernel.dtype)
-
-
-def _num_blocks(batch: int, patch_bytes: int) -> int:
-    """The smallest divisor of the batch that makes a block's patches fit."""
-    fitting = (
-        n for n in range(1, batch + 1) if batch % n == 0 and batch // n * patch_bytes <= BLOCK_BYTES
-    )
-    return next(fitting, batch)
 
 
 def _by_frames(

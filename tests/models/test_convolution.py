@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from avssl.models import convolution
+from avssl.models import kernel_gradient
 from avssl.models.convolution import Conv, convolve1d, convolve2d, convolve3d
 
 
@@ -85,22 +85,29 @@ def test_a_map_of_width_1_is_a_line(padding):
     np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2000, 2**20])
+# Kernel rows by themselves, all together, and those together that meet the same lines; the gradients
+# the narrow side of a product, and the wide one.
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups"),
+    [
+        ((3, 5, 2, 9), 1, [[0], [1], [2]]),
+        ((4, 1, 8, 4), 1, [[0, 1, 2, 3]]),
+        ((5, 3, 4, 5), 2, [[0, 2, 4], [1, 3]]),
+        ((2, 3, 4, 2), 3, [[0], [1]]),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1, 4000, 2**20])
 @pytest.mark.usefixtures("float64")
-def test_blocks_of_the_kernel_gradient_add_up(monkeypatch, block_bytes):
-    monkeypatch.setattr(convolution, "BLOCK_BYTES", block_bytes)
-    assert_same(convolve2d, (6, 7, 9, 3), (3, 5, 3, 4), (2, 1), (1, 2))
+def test_blocks_of_the_kernel_gradient_add_up(monkeypatch, block_bytes, kernel, stride, groups):
+    monkeypatch.setattr(kernel_gradient, "BLOCK_BYTES", block_bytes)
+    assert [list(rows) for rows in kernel_gradient.row_groups(kernel, stride)] == groups
+    assert_same(convolve2d, (6, 7, 9, kernel[2]), kernel, (stride, 1), (1, 2))
 
 
-def test_blocks_are_the_fewest_that_fit(monkeypatch):
-    monkeypatch.setattr(convolution, "BLOCK_BYTES", 100)
-    assert [convolution._num_blocks(12, patch_bytes) for patch_bytes in (8, 9, 30, 101)] == [
-        1,
-        2,
-        4,
-        12,
-    ]
-    assert convolution._num_blocks(7, 20) == 7
+def test_blocks_are_the_fewest_that_fit():
+    found = [kernel_gradient.num_blocks(12, copied_bytes, 100) for copied_bytes in (8, 9, 30, 101)]
+    assert found == [1, 2, 4, 12]
+    assert kernel_gradient.num_blocks(7, 20, 100) == 7
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
