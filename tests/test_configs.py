@@ -1,5 +1,6 @@
 """Every file in configs/ runs two steps in its `:quicktest` variant and says what it is."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from avssl.cli import main
 from avssl.config import load_config, resolve
+from avssl.data.views import build_views
 from avssl.train import run
 from avssl.train.build_model import build_model
 from avssl.train.mesh import make_mesh
@@ -136,6 +138,15 @@ def test_a_config_fits_together(config):
     model = build_model(config)
     setup = build_setup(config, model, jax.devices()[:1])
     assert jax.tree.leaves(setup.abstract.params)
+
+
+@pytest.mark.parametrize("name", ["dmc", "mcn"])
+def test_pictures_that_the_paper_takes_as_they_are_are_drawn_in_time_alone(name):
+    view = build_views(resolve(load_config(f"configs/pretrain/{name}.py")).views)["video"]
+    still = view.evaluation()
+    same = dataclasses.replace(view, window=still.window, align=still.align)
+    assert same.crop in ("center", "squash")
+    assert same == still
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -2,10 +2,11 @@
 
 Hu, Nie & Li 2019 (arXiv 1807.03094): 10 clusters of 16 dimensions, Adam 1e-4, SoundNet-Flickr, of which
 400,000 videos are drawn; log-mel of 64 bands, windows of 80 ms every 50 ms, 125-7500 Hz; VGG16 and VGGish
-without their last poolings. Departures: ImageNet statistics for the picture; at least 0.01 where the
-logarithm's argument has 0.01 more; frames are centred, 100 of 5 s where VGGish's `mel_features` makes 99, and
-triangles are drawn in Hz where it draws them in mel; batch 32 and the number of steps, about 100 epochs, are
-those of the authors' later code. Build the data first (`avssl data guide flickr_soundnet`).
+without their last poolings; frames whole, never mirrored. Departures: ImageNet statistics for the picture; at
+least 0.01 where the logarithm's argument has 0.01 more; frames are centred, 100 of 5 s where VGGish's
+`mel_features` makes 99, and triangles are drawn in Hz where it draws them in mel; batch 32 and the number of
+steps, about 100 epochs, are those of the authors' later code. Build the data first (`avssl data guide
+flickr_soundnet`).
 
   avssl pretrain --config configs/pretrain/dmc.py --workdir runs/dmc
 
@@ -39,7 +40,9 @@ def get_config(variant: str = ""):
     config.data.source = "tfds:data/flickr@train"
     config.data.workers = 16
     config.data.num_records = 400_000
-    config.views.video = dict(modality="video", frames=1, fps=1.0, size=256)
+    config.views.video = dict(
+        modality="video", frames=1, fps=1.0, size=256, crop="squash", flip=False
+    )
     config.views.audio = dict(modality="audio", seconds=5.0, rate=16000)
     config.encoders.video = dict(name="vgg16_video", modality="video", frontend=dict(name="rgb"))
     config.encoders.audio = dict(

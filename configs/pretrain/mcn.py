@@ -34,7 +34,9 @@ def get_config(variant: str = ""):
     config.data.source = "tfds:data/howto100m@train"
     config.data.workers = 16
     config.data.num_records = 1_200_000
-    config.views.video = dict(modality="video", frames=16, fps=1.6, size=224, flip=False)
+    config.views.video = dict(
+        modality="video", frames=16, fps=1.6, size=224, crop="center", flip=False
+    )
     config.views.audio = dict(modality="audio", seconds=10.0, rate=16000)
     config.encoders.video = dict(name="r2plus1d18", modality="video", frontend=dict(name="rgb"))
     config.encoders.audio = dict(
