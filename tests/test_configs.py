@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from avssl.cli import main
@@ -61,20 +62,25 @@ VARIANTS = [
     "configs/finetune/world.py:video",
     "configs/pretrain/av_mae.py:base",
     "configs/pretrain/avts.py:super_hard",
+    "configs/pretrain/dmc.py:simplified",
+    "configs/pretrain/selavi.py:kinetics",
     "configs/world/avts.py:super_hard",
     "configs/world/ccl.py:both",
     "configs/world/ccl.py:image",
+    "configs/world/desa.py:codebook",
     "configs/world/detect.py:depth",
     "configs/world/detect.py:thermal",
     "configs/world/distill.py:cmc",
     "configs/world/distill.py:both",
     "configs/world/distill.py:crd",
     "configs/world/distill.py:crd_both",
+    "configs/world/dmc.py:simplified",
     "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
     "configs/world/stereo_soundnet.py:mono",
     "configs/world/supervised.py:long",
     "configs/world/supervised.py:pictures",
+    "configs/world/supervised.py:sphere",
     "configs/world/mke.py:picture",
     "configs/world/mke.py:plain",
     "configs/world/mke.py:teacher",
@@ -147,6 +153,18 @@ def test_pictures_that_the_paper_takes_as_they_are_are_drawn_in_time_alone(name)
     same = dataclasses.replace(view, window=still.window, align=still.align)
     assert same.crop in ("center", "squash")
     assert same == still
+
+
+def test_dmcs_later_form_clusters_maps_as_fine_as_the_released_networks():
+    model = build_model(resolve(load_config("configs/pretrain/dmc.py:simplified")))
+
+    def maps(key):
+        found = model.features(model.init(key), model.example_batch(1), key, train=False)[0]
+        return {read.encoder: features.map for read, features in found.items()}
+
+    shapes = jax.tree.map(jnp.shape, jax.eval_shape(maps, jax.random.key(0)))
+    # Of 224 pixels, and of 201 spectra of 64 bands a second.
+    assert shapes == {"video": (1, 1, 14, 14, 512), "audio": (1, 13, 4, 512)}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
