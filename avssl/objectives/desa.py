@@ -77,9 +77,10 @@ class Desa(Objective):
     from it. Before step `labels_at_step` a pass over all clips draws random ones for prototypes and gives
     these the labels of a competitive layer that sees both modalities' winners. From then on the pairs of each
     batch, one after the other, move the prototypes (`losses/disagreement.py`), with a step size and a window
-    that fall linearly from `step_size` and `window` to 0 over `decay_steps`. For encoders that another
-    objective trains or `init_from` gives; without one they only collect their running statistics, and
-    weight decay should be 0.
+    that fall linearly from `step_size` and `window` to 0 over `decay_steps`. A step has that length wherever
+    the clip lies; with `unnormalised_step` it is that share of the way to the clip, as in LVQ2.1. For encoders
+    that another objective trains or `init_from` gives; without one they only collect their running statistics,
+    and weight decay should be 0.
 
     form `gradient`: the same aim for encoders that are trained. The prototypes are parameters behind a
     projection with BatchNorm (`projection`), the classes are soft (`temperature` 0.2 of squared distances,
@@ -104,6 +105,7 @@ class Desa(Objective):
     decay_steps: int = 1000
     step_size: float = 0.01
     window: float = 0.1
+    unnormalised_step: bool = False
 
     refresh_pass = True
 
@@ -192,6 +194,7 @@ class Desa(Objective):
             window=jnp.full(len(video), self.window * left),
             # Before there are labels, all name one class and agree.
             present=present,
+            normalised=not self.unnormalised_step,
         )  # fmt: skip
         if train:
             for name, book in zip(MODALITIES, moved, strict=True):

@@ -100,6 +100,27 @@ def test_disagreeing_pairs_move_prototypes_in_training_only():
         assert same != train
 
 
+@pytest.mark.parametrize("unnormalised", [False, True])
+def test_a_step_has_a_length_or_is_a_share_of_the_way(unnormalised):
+    """Of one pair that disagrees: so each of the two nearest prototypes moves once."""
+    one = codebook(normalise=False, window=100.0, unnormalised_step=unnormalised)
+    variables = refreshed(one, initialised(one))
+    labels = jnp.arange(12, dtype=jnp.int32) % NUM_CLASSES
+    books = {name: {**book, "labels": labels} for name, book in variables["memory"].items()}
+    video = kept_features()["video"]
+    before = books["video_codebook"]["prototypes"]
+    for clip in ALL:
+        _, outcome, memory = one_step(one, {**variables, "memory": books}, ALL[clip : clip + 1], 2)
+        if outcome.metrics["video_moved"] > 0:
+            break
+    moved = memory["video_codebook"]["prototypes"] - before
+    lengths = jnp.linalg.norm(moved, axis=1)
+    way = jnp.linalg.norm(video[clip][None] - before, axis=1)
+    expected = 0.05 * jnp.where(lengths > 0, way if unnormalised else 1.0, 0.0)
+    assert jnp.sum(lengths > 0) == 2
+    np.testing.assert_allclose(lengths, expected, rtol=1e-4)
+
+
 def test_no_gradient_reaches_the_features_of_codebooks():
     one = codebook()
     variables = refreshed(one, initialised(one))
