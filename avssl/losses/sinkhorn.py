@@ -32,14 +32,18 @@ def uniform_marginal(num_clusters: int) -> Float[Array, "k"]:
     return jnp.full(num_clusters, 1.0 / num_clusters)
 
 
-def gaussian_marginal(key: Array, num_clusters: int, *, spread: float = 0.1) -> Float[Array, "k"]:
+def gaussian_marginal(
+    key: Array, num_clusters: int, *, spread: float = 0.1, as_drawn: bool = False
+) -> Float[Array, "k"]:
     """Masses proportional to 1 / (1 + spread * z), z standard normal, drawn once per head.
 
-    It is 1 / draw, not the draw, in the released code. Departure: draws are kept at 0.1 or more,
-    where the code has no bound; at the released spread, that is 9 standard deviations away.
+    It is 1 / draw in the released code, which calls the draws sizes: `as_drawn` takes them as such.
+    Departure: draws are kept at 0.1 or more, where the code has no bound; at the released spread,
+    that is 9 standard deviations away.
     """
     draw = jnp.maximum(1.0 + spread * jax.random.normal(key, (num_clusters,)), 0.1)
-    return (1.0 / draw) / jnp.sum(1.0 / draw)
+    mass = draw if as_drawn else 1.0 / draw
+    return mass / jnp.sum(mass)
 
 
 def match_popularity(

@@ -58,8 +58,10 @@ class Selavi(Objective):
     are solved.
 
     `marginals="gaussian"`: clusters of unequal prescribed sizes, drawn once per head, the largest for the
-    cluster that is most popular at each solve. `released_matching` has the released code's matching, which
-    permutes the sizes without sorting them, every time anew.
+    cluster that is most popular at each solve. Released, a cluster's share is 1 / the size drawn for it, which
+    at more than the published spread of 0.1 makes few of them very large; with `sizes_as_drawn` it is the size.
+    `released_matching` has the released code's matching, which permutes the sizes without sorting them, every
+    time anew.
 
     The clusters that an evaluation reports are those of the head whose last solve cost least (`cost`: the mean
     of -log posterior of the labels, over the training clips), which needs no classes to be chosen.
@@ -81,6 +83,7 @@ class Selavi(Objective):
     sharpness: float = 20.0
     marginals: str = "uniform"
     marginal_spread: float = 0.1
+    sizes_as_drawn: bool = False
     released_matching: bool = False
     num_groups: int = 2
     align: bool = True
@@ -153,7 +156,9 @@ class Selavi(Objective):
             return jnp.broadcast_to(each[None], (self.num_heads, self.num_clusters))
         keys = jax.random.split(self.make_rng("params"), self.num_heads)
         return jax.vmap(
-            lambda key: gaussian_marginal(key, self.num_clusters, spread=self.marginal_spread)
+            lambda key: gaussian_marginal(
+                key, self.num_clusters, spread=self.marginal_spread, as_drawn=self.sizes_as_drawn
+            )
         )(keys)
 
     def fresh_queue(self) -> dict[str, Array]:

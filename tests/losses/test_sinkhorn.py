@@ -169,6 +169,13 @@ def test_gaussian_marginals_are_positive_and_differ():
     assert (wild > 0.0).all()
 
 
+def test_sizes_as_drawn_are_the_inverse_of_the_released_masses():
+    key = jax.random.key(0)
+    released, drawn = (gaussian_marginal(key, 9, spread=0.5, as_drawn=one) for one in (False, True))
+    np.testing.assert_allclose(drawn, (1.0 / released) / (1.0 / released).sum(), rtol=1e-5)
+    assert np.ptp(drawn) < np.ptp(released)
+
+
 def test_queue_keeps_the_newest_rows():
     queue = empty_queue(5, 2)
     for number in (1, 2, 3):

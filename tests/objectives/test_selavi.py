@@ -98,9 +98,13 @@ def test_groups_take_turns():
         assert same == (head not in one.heads_of_solve(1))
 
 
-def test_gaussian_marginals_are_drawn_once_and_kept():
-    one = objective(marginals="gaussian", marginal_spread=0.5)
+@pytest.mark.parametrize("as_drawn", [False, True])
+def test_gaussian_marginals_are_drawn_once_and_kept(as_drawn):
+    keys = {"marginals": "gaussian", "marginal_spread": 0.5}
+    one = objective(**keys, sizes_as_drawn=as_drawn)
     variables = initialised(one)
+    other = initialised(objective(**keys, sizes_as_drawn=not as_drawn))["memory"]["marginals"]
+    assert np.abs(variables["memory"]["marginals"] - other).max() > 0.01
     before = np.asarray(variables["memory"]["marginals"])
     np.testing.assert_allclose(before.sum(axis=1), 1.0, rtol=1e-5)
     assert np.ptp(before, axis=1).min() > 0.01
