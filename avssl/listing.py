@@ -12,6 +12,12 @@ def listing(what: str, *, verbose: bool = False) -> str:
 
 
 WORLD = Path("configs/world")
+# Whose heads and memory another objective's config shows.
+SHOWN_BY = {
+    "classify": "supervised.py:pictures",
+    "cmc": "distill.py:cmc",
+    "crd": "distill.py:crd",
+}
 # Records that memory is shown for.
 NUM_RECORDS = 1000
 
@@ -56,7 +62,8 @@ def described(name: str, cls: Any, folder: Path | None) -> list[str]:
     """What an objective reads with its defaults; heads and memory as its world config has them."""
     reads = ", ".join(f"{r.view} by {r.encoder} ({r.mode})" for r in cls().reads())
     lines = [f"reads {reads}"]
-    if folder and (file := folder / f"{name}.py").exists():
+    if folder:
+        file = folder / SHOWN_BY.get(name, f"{name}.py")
         heads, memory = parts(name, str(file))
         lines.append(f"heads {heads or 'none'} ({file})")
         lines.append(f"memory {memory or 'none'}" + f" ({NUM_RECORDS} records)" * bool(memory))

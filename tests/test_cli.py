@@ -7,6 +7,7 @@ import pytest
 from avssl import listing
 from avssl.cli import main
 from avssl.command_line import parse
+from avssl.objectives import OBJECTIVES, objective_defaults
 
 VERBS = [
     ["pretrain"], ["evaluate"], ["data"], ["data", "build"], ["data", "inspect"], ["data", "verify"],
@@ -120,7 +121,6 @@ def test_debug_shows_the_traceback_wherever_it_stands(place, capsys):
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
-        ("objectives", ["temperature"]),
         ("encoders", ["r2plus1d18", "frontend.name = 'rgb'", "frontend.gain = 256.0"]),
         ("frontends", ["log_mel", "for audio", "equal_area = True", "rgb", "for video"]),
         ("configs", ["quickstart"]),
@@ -130,6 +130,20 @@ def test_list(what, expected, capsys):
     assert main(["list", what, "--verbose"]) == 0
     printed = capsys.readouterr().out
     assert [words for words in expected if words not in printed] == []
+
+
+def test_list_shows_what_every_objective_reads_has_and_remembers(capsys):
+    assert main(["list", "objectives", "--verbose"]) == 0
+    shown = dict(
+        entry.split(maxsplit=1) for entry in re.split(r"\n(?=\w)", capsys.readouterr().out)
+    )
+    assert shown.keys() == OBJECTIVES.keys()
+    for name, text in shown.items():
+        lines = text.splitlines()
+        words = [line.split()[0] for line in lines[1:]]
+        assert words[:3] == ["reads", "heads", "memory"], name
+        assert words[3:] == list(objective_defaults(name)), name
+    assert "student_bank [1000, 128]" in shown["crd"]
 
 
 @pytest.mark.parametrize("installed", [False, True], ids=["beside the project", "installed alone"])
