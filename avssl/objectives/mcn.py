@@ -14,6 +14,7 @@ from avssl.losses.contrastive import unit_rows
 from avssl.losses.multimodal_clusters import (
     clustering_loss,
     fuse,
+    nearest_centroids,
     online_clusters,
     pairwise_contrastive,
     reconstruction_loss,
@@ -84,6 +85,8 @@ class Mcn(Objective):
 
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"kmeans_iterations": (1, math.inf)}
 
+    heads_read_memory = True
+
     def setup(self) -> None:
         self.video_head = GatedEmbedding(self.embedding_width, dtype=self.dtype)
         self.audio_head = GatedProjection(
@@ -111,7 +114,27 @@ class Mcn(Objective):
             audio = self.target(audio if self.target_gradient else lax.stop_gradient(audio))
             outputs["video_error"] = self.video_decoder(outputs["video"], video, train=train)
             outputs["audio_error"] = self.audio_decoder(outputs["audio"], audio, train=train)
+        centroids = self.get_variable("memory", "centroids")  # made by the first loss
+        if not train and centroids is not None:
+            outputs |= self.named(outputs, batch, centroids)
         return outputs
+
+    def named(self, outputs: Outputs, batch: Batch, centroids: Array) -> Outputs:
+        """The number of the centroid that is nearest to each embedding, and to their mean."""
+        embeddings = {name: outputs[name] for name in MODALITIES}
+        fused, _ = fuse(embeddings, self.present(batch))
+        every = {**embeddings, "joint": fused}
+        return {f"{name}_cluster": nearest_centroids(x, centroids) for name, x in every.items()}
+
+    def clusters(self, outputs: Outputs) -> dict[str, Array]:
+        kinds = (*MODALITIES, "joint")
+        return {kind: outputs[f"{kind}_cluster"] for kind in kinds if f"{kind}_cluster" in outputs}
+
+    def present(self, batch: Batch) -> dict[str, Array]:
+        return {
+            "video": batch["present"][self.video_view],
+            "audio": batch["present"][self.audio_view],
+        }
 
     def scaled(self, embedding: Array) -> Array:
         return unit_rows(embedding) / self.temperature**0.5 if self.normalise else embedding
@@ -122,10 +145,7 @@ class Mcn(Objective):
     @nn.compact
     def __call__(self, outputs: Outputs, batch: Batch, *, train: bool) -> Outcome:
         embeddings = {name: outputs[name] for name in MODALITIES}
-        present = {
-            "video": batch["present"][self.video_view],
-            "audio": batch["present"][self.audio_view],
-        }
+        present = self.present(batch)
         contrast, metrics = pairwise_contrastive(
             embeddings, present, index=batch["index"], margin=self.margin,
             same_record_negatives=self.same_record_negatives,

@@ -17,4 +17,5 @@ def get_config(variant: str = ""):
             cluster_from_step=240, restart_every_steps=200,
         ),
     )  # fmt: skip
+    config.eval.protocols = ("knn", "linear", "retrieval", "clustering")
     return variant_of(config, variant)

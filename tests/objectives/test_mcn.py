@@ -108,6 +108,20 @@ def test_the_queue_counts_once_it_is_full():
         blocks.append(rows[: BATCH // 2])
 
 
+def test_an_evaluation_names_the_nearest_cluster():
+    objective, variables = started()
+    assert objective.clusters(step_of(objective, variables, 0)[0]) == {}
+    _, _, memory = step_of(objective, variables, 0)
+    outputs, _, _ = step_of(objective, {**variables, "memory": memory}, 1, train=False)
+    embeddings = {"video": outputs["video"], "audio": outputs["audio"], "joint": fused(outputs)}
+    centroids = memory["centroids"] / jnp.linalg.norm(memory["centroids"], axis=1, keepdims=True)
+    named = objective.clusters(outputs)
+    assert named.keys() == embeddings.keys()
+    for kind, found in named.items():
+        np.testing.assert_array_equal(found, jnp.argmax(embeddings[kind] @ centroids.T, axis=1))
+    assert len({*named["video"].tolist(), *named["audio"].tolist()}) > 1
+
+
 @pytest.mark.parametrize(("restart_every_steps", "drawn_anew"), [(0, False), (3, True)])
 def test_restart(restart_every_steps, drawn_anew):
     """Without iterations of k-means centroids are what they started as: rows, or what they were."""
