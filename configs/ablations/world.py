@@ -160,15 +160,18 @@ COLUMNS = (
     Column(*LABELS_VIDEO, label="NMI of labels, video"),
     Column(*LABELS_AUDIO, label="NMI of labels, audio"),
     Column(*LABELS_JOINT, label="NMI of labels, both"),
-    Column("clustering", "video", "labels_ari", label="ARI of labels, video"),
-    Column("clustering", "video", "labels_accuracy", label="accuracy of labels, video"),
+    *(
+        Column("clustering", features, f"labels_{metric}", label=f"{told} of labels, {side}")
+        for metric, told in (("ari", "ARI"), ("accuracy", "accuracy"))
+        for features, side in (("video", "video"), ("audio", "audio"), ("joint", "both"))
+    ),
     Column("localization", "video", "ciou", label="cIoU"),
     Column(*MEAN_CIOU, label="mean cIoU"),
     Column(*SEPARATED, label="sources told apart"),
 )
 
 CONTRASTIVE = (
-    "xid", "avc", "ave", "avts_curriculum", "avid_cross", "cma", "robust_xid_faulty", "avsa",
+    "xid", "avc", "ave", "avts_curriculum", "avid_cross", "cma", "robust_xid_faulty", "avsa", "mcn",
 )  # fmt: skip
 
 # What labels reach: on the quickstart's clips, but for those of other data.
