@@ -11,7 +11,8 @@ import pytest
 
 from avssl.cli import main
 from avssl.config import load_config, resolve
-from avssl.data.views import build_views
+from avssl.data.placement import place_in_space
+from avssl.data.views import VideoView, build_views
 from avssl.train import run
 from avssl.train.build_model import build_model
 from avssl.train.mesh import make_mesh
@@ -165,6 +166,18 @@ def test_dmcs_later_form_clusters_maps_as_fine_as_the_released_networks():
     shapes = jax.tree.map(jnp.shape, jax.eval_shape(maps, jax.random.key(0)))
     # Of 224 pixels, and of 201 spectra of 64 bands a second.
     assert shapes == {"video": (1, 1, 14, 14, 512), "audio": (1, 13, 4, 512)}
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if "pretrain" in config])
+@pytest.mark.parametrize(("width", "height"), [(455, 256), (341, 256)], ids=["16:9", "4:3"])
+def test_random_crops_fit_into_the_usual_frames(config, width, height):
+    """A square larger than any that fits is never drawn: all clips would show their middle."""
+    views = build_views(resolve(load_config(config)).views).values()
+    drawn = [v for v in views if isinstance(v, VideoView) and v.crop == "random"]
+    for view in drawn:
+        size = {"frame_width": width, "frame_height": height}
+        crops = [place_in_space(view, **size, seed=0, position=clip) for clip in range(8)]
+        assert len({(crop.left, crop.top, crop.width) for crop in crops}) > 1
 
 
 @pytest.mark.parametrize("config", CONFIGS)
