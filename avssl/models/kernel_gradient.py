@@ -24,7 +24,7 @@ def kernel_gradient_by_products(
     x: Array, kernel: Array, g: Array, *, strides: tuple[int, int], padding: tuple[int, int]
 ) -> Array:
     """Of [batch, height, width, in] and gradients of the outputs; as large as the kernel."""
-    _, width, in_channels, out_channels = kernel.shape
+    width, in_channels, out_channels = kernel.shape[1:]
     groups = row_groups(kernel.shape, strides[0])
     shared = len(groups[0]) if len(groups[0]) > 1 else 0
     copied = g[0, ..., 0].size * (width * in_channels + shared * out_channels)
@@ -35,14 +35,13 @@ def kernel_gradient_by_products(
     sums = partial(_sums_of_groups, groups=groups, width=width, strides=strides)
     totals = sums(x, g) if blocks == 1 else _added_up(sums, x, g, blocks)
 
-    taps = jnp.zeros(kernel.shape, kernel.dtype)
+    taps = {}
     for rows, total in zip(groups, totals, strict=True):
         if len(total) != width * in_channels:
             total = total.T
-        total = total.reshape(width, in_channels, len(rows), out_channels)
-        total = jnp.moveaxis(total, 2, 0).astype(kernel.dtype)
-        taps = taps.at[rows.start : rows.stop : rows.step].set(total)
-    return taps
+        each = jnp.split(total.reshape(width, in_channels, -1), len(rows), axis=-1)
+        taps |= dict(zip(rows, each, strict=True))
+    return jnp.stack([taps[row] for row in sorted(taps)]).astype(kernel.dtype)
 
 
 def row_groups(kernel_shape: Sequence[int], stride: int) -> list[range]:
