@@ -27,6 +27,24 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ("xdc.py", "objectives.xdc.norm_warmup_steps"),
+        ("selavi.py", "objectives.selavi.norm_warmup_steps"),
+        ("desa.py:codebook", "objectives.desa.labels_at_step"),
+    ],
+)
+def test_what_begins_to_learn_after_the_run_is_refused(config, key, run, tmp_path):
+    code, _, err = run(
+        "pretrain", "--config", f"configs/world/{config}", "--workdir", tmp_path / "run",
+        "--config.steps=60", f"--config.{key}=60",
+    )  # fmt: skip
+    assert code == 2
+    assert f"{key.rpartition('.')[0]} learns from step 60 on" in err
+    assert f"set {key} to fewer" in err
+
+
+@pytest.mark.parametrize(
     "mistake",
     [
         "steps=0", "steps=ten", "steps=1.5", "seed=-1", "batch_size=-8", "precision=fp16",

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from avssl.config.tree import ConfigDict
 from avssl.errors import unknown
 
+# How keys of objectives end that say when something happens, in steps.
+WHEN = ("_from_step", "_at_step", "warmup_steps", "_every_steps")
+
 
 def variant_of(
     config: ConfigDict, variant: str, **variants: Callable[[ConfigDict], None]
@@ -61,9 +64,11 @@ def quicktest(config: ConfigDict) -> None:
         teacher.update(run="", store="", hash="")
         teacher.shapes = ConfigDict()
     # Curricula, warm-ups and refreshes happen within the two steps.
-    for objective in config.objectives.values():
-        for key, value in objective.items():
-            if key.endswith(("_from_step", "warmup_steps", "_every_steps")) and value > 1:
+    from avssl.objectives import objective_defaults
+
+    for name, objective in config.objectives.items():
+        for key, value in (objective_defaults(name) | objective.to_dict()).items():
+            if key.endswith(WHEN) and (value or 0) > 1:
                 objective[key] = 1
 
 
