@@ -196,6 +196,31 @@ def opened(config: ConfigDict) -> tuple[ConfigDict, Teachers]:
     return open_teachers(config, cast(Any, SimpleNamespace(label_names=())))
 
 
+class Trainer:
+    """The compiled step of a config on the first `num_devices` devices."""
+
+    def __init__(self, config: ConfigDict, num_devices: int):
+        config, teachers = opened(config)
+        model = build_model(config)
+        self.setup = build_setup(config, model, jax.devices()[:num_devices], teachers=teachers)
+        self.frozen = teachers.place(self.setup.frozen_shardings)
+        self.step = self.setup.step.compile(
+            self.setup.abstract, self.frozen, model.example_batch, config.batch_size
+        )
+
+    def placed(self, state: TrainState) -> TrainState:
+        """On the devices, of what lies on the host; a copy, since the step takes over its memory."""
+        return jax.device_put(jax.tree.map(np.copy, state), self.setup.shardings)
+
+    def train(self, state: TrainState, data: list[Any]) -> tuple[list[dict[str, Any]], TrainState]:
+        """(the logs of each step, the final state), both on the host."""
+        told = []
+        for batch in data:
+            state, logs = self.step(state, self.frozen, self.setup.step.place(batch))
+            told.append(jax.device_get(logs))
+        return told, jax.device_get(state)
+
+
 def train(
     config: ConfigDict, data: list[Any], num_devices: int, start: TrainState | None = None
 ) -> tuple[np.ndarray, Any]:
@@ -203,22 +228,10 @@ def train(
 
     start: on the host, to go on from; compiling what makes one takes as long as compiling the step.
     """
-    config, teachers = opened(config)
-    model = build_model(config)
-    setup = build_setup(config, model, jax.devices()[:num_devices], teachers=teachers)
-    # Copies, since the step takes over the memory of its state.
-    state = (
-        started(setup)
-        if start is None
-        else jax.device_put(jax.tree.map(np.copy, start), setup.shardings)
-    )
-    frozen = teachers.place(setup.frozen_shardings)
-    step = setup.step.compile(state, frozen, model.example_batch, config.batch_size)
-    losses = []
-    for batch in data:
-        state, logs = step(state, frozen, setup.step.place(batch))
-        losses.append(np.asarray(logs["loss"]))
-    return np.array(losses), jax.device_get(state)
+    trainer = Trainer(config, num_devices)
+    state = started(trainer.setup) if start is None else trainer.placed(start)
+    told, state = trainer.train(state, data)
+    return np.array([np.asarray(logs["loss"]) for logs in told]), state
 
 
 def start_on_host(config: ConfigDict, num_devices: int = 1) -> TrainState:
