@@ -22,6 +22,7 @@ from avssl.losses.soft_clusters import (
     soft_kmeans,
 )
 from avssl.models.features import Features
+from avssl.models.norm import BatchNorm
 from avssl.objectives.base import Batch, Objective, Outcome, Outputs, Read
 from avssl.objectives.pairs import pairs_of_batch
 
@@ -59,7 +60,10 @@ class Dmc(Objective):
     form `projected`, the paper's: `num_clusters` 10 with projections to `width` 16 that pictures and
     sounds share (so that their maps need equally many channels), 3 routings; score = sum over
     clusters of the cosine of the two centers; loss = mean relu(num_clusters + wrong - right).
-    `routing_sharpness` is the paper's 1 by default; more of it tells positions apart.
+    `routing_sharpness` is the paper's 1 by default; more of it tells positions apart. `norm_maps` puts
+    BatchNorm without scale and bias before the projections, for encoders that start from nothing: what all
+    positions share, the mean of channels that are never negative, is else most of each vector once all
+    have unit length. The published networks start trained.
 
     form `simplified`, the authors' later code: a linear layer per modality at each position, soft
     k-means with `video_clusters` 2 and `audio_clusters` 1 (for one source: it and the background),
@@ -88,6 +92,7 @@ class Dmc(Objective):
     width: int = 16
     num_routings: int = 3
     routing_sharpness: float | None = None
+    norm_maps: bool = False
     all_negatives: bool = False
     video_clusters: int = 2
     audio_clusters: int = 1
@@ -106,6 +111,9 @@ class Dmc(Objective):
                 self.routing_sharpness or 1.0,
                 self.dtype,
             )
+            if self.norm_maps:
+                self.video_norm = BatchNorm(affine=False, dtype=self.dtype)
+                self.audio_norm = BatchNorm(affine=False, dtype=self.dtype)
         else:
             self.video_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
             self.audio_layer = nn.Dense(self.channels, dtype=self.dtype, param_dtype=self.dtype)
@@ -133,8 +141,8 @@ class Dmc(Objective):
                 f"{video_map.shape[-1]} and {audio_map.shape[-1]} channels: give encoders of equal "
                 f"width, or set {self.config_key}.form=simplified"
             )
-        video, assignment = self.clustered(positions(video_map), "video")
-        audio, audio_assignment = self.clustered(positions(audio_map), "audio")
+        video, assignment = self.clustered(positions(video_map), "video", train=train)
+        audio, audio_assignment = self.clustered(positions(audio_map), "audio", train=train)
         outputs = {
             "video": video.reshape(len(video), -1),
             "audio": audio.reshape(len(audio), -1),
@@ -145,9 +153,12 @@ class Dmc(Objective):
             outputs.update(self.heat_maps(video, audio, assignment, video_map.shape[-3:-1]))
         return outputs
 
-    def clustered(self, vectors: Array, modality: str) -> tuple[Array, Array]:
+    def clustered(self, vectors: Array, modality: str, *, train: bool) -> tuple[Array, Array]:
         """Centers [batch, k, d] and assignment [batch, k, positions]."""
         if self.projected:
+            if self.norm_maps:
+                norm = self.video_norm if modality == "video" else self.audio_norm
+                vectors = norm(vectors, train=train)
             return self.shared_projections(vectors)
         layer = self.video_layer if modality == "video" else self.audio_layer
         vectors = layer(vectors)

@@ -108,6 +108,22 @@ def test_similarity_is_the_score_of_each_pair(keys):
     assert np.ptp(np.asarray(table)) > 1e-3
 
 
+@pytest.mark.parametrize("norm_maps", [False, True])
+def test_what_all_positions_share_does_not_count_in_normalised_maps(norm_maps):
+    keys = {**PROJECTED, "norm_maps": norm_maps}
+    maps = random_maps()
+    objective, _, made = started(keys, maps)
+
+    @jax.jit
+    def centers(video_map, audio_map):
+        features = example_features(objective, video_map, audio_map)
+        keys = {"train": True, "method": "heads", "mutable": "batch_stats"}
+        return objective.apply(made, features, batch_of(range(BATCH)), **keys)[0]["video"]
+
+    shifted = centers(*(feature_map + 3.0 for feature_map in maps))
+    assert np.allclose(centers(*maps), shifted, atol=1e-4) == norm_maps
+
+
 def test_sharper_routings_decide():
     """And the metrics say so, of the rows that are there."""
     objective, features, made = started(PROJECTED, random_maps())
