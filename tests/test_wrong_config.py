@@ -85,6 +85,8 @@ def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path
         ("ccl", "distillation_weight", -1.0, None),
         ("selavi", "dropout", 1.0, 0.0),
         ("avts", "hard_fraction", 1.5, 1.0),
+        ("avts", "hard_from_step", -1, 0),
+        ("avts", "margin", -0.99, 0.99),
         ("robust_xid", "softness", -0.1, 0.0),
         ("robust_xid", "least_weight", 1.1, 1.0),
         ("robust_xid", "statistics_momentum", 1.0, 0.0),

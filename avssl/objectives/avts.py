@@ -1,6 +1,7 @@
 """Audio-visual temporal synchronisation: does this sound belong to this moment?"""
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -20,6 +21,9 @@ from avssl.objectives.base import Batch, Outcome, Outputs, Read
 from avssl.objectives.blocks import num_blocks
 from avssl.objectives.pairs import pairs_of_batch
 from avssl.objectives.projected import ProjectedObjective
+
+# What would tell the sounds of two views apart, whatever they are sounds of.
+ALIKE = ("modality", "seconds", "rate", "channels", "windows")
 
 
 class Avts(ProjectedObjective):
@@ -58,7 +62,11 @@ class Avts(ProjectedObjective):
     by_moment: bool = False
     blocks: int | None = None
 
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"hard_fraction": (0, 1)}
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "hard_fraction": (0, 1),
+        "hard_from_step": (0, math.inf),
+        "margin": (1e-6, math.inf),
+    }
 
     def setup(self) -> None:
         super().setup()
@@ -82,6 +90,11 @@ class Avts(ProjectedObjective):
 
     def views(self, table: Mapping[str, View]) -> dict[str, View]:
         views = super().views(table)
+        if self.is_hard and not self.shifted_view:
+            raise UsageError(
+                f"{self.config_key} takes its hard negatives from a view of its own: name it in shifted_view, "
+                "or set hard_fraction=0"
+            )
         for name in self.shifted_views.values():
             if name not in table:
                 raise unknown(f"view (asked for by {self.config_key})", name, table)
@@ -91,7 +104,18 @@ class Avts(ProjectedObjective):
                     f"{self.config_key} takes its hard negatives from the view '{name}': set "
                     f"views.{name}.shift_seconds, or {self.config_key}.hard_fraction=0"
                 )
+            self.check_alike(name, views)
         return views
+
+    def check_alike(self, name: str, views: Mapping[str, View]) -> None:
+        """Refuses negatives that are told from positives by their form, and so teach nothing."""
+        for key in ALIKE:
+            found, wanted = (getattr(views[view], key) for view in (name, self.audio_view))
+            if found != wanted:
+                raise UsageError(
+                    f"{self.config_key} compares the sounds of '{self.audio_view}' and '{name}', which must be "
+                    f"alike: set views.{name}.{key}={wanted}, it is {found}"
+                )
 
     def reads(self) -> tuple[Read, ...]:
         return (*super().reads(), *self.shifted_reads.values())

@@ -1,5 +1,7 @@
 """AVTS: what each stage reads, and how easy and hard negatives weigh."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,24 @@ def test_the_shifted_sound_is_not_even_decoded_before_its_stage():
 def test_a_view_that_is_not_shifted_is_refused():
     with pytest.raises(UsageError, match="shift_seconds"):
         at_step(0).views({**VIEWS, "audio_shifted": AudioView()})
+
+
+def test_hard_negatives_without_a_view_are_refused():
+    with pytest.raises(UsageError, match=r"objectives\.avts .*: name it in shifted_view, or set h"):
+        at_step(0, shifted_view="").views(VIEWS)
+    assert list(at_step(0, shifted_view="", hard_fraction=0.0).views(VIEWS)) == ["video", "audio"]
+
+
+def test_sounds_that_their_form_tells_apart_are_refused():
+    longer = dataclasses.replace(VIEWS["audio"], seconds=3.0)
+    with pytest.raises(
+        UsageError, match=r"alike: set views\.audio_shifted\.seconds=3\.0, it is 2\.0"
+    ):
+        at_step(0).views({**VIEWS, "audio": longer})
+    with pytest.raises(UsageError, match=r"set views\.audio_overlapping\.modality=audio"):
+        at_step(0, super_hard_view="audio_overlapping").views(
+            {**VIEWS, "audio_overlapping": VideoView(shift_seconds=(0.25, 0.75))}
+        )
 
 
 def test_super_hard_negatives_come_with_the_hard_ones_from_a_view_of_their_own():
