@@ -28,7 +28,8 @@ BOUNDS = {
     "optimizer.weight_decay": (0, math.inf),
     "optimizer.clip_norm": (0, math.inf),
     "optimizer.accumulate": (1, math.inf),
-    "ema.decay": (0, 1),
+    # At 1 the average would stay where it began.
+    "ema.decay": (0, 0.999999),
     "parallel.fsdp": (1, math.inf),
     "checkpoint.every_steps": (1, math.inf),
     "checkpoint.keep": (1, math.inf),

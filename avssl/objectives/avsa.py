@@ -1,5 +1,6 @@
 """Audio-visual spatial alignment: which of several viewing directions does this sound belong to?"""
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -56,6 +57,12 @@ class Avsa(Objective):
     alignment_from_step: int = 0
     blocks: int | None = None
 
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "projection_width": (1, math.inf),
+        "depth": (1, math.inf),
+        "num_heads": (1, math.inf),
+        "alignment_from_step": (0, math.inf),
+    }
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"mode": MODES}
 
     def setup(self) -> None:

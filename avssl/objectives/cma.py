@@ -1,6 +1,8 @@
 """Cross-modal agreement: records that look alike and sound alike are positives of each other."""
 
 import functools
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import jax
@@ -51,6 +53,8 @@ class Cma(BankObjective):
     skip_self: bool = True
     drop_nearest: bool = False
     released_within_instance: bool = False
+
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"positives_from_step": (0, math.inf)}
 
     continues: ClassVar[tuple[str, ...]] = ("cma", "avid")
     continues_memory: ClassVar[tuple[str, ...]] = ("video_bank", "audio_bank", "partition")

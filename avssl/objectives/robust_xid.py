@@ -63,6 +63,8 @@ class RobustXid(ProjectedObjective):
         "least_weight": (0, 1),
         "statistics_momentum": (0, 0.999999),
         "softness": (0, 1),
+        "warmup_steps": (0, math.inf),
+        "queue_rows": (0, math.inf),
     }
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "floor": FLOORS,
