@@ -133,6 +133,8 @@ def test_quicktest_runs_two_steps(config, tmp_path, on_one_device):
     assert main([*command, "--config.eval.protocols=()"]) == 0
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    # Objectives that wait for labels of their own have them by then.
+    assert json.loads(lines[-1])["loss"]
 
 
 @pytest.mark.parametrize("config", CONFIGS + VARIANTS)
