@@ -10,6 +10,7 @@ import pytest
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
 from avssl.objectives import build_objective
+from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.train.build_model import build_model
 from tests.train.small_runs import small_config
 
@@ -44,6 +45,54 @@ def test_stages_read_one_viewpoint_and_then_several():
 def test_views_without_directions_are_refused(name, view, said):
     with pytest.raises(UsageError, match=said):
         at_step(None).views({**VIEWS, name: view})
+
+
+@pytest.mark.parametrize("official", [False, True], ids=["exact", "official"])
+def test_each_viewpoint_hears_the_sound_turned_to_it(official):
+    config = small_config("avsa", precision="float32")
+    config.objectives.avsa.official_rotation = official
+    model = build_model(config)
+    read = model.objectives["avsa"].heard("viewpoints")
+    batch, random = model.example_batch(2), np.random.default_rng(0)
+    sounds = random.integers(-9000, 9000, batch["views"]["audio"].shape)
+    directions = random.uniform(size=batch["geometry"]["viewpoints"]["direction"].shape)
+    batch["views"]["audio"] = jnp.asarray(sounds, jnp.int16)
+    batch["geometry"]["viewpoints"]["direction"] = jnp.asarray(directions, jnp.float32)
+    heard = model.inputs(read, batch, None)
+
+    waveforms = jnp.asarray(sounds / 32768, jnp.float32)
+    expected = [
+        rotate_to_view(waveform, *viewing_angles(jnp.asarray(one)), official_order=official)
+        for waveform, directions_of_clip in zip(waveforms, directions, strict=True)
+        for one in directions_of_clip
+    ]
+    spectra = model.frontends["audio"](jnp.stack(expected), rate=config.views.audio.rate)
+    np.testing.assert_allclose(heard, spectra, atol=1e-3)
+
+
+def test_modes_and_transformers_are_flags():
+    def traced(**keys):
+        """Names of the metrics, and of the parameters, without a number computed."""
+        config = small_config("avsa", precision="float32")
+        config.objectives.avsa.update(keys)
+        model = build_model(config, 0)
+        variables = {**jax.eval_shape(lambda: model.init(jax.random.key(0))), "ema": {}}
+        batch = model.example_batch(4)
+
+        def losses(variables):
+            key = jax.random.key(0)
+            outputs, _ = model.encode(variables, batch, key, train=True)
+            return model.loss(variables, outputs, batch, key, train=True)
+
+        _, (metrics, _) = jax.eval_shape(losses, variables)
+        kinds = {name.removeprefix("avsa/audio_to_video_") for name in metrics}
+        return kinds & {"clip_top1", "viewpoint_top1"}, variables["params"]["objectives"]["avsa"]
+
+    assert traced()[0] == {"clip_top1", "viewpoint_top1"}
+    assert traced(mode="hard")[0] == {"viewpoint_top1"}
+    assert traced(mode="avc")[0] == {"clip_top1"}
+    assert {"video_to_audio", "audio_to_video"} <= traced()[1].keys()
+    assert not {"video_to_audio", "audio_to_video"} & traced(transformers=False)[1].keys()
 
 
 def test_viewpoint_scores_are_cosines_between_the_viewpoints_of_a_clip():
