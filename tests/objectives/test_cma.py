@@ -45,9 +45,9 @@ def expected_positives(memory):
     return np.sort(np.argsort(-likeness, axis=1)[:, :NUM_POSITIVES], axis=1)
 
 
-def refreshed(memory):
+def refreshed(memory, **keys):
     owned = Owned({}, {name: jnp.asarray(bank) for name, bank in memory.items()})
-    new = objective().refresh(owned, {}, jnp.zeros((0,), bool), 0, jax.random.key(0))
+    new = objective(**keys).refresh(owned, {}, jnp.zeros((0,), bool), 0, jax.random.key(0))
     return np.asarray(new.memory["positive_set"])
 
 
@@ -71,6 +71,46 @@ def test_banks_of_equal_rows_still_give_distinct_positives():
     found = refreshed({"video_bank": rows, "audio_bank": rows})
     for record, positives in enumerate(found):
         assert len(set(positives.tolist()) - {record}) == NUM_POSITIVES
+
+
+def test_what_agrees_and_whether_the_nearest_is_the_record_are_flags():
+    memory = banks()
+    of_video = {"video_bank": memory["video_bank"], "audio_bank": memory["video_bank"]}
+    found = refreshed(memory, agreement="video")
+    np.testing.assert_array_equal(found, expected_positives(of_video))
+    # Record 7 looks and sounds like record 2, which comes first.
+    twins = {name: np.concatenate([b[:7], b[2:3], b[8:]]) for name, b in memory.items()}
+    assert 7 not in refreshed(twins)[7]
+    assert 7 in refreshed(twins, drop_nearest=True)[7]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", 0.2), ("num_negatives_within", 10), ("skip_self", False),
+        ("cross_instance", 0.5), ("within_instance", 1.0), ("cross_positives", 1.0),
+        ("within_positives", 0.5),
+    ],
+)  # fmt: skip
+def test_each_setting_reaches_the_loss(key, value):
+    memory = with_positives()
+    changed, default = (outcome_of(objective(**keys), memory)[0] for keys in ({key: value}, {}))
+    assert abs(changed.loss - default.loss) > 1e-3
+
+
+def test_the_released_within_instance_group_is_a_flag():
+    terms = {
+        released: outcome_of(
+            objective(within_instance=1.0, released_within_instance=released), with_positives()
+        )[0].metrics.keys()
+        for released in (False, True)
+    }
+    assert terms[False] - terms[True] == {"instance_video_to_video", "instance_audio_to_audio"}
+
+
+def with_positives():
+    positive_set = jnp.asarray(expected_positives(banks()), jnp.int32)
+    return {"partition": jnp.zeros((), jnp.float32), **banks(), "positive_set": positive_set}
 
 
 def test_mined_at_the_start_and_on_schedule():
@@ -100,15 +140,13 @@ def outcome_of(one, memory):
 
 
 def test_before_its_positives_it_is_avid():
-    shared = {"partition": jnp.zeros((), jnp.float32), **banks()}
-    positive_set = jnp.asarray(expected_positives(banks()), jnp.int32)
+    agreeing = with_positives()
+    shared = {name: array for name, array in agreeing.items() if name != "positive_set"}
     avid = build_objective("avid", {"num_negatives": 10, "projection": (DIM,)}, NUM_RECORDS)
     alone, memory = outcome_of(avid, shared)
     keys = {"positives_from_step": 50}
-    early, early_memory = outcome_of(
-        objective(49, **keys), {**shared, "positive_set": positive_set}
-    )
-    late, _ = outcome_of(objective(50, **keys), {**shared, "positive_set": positive_set})
+    early, early_memory = outcome_of(objective(49, **keys), agreeing)
+    late, _ = outcome_of(objective(50, **keys), agreeing)
     assert early.loss == alone.loss
     for name, array in memory["memory"].items():
         np.testing.assert_array_equal(early_memory["memory"][name], array)

@@ -1,10 +1,14 @@
-"""Robust-xID: warm-up, what its memory holds after a step, and that doubtful pairs weigh less."""
+"""Robust-xID: averaged encoders, warm-up, its memory after a step, and that doubtful pairs weigh less."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from avssl.errors import UsageError
 from avssl.objectives import build_objective
+from avssl.train.build_model import build_model
+from tests.train.small_runs import batches, small_config, start_on_host, train
 
 SIZE, DIM = 8, 6
 
@@ -76,3 +80,58 @@ def test_the_queue_holds_the_latest_targets_first():
     np.testing.assert_array_equal(queue["video"][SIZE:], first["video_target"][: 12 - SIZE])
     assert queue["present"].all()
     assert np.isfinite(outcome.loss)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", 0.2), ("shift", 0.5), ("kappa", 1.0), ("least_weight", 0.5),
+        ("floor", "affine"), ("estimator", "swapped"), ("softness", 0.25),
+        ("target_temperature", 0.1), ("own_temperature", 0.5),
+    ],
+)  # fmt: skip
+def test_each_constant_reaches_the_loss(key, value):
+    changed, default = run(outputs_of(), **{key: value})[0].loss, run(outputs_of())[0].loss
+    assert abs(changed - default) > 1e-5
+
+
+def test_targets_are_what_averaged_encoders_and_heads_say():
+    model = build_model(small_config("robust_xid", precision="float32"))
+    batch, key = model.example_batch(4), jax.random.key(0)
+    params = model.init(key)["params"]
+
+    @jax.jit
+    def outputs_with(ema):
+        variables = {**model.init(key), "ema": ema}
+        return model.encode(variables, batch, key, train=True)[0]["robust_xid"]
+
+    plain = outputs_with(params)
+    for part in ("encoders", "objectives"):
+        moved = jax.tree.map(lambda leaf: leaf + 0.1, params[part])
+        found = outputs_with({**params, part: moved})
+        for side in ("video", "audio"):
+            np.testing.assert_array_equal(found[side], plain[side])
+            assert not np.allclose(found[f"{side}_target"], plain[f"{side}_target"])
+
+
+def test_averages_follow_by_their_decay():
+    config = small_config("robust_xid", precision="float32")
+    decay, start = config.ema.decay, start_on_host(config)
+    _, state = train(config, batches(config, 1), 1, start)
+    jax.tree.map(
+        lambda average, old, new: np.testing.assert_allclose(
+            average, decay * old + (1 - decay) * new, rtol=1e-5, atol=1e-7
+        ),
+        state.ema, start.ema, state.params,
+    )  # fmt: skip
+    moved = jax.tree.map(lambda old, new: np.any(old != new), start.params, state.params)
+    assert any(jax.tree.leaves(moved))
+
+
+def test_without_averages_it_is_refused():
+    config = small_config("robust_xid", precision="float32")
+    config.ema.decay = 0.0
+    with pytest.raises(
+        UsageError, match=r"'robust_xid' reads averaged .*: set --config\.ema\.decay"
+    ):
+        build_model(config)

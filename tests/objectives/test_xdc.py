@@ -160,3 +160,28 @@ def test_fewer_readable_records_than_clusters_are_refused():
     one = objective()
     with pytest.raises(UsageError, match="4 clusters of the 3 records"):
         refreshed(one, initialised(one), rows_seen=jnp.arange(NUM_ROWS) < 3)
+
+
+def test_lengths_of_features_count_unless_they_are_normalised():
+    """A class in two halves, one of them far longer than all else."""
+    lengths = jnp.where((jnp.arange(NUM_ROWS) // NUM_CLASSES) % 2 == 0, 1.0, 30.0)[:, None]
+    features = {name: kept_features()[name] * lengths for name in ("video", "audio")}
+    for normalise in (True, False):
+        one = objective(normalise=normalise)
+        memory = refreshed(one, initialised(one), kept=everywhere(**features))["memory"]
+        assert agree(np.asarray(memory["video_labels"]), classes()) == normalise
+
+
+def test_balanced_clusters_count_alike():
+    """Of eight rows one is in a cluster that all other records are not in."""
+    labels = jnp.zeros(NUM_RECORDS, jnp.int32).at[0].set(1)
+    sizes = jnp.array([NUM_RECORDS - 1, 1, 0, 0], jnp.int32)
+    for balanced in (True, False):
+        one = objective(balanced=balanced, variant="sdc")
+        variables = initialised(one)
+        params = jax.tree.map(lambda leaf: 100 * leaf, variables["params"])
+        memory = {**variables["memory"], "video_labels": labels, "video_sizes": sizes}
+        outputs, outcome, _ = one_step(one, {"params": params, "memory": memory}, ROWS)
+        each = -jax.nn.log_softmax(outputs["video_from_video"])[jnp.arange(8), labels[ROWS]]
+        weights = np.where(np.arange(8) == 0, NUM_RECORDS - 1, 1) if balanced else np.ones(8)
+        np.testing.assert_allclose(outcome.loss, np.average(each, weights=weights), rtol=1e-5)
