@@ -60,8 +60,11 @@ def world_configs() -> Path | None:
 
 def described(name: str, cls: Any, folder: Path | None) -> list[str]:
     """What an objective reads with its defaults; heads and memory as its world config has them."""
-    reads = ", ".join(f"{r.view} by {r.encoder} ({r.mode})" for r in cls().reads())
-    lines = [f"reads {reads}"]
+    reads = (
+        f"{r.view}{f' toward {r.toward}' * bool(r.toward)} by {r.encoder} ({r.mode})"
+        for r in cls().reads()
+    )
+    lines = [f"reads {', '.join(reads)}"]
     if folder:
         file = folder / SHOWN_BY.get(name, f"{name}.py")
         heads, memory = parts(name, str(file))

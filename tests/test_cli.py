@@ -144,6 +144,7 @@ def test_list_shows_what_every_objective_reads_has_and_remembers(capsys):
         assert words[:3] == ["reads", "heads", "memory"], name
         assert words[3:] == list(objective_defaults(name)), name
     assert "student_bank [1000, 128]" in shown["crd"]
+    assert "audio toward viewpoints by audio (train)" in shown["avsa"]
 
 
 @pytest.mark.parametrize("installed", [False, True], ids=["beside the project", "installed alone"])

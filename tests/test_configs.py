@@ -11,6 +11,7 @@ import pytest
 
 from avssl.cli import main
 from avssl.config import load_config, resolve
+from avssl.config.tree import flatten
 from avssl.data.placement import place_in_space
 from avssl.data.views import VideoView, build_views
 from avssl.train import run
@@ -186,6 +187,80 @@ def test_random_crops_fit_into_the_usual_frames(config, width, height):
         size = {"frame_width": width, "frame_height": height}
         crops = [place_in_space(view, **size, seed=0, position=clip) for clip in range(8)]
         assert len({(crop.left, crop.top, crop.width) for crop in crops}) > 1
+
+
+@pytest.mark.parametrize(
+    ("config", "passes", "batch_size", "learning_rate"),
+    [
+        ("avid.py", 30 * 10, 256, 2e-4),
+        ("avid.py:audioset", 40 * 5, 160, 5e-4),
+        ("cma.py", 20 * 10, 256, 2e-4),
+        ("cma.py:audioset", 40 * 5, 160, 1e-4),
+        ("avsa.py", 100 * 2, 32, 1e-4),
+    ],
+)
+def test_lengths_and_rates_are_those_of_the_released_code(
+    config, passes, batch_size, learning_rate
+):
+    """Epochs times clips of a video, with Adam at a constant rate. AVSA's batch is the config's own."""
+    config = load_config(f"configs/pretrain/{config}")
+    num_clips = passes * config.data.num_records
+    assert config.batch_size == batch_size
+    assert config.steps * batch_size == pytest.approx(num_clips, rel=0.01)
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.schedule, optimizer.warmup_steps) == ("adam", "constant", 0)
+    assert (optimizer.learning_rate, optimizer.weight_decay) == (learning_rate, 1e-5)
+
+
+VIDEO = dict(frames=8, fps=16.0, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
+OF_BANKS = dict(num_negatives=1024, temperature=0.07, bank_momentum=0.5, projection=(512, 512, 128))
+
+
+@pytest.mark.parametrize(
+    ("config", "constants"),
+    [
+        (
+            "avid",
+            {
+                "objectives.avid": dict(**OF_BANKS, cross=1.0, within=0.0, norm_heads=False),
+                "views.video": dict(**VIDEO, size=224, jitter_seconds=0.5),
+                "views.audio": dict(seconds=2.0, rate=24000, volume=0.1),
+                "encoders.audio": dict(name="conv2d10", strides=(2, 2, 2, 1)),
+                "encoders.audio.frontend": dict(fft_size=1024, hop_seconds=0.01, top_db=100.0),
+            },
+        ),
+        (
+            "cma",
+            {
+                "objectives.cma": dict(
+                    **OF_BANKS, num_positives=32, agreement="consensus", num_negatives_within=64,
+                    cross_instance=1.0, within_instance=0.0, cross_positives=0.0,
+                    within_positives=1.0, positives_from_step=0, refresh_every_steps=45_325,
+                ),
+            },
+        ),
+        (
+            "avsa",
+            {
+                "objectives.avsa": dict(
+                    mode="easy_hard", temperature=0.07, projection_width=128, transformers=True,
+                    depth=2, num_heads=1, dropout=0.1, alignment_from_step=275_000,
+                ),
+                "views.viewpoints": dict(**VIDEO, size=112, windows=4, flip=False),
+                "views.audio": dict(seconds=1.0, rate=24000, channels=4, volume=0.1),
+                "encoders.video": dict(name="r2plus1d18", stem_max_pool=False),
+                "encoders.audio": dict(name="conv2d10", strides=(1, 2, 2, 1)),
+                "encoders.audio.frontend": dict(
+                    num_mels=128, fft_size=512, hop_seconds=0.01, power=1, top_db=100.0
+                ),
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_constants_are_those_of_the_released_code(config, constants):
+    values = flatten(resolve(load_config(f"configs/pretrain/{config}.py")))
+    for group, wanted in constants.items():
+        assert {key: values[f"{group}.{key}"] for key in wanted} == wanted
 
 
 @pytest.mark.parametrize("config", CONFIGS)
