@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,18 @@ def test_avid_gives_200_frames_of_257_bins():
 
 
 AVSA = LogMel(num_mels=128, fft_size=512, power=1, top_db=100, statistics="avsa")
+
+
+@pytest.mark.parametrize(
+    ("method", "shipped"), [("avid", StftDecibel()), ("avsa", AVSA)], ids=["avid", "avsa"]
+)
+def test_shipped_statistics_are_the_official_ones(method, shipped):
+    with np.load(Path(__file__).parents[1] / "goldens" / f"{method}_audio.npz") as golden:
+        mean, divisor = golden["mean"].tolist(), (golden["std"] + 1e-5).tolist()
+    own = dataclasses.replace(shipped, statistics=None, mean=tuple(mean), std=tuple(divisor))
+    waveform = noise(1, 24000, 1)
+    found, expected = (apply(frontend, waveform, 24000) for frontend in (shipped, own))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shipped_statistics_are_only_for_their_own_rate():
