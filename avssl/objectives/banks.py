@@ -37,7 +37,7 @@ class BankObjective(ProjectedObjective):
 
     def fresh_bank(self) -> Array:
         key = self.make_rng("params")
-        return initial_bank(key, self.num_records, self.projection[-1], self.dtype)
+        return initial_bank(key, self.num_records, self.width, self.dtype)
 
     def negatives(
         self, batch: Batch, positives: Array | None = None, *, skip_self: bool = True

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping
 
+from avssl.errors import UsageError
 from avssl.models.features import Features
 from avssl.models.heads import ProjectionMLP
 from avssl.objectives.base import Batch, Objective, Outputs, Read
@@ -28,6 +29,15 @@ class ProjectedObjective(Objective):
             dtype=self.dtype,
         )
         self.video_head, self.audio_head = head(), head()
+
+    @property
+    def width(self) -> int:
+        """Of the vectors that the heads give, and memory holds."""
+        if not self.projection:
+            raise UsageError(
+                f"{self.config_key}.projection must have one width at least, such as (128,)"
+            )
+        return self.projection[-1]
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:
         return {

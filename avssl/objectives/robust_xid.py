@@ -81,7 +81,7 @@ class RobustXid(ProjectedObjective):
         return {name: value.astype(self.dtype) for name, value in initial_statistics().items()}
 
     def empty_queue(self) -> dict[str, Array]:
-        rows = jnp.zeros((self.queue_rows, self.projection[-1]), self.dtype)
+        rows = jnp.zeros((self.queue_rows, self.width), self.dtype)
         return {
             "video": rows,
             "audio": rows,

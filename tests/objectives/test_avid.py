@@ -151,6 +151,7 @@ def test_the_loss_is_that_of_the_old_banks():
         (1, {}, r"needs at least 2 .*data\.num_records is 1"),
         (40, {"num_negatives": 0}, "num_negatives must be at least 1"),
         (40, {"bank_momentum": 1.0}, "bank_momentum must be at least 0 and below 1"),
+        (40, {"projection": ()}, r"objectives\.avid\.projection must have one width at least"),
         (40, {"cross": 0.0}, "nor both 0"),
         (40, {"cross": 2.0, "within": -1.0}, "must not be negative"),
     ],

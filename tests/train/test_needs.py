@@ -27,6 +27,11 @@ from tests.train.small_runs import small_config
             "objective 'avsa' needs, for its view .* world:sphere does",
         ),
         (
+            "configs/world/avid.py",
+            ("data.source=world:tiny_vehicles_mono@train", "views.audio.channels=2"),
+            "objective 'avid' needs, for its view 'audio', stereo sound: .* world:quickstart does",
+        ),
+        (
             "configs/world/avts.py", ("views.audio_shifted.shift_seconds=(2.0, 3.0)",),
             "objective 'avts' needs, for its view 'audio_shifted', clips of at least 2.25 s.*world:long",
         ),
