@@ -9,6 +9,7 @@ import pytest
 
 from avssl.data.views import AudioView, VideoView
 from avssl.errors import UsageError
+from avssl.models.features import Features
 from avssl.objectives import build_objective
 from avssl.signal.ambisonics import rotate_to_view, viewing_angles
 from avssl.train.build_model import build_model
@@ -68,6 +69,40 @@ def test_each_viewpoint_hears_the_sound_turned_to_it(official):
     ]
     spectra = model.frontends["audio"](jnp.stack(expected), rate=config.views.audio.rate)
     np.testing.assert_allclose(heard, spectra, atol=1e-3)
+
+
+@pytest.mark.parametrize("transformers", [False, True])
+def test_each_prediction_is_made_of_the_other_modality_and_sought_in_its_own(transformers):
+    objective, random = at_step(0, transformers=transformers), np.random.default_rng(0)
+    batch = {
+        "index": jnp.arange(4),
+        "row": jnp.arange(4),
+        "present": dict.fromkeys(VIEWS, jnp.ones(4, bool)),
+    }
+    reads = {"video": objective.seen("viewpoints"), "audio": objective.heard("viewpoints")}
+    first, second = (
+        {side: Features(jnp.asarray(random.normal(size=(4, 3, 8)), jnp.float32)) for side in reads}
+        for _ in range(2)
+    )
+    made = objective.init(
+        jax.random.key(0), {reads[side]: first[side] for side in reads}, batch, method="initialise"
+    )
+
+    def outputs(**sides):
+        features = {reads[side]: features for side, features in {**first, **sides}.items()}
+        return objective.apply(made, features, batch, train=False, method="heads")
+
+    plain = outputs()
+    for side, of_side in (
+        ("video", {"video_views", "audio_guess"}),
+        ("audio", {"audio_views", "video_guess"}),
+    ):
+        found = outputs(**{side: second[side]})
+        assert {name for name in found if not np.allclose(found[name], plain[name])} == of_side
+    right = {**plain, "video_guess": plain["video_views"], "audio_guess": plain["audio_views"]}
+    metrics = objective.apply(made, right, batch, train=False).metrics
+    for direction in ("audio_to_video", "video_to_audio"):
+        assert metrics[f"{direction}_clip_top1"] == metrics[f"{direction}_viewpoint_top1"] == 1.0
 
 
 def test_modes_and_transformers_are_flags():
