@@ -79,6 +79,19 @@ def test_only_complete_rows_of_the_batch_move_their_banks():
     assert not np.array_equal(memory["video_bank"], memory["audio_bank"])
 
 
+@pytest.mark.parametrize("momentum", [0.5, 0.9])
+def test_each_bank_takes_its_own_modality_by_its_momentum(momentum):
+    one = objective(bank_momentum=momentum)
+    memory, outputs = fresh_memory(one), outputs_of()
+    _, after = step(one, memory, outputs=outputs)
+    for side in ("video", "audio"):
+        # Row 4 of the batch is the only one of record 15.
+        old, own = (np.asarray(x) for x in (memory[f"{side}_bank"][15], outputs[side][4]))
+        mixed = momentum * old + (1 - momentum) * own / np.linalg.norm(own)
+        expected = mixed / np.linalg.norm(mixed)
+        np.testing.assert_allclose(after[f"{side}_bank"][15], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_without_sound_cannot_matter():
     one = objective()
     memory = fresh_memory(one)
