@@ -34,13 +34,13 @@ def test_config_files_with_mistakes(text, sentence, run, tmp_path):
         ("desa.py:codebook", "objectives.desa.labels_at_step"),
     ],
 )
-def test_what_begins_to_learn_after_the_run_is_refused(config, key, run, tmp_path):
+def test_what_begins_to_teach_after_the_run_is_refused(config, key, run, tmp_path):
     code, _, err = run(
         "pretrain", "--config", f"configs/world/{config}", "--workdir", tmp_path / "run",
         "--config.steps=60", f"--config.{key}=60",
     )  # fmt: skip
     assert code == 2
-    assert f"{key.rpartition('.')[0]} learns from step 60 on" in err
+    assert f"{key.rpartition('.')[0]} teaches nothing before step 60" in err
     assert f"set {key} to fewer" in err
 
 

@@ -45,8 +45,8 @@ class Avts(ProjectedObjective):
     clip without room for the shift has no hard negative, and the negatives then weigh less by it.
 
     Departures: each clip gives its positive, its easy and its hard pair, weighted, where the paper draws pairs
-    of the three kinds; embeddings are scaled to unit length by default (`normalise`), as without it the initial
-    scale of the last layer decides whether any negative lies within the margin. `by_moment` shows the head each
+    of the three kinds. `normalise` scales embeddings to unit length: without it the initial scale of the last
+    layer decides whether any negative lies within the margin. `by_moment` shows the head each
     moment of the encoders' maps (the maximum over space, or frequency) by itself and compares, side by side,
     what the moments of a clip share and how they differ: the one says what it is, the other when things happen.
     """
@@ -54,7 +54,7 @@ class Avts(ProjectedObjective):
     shifted_view: str = "audio_shifted"
     super_hard_view: str = ""
     margin: float = 0.99
-    normalise: bool = True
+    normalise: bool = False
     hard_fraction: float = 0.5
     hard_from_step: int = 0
     all_negatives: bool = False

@@ -146,14 +146,10 @@ class Objective(nn.Module):
         own = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         return f"objectives.{self.key or own}"
 
-    def require_reached(self, field: str) -> None:
-        """Refuses a step from which on there is something to learn, and which the run does not reach."""
-        first = getattr(self, field)
-        if self.num_steps is not None and first >= self.num_steps:
-            raise UsageError(
-                f"{self.config_key} learns from step {first} on ({field}) and the run has {self.num_steps}: "
-                f"set {self.config_key}.{field} to fewer, or steps to more"
-            )
+    @property
+    def waits_by(self) -> str:
+        """The key that says from which step on it teaches anything; empty where it does at once."""
+        return ""
 
     def require_records(self, least: int, why: str) -> None:
         """Refuses data with too few records for memory of a row for each, before anything is trained."""

@@ -129,8 +129,10 @@ class Desa(Objective):
             raise UsageError(f"{self.config_key} needs at least 2 classes of at least 1 prototype")
         if self.decay_steps < 1 or self.labels_at_step < 0:
             raise UsageError(f"{self.config_key}: decay_steps must be at least 1, labels_at_step 0")
-        if self.form == "codebook":
-            self.require_reached("labels_at_step")
+
+    @property
+    def waits_by(self) -> str:
+        return "labels_at_step" if self.form == "codebook" else ""
 
     @property
     def codebook_size(self) -> int:

@@ -140,7 +140,10 @@ class Selavi(Objective):
                 key, self.num_records, self.num_clusters,
                 f"set {key}.num_clusters to fewer, or {key}.online=true for an endless stream",
             )  # fmt: skip
-            self.require_reached("norm_warmup_steps")
+
+    @property
+    def waits_by(self) -> str:
+        return "" if self.online else "norm_warmup_steps"
 
     @property
     def head_fields(self) -> dict[str, Any]:

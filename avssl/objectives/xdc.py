@@ -110,7 +110,10 @@ class Xdc(Objective):
             raise UsageError(
                 f"{key}: refresh_every_steps and kmeans_iterations must be at least 1, norm_warmup_steps 0"
             )
-        self.require_reached("norm_warmup_steps")
+
+    @property
+    def waits_by(self) -> str:
+        return "norm_warmup_steps"
 
     @property
     def teachers(self) -> dict[str, str]:

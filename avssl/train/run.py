@@ -81,6 +81,7 @@ def pretrain(
     config, teachers = open_teachers(with_num_records(config, source), source)
     check_folder(config, workdir, allow_config_change)
     model = build_model(config)
+    check_lessons(model, config.steps)
     indices = training_indices(config, source, model)
     check_needs(source, indices, model)
     # Refuses a batch larger than the data.
@@ -106,6 +107,17 @@ def pretrain(
         if is_main and config.eval.protocols:
             evaluate_last(config, workdir)
         sync_processes("evaluated")
+
+
+def check_lessons(model: Model, steps: int) -> None:
+    """Refuses a run that is over before an objective begins to teach."""
+    for objective in model.objectives.values():
+        key = objective.waits_by
+        if key and (first := getattr(objective, key)) >= steps:
+            raise UsageError(
+                f"{objective.config_key} teaches nothing before step {first}, and steps={steps}: set "
+                f"{objective.config_key}.{key} to fewer, or steps to more"
+            )
 
 
 def evaluate_last(config: ConfigDict, workdir: Path) -> None:

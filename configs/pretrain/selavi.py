@@ -61,5 +61,5 @@ def quicktest(config):
     shared.quicktest(config)
     # The smallest world has 32 clips.
     config.objectives.selavi.update(
-        num_clusters=4, num_heads=2, head_width=32, schedule_steps=config.steps, norm_warmup_steps=1
+        num_clusters=4, num_heads=2, head_width=32, schedule_steps=config.steps
     )

@@ -2,8 +2,9 @@
 
 Alwassel et al. 2020 (NeurIPS, arXiv 1911.12667). Only models are released: the video encoder is theirs
 (BatchNorm epsilon 1e-3, weight 0.9 of the new statistics), 64 clusters are those of Kinetics (128 for
-AudioSet), and nothing else is verified: 2 s of sound in 40 mel bands, SGD with a warm-up to 0.01 a GPU of 32
-clips, here 16 GPUs, and a clustering every 10 epochs. Here the rate falls along a cosine.
+AudioSet), and nothing else is verified: crops of 112 from 128 pixels, 2 s of sound in 40 mel bands, SGD with a
+warm-up to 0.01 a GPU of 32 clips, here 16 GPUs, and a clustering every 10 epochs. Here the rate falls along a
+cosine.
 
   avssl pretrain --config configs/pretrain/xdc.py --workdir runs/xdc
 
@@ -23,7 +24,11 @@ def get_config(variant: str = ""):
     config.data.source = "tfds:data/kinetics400@train"
     config.data.workers = 16
     config.data.num_records = 232_067
-    config.views.video = dict(modality="video", frames=32, fps=30.0, size=112, align="start")
+    # 112 pixels of a short side of 128: 0.43 of a frame of 16:9, 0.57 of one of 4:3.
+    config.views.video = dict(
+        modality="video", frames=32, fps=30.0, size=112, align="start", crop_area=(0.43, 0.57),
+        crop_aspect=(1.0, 1.0),
+    )  # fmt: skip
     config.views.audio = dict(modality="audio", seconds=2.0, rate=24000, align="start")
     config.encoders.video = dict(
         name="r2plus1d18_torchvision", modality="video", norm_epsilon=1e-3, norm_momentum=0.9,
@@ -51,4 +56,3 @@ def quicktest(config):
     shared.quicktest(config)
     # The smallest world has 32 clips.
     config.objectives.xdc.num_clusters = 8
-    config.objectives.xdc.norm_warmup_steps = 1

@@ -32,7 +32,7 @@ def get_config(variant: str = ""):
     config.objectives = dict(
         avts=dict(
             weight=1.0, hard_from_step=320, by_moment=True, projection=(64, 16), norm_heads=True,
-            margin=2.83,
+            margin=2.83, normalise=True,
         )
     )  # fmt: skip
     return variant_of(config, variant, super_hard=super_hard, quicktest=quicktest)

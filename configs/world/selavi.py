@@ -50,4 +50,3 @@ def quicktest(config):
     # The smallest world has 32 clips.
     config.objectives.selavi.num_clusters = 4
     config.objectives.selavi.schedule_steps = config.steps
-    config.objectives.selavi.norm_warmup_steps = 1

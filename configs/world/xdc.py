@@ -25,4 +25,3 @@ def quicktest(config):
     shared.quicktest(config)
     # The smallest world has 32 clips.
     config.objectives.xdc.num_clusters = 8
-    config.objectives.xdc.norm_warmup_steps = 1
