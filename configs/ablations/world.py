@@ -290,9 +290,9 @@ NOTES = (
     "own. Half the batch and twice the steps, on the first 80 % of the training part and scored on its last "
     "20 %, change nothing: 27.9 % against 30.0 % on the linear probe of video, an AUC of 59.2 against 62.6 %. "
     "With the quickstart's temperature, heads and colours xid is at 24.6 and 54.6 % there.",
-    "SeLaVi, NMI of 0.5: the labels that both share follow the sound, which falls into groups first. With colours "
-    "drawn half as far, on the first 80 % of the training part and scored on its last 20 %, the NMI of video "
-    "stays at 15.9 %, that of both at 47.1 %.",
+    "SeLaVi, NMI of 0.5: the labels that both share follow the sound, which falls into groups first. With "
+    "colours drawn half as far, on the first 80 % of the training part and scored on its last 20 %, the NMI of "
+    "video stays at 15.9 %, that of both at 47.1 %.",
     "AVTS, curriculum: hard negatives alone teach from the first step here, so that a curriculum leaves fewer "
     "steps for them, and at a rate that has fallen.",
     "AVID, linear probe of audio: both are near what labels reach, and their 95 % intervals overlap (96.3 to "
