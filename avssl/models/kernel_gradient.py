@@ -27,7 +27,7 @@ def kernel_gradient_by_products(
     width, in_channels, out_channels = kernel.shape[1:]
     groups = row_groups(kernel.shape, strides[0])
     shared = len(groups[0]) if len(groups[0]) > 1 else 0
-    copied = g[0, ..., 0].size * (width * in_channels + shared * out_channels)
+    copied = g.shape[1] * g.shape[2] * (width * in_channels + shared * out_channels)
     most_bytes = max(BLOCK_BYTES, kernel.size * x.dtype.itemsize)
     blocks = num_blocks(len(g), copied * x.dtype.itemsize, most_bytes)
 

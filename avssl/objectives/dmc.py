@@ -130,6 +130,10 @@ class Dmc(Objective):
                 raise UsageError(f"{self.config_key}.{name} must be at least 1")
         if self.routing_sharpness is not None and self.routing_sharpness <= 0:
             raise UsageError(f"{self.config_key}.routing_sharpness must be more than 0")
+        if self.norm_maps and not self.projected:
+            raise UsageError(
+                f"{self.config_key}.norm_maps is of form=projected: the simplified one has normalise"
+            )
         return super().views(table)
 
     def heads(self, features: Mapping[Read, Features], batch: Batch, *, train: bool) -> Outputs:

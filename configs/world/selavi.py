@@ -8,7 +8,7 @@ clips fall into groups by, and labels that both modalities once name so stay wha
 `:unbalanced` is the world whose first class is ten times as frequent as its last, with gaussian marginals.
 Their spread is 0.5, at which the largest of ten clusters has about 7 times the mass of the smallest (median of
 draws; 1.4 times at the published 0.1, which would be equal marginals in all but name), and the draws are the
-sizes: of their inverses, as released, about every third head has one at its bound, a third of all clips.
+sizes: of their inverses, as released, three heads in ten have one at its bound, which takes 45 % of all clips.
 
   avssl pretrain --config configs/world/selavi.py:unbalanced --workdir runs/world-selavi-unbalanced
 """

@@ -210,6 +210,13 @@ def test_refuses_an_unknown_form():
         build_model(config)
 
 
+def test_refuses_to_normalise_maps_that_the_simplified_form_does_not():
+    config = small_config("dmc", precision="float32")
+    config.objectives.dmc.update(form="simplified", norm_maps=True)
+    with pytest.raises(UsageError, match=r"dmc\.norm_maps is of form=projected"):
+        build_model(config)
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [("num_iterations", "must be at least 1"), ("routing_sharpness", "must be more than 0")],
