@@ -109,6 +109,9 @@ def add_bench_verbs(bench: Parser) -> None:
     bank.add_argument("--batch-size", type=at_least(1), default=256)
     bank.add_argument("--negatives", type=at_least(1), default=1024, help="of each row")
     bank.add_argument("--steps", type=at_least(1), default=20, help="how many steps to time")
+    bank.add_argument(
+        "--fsdp", type=at_least(1), default=1, help="split the rows over so many devices: parallel.fsdp"
+    )  # fmt: skip
     for bench in (data, step, teachers, clusters, bank):
         bench.add_argument(
             "--results", type=writable_file, default=None,

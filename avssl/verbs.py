@@ -356,9 +356,11 @@ def run_bench_bank(arguments: argparse.Namespace) -> int:
     set_up_jax("float32")
     lines = bench_bank(
         arguments.rows, arguments.dim, batch_size=arguments.batch_size,
-        num_negatives=arguments.negatives, num_steps=arguments.steps,
+        num_negatives=arguments.negatives, num_steps=arguments.steps, fsdp=arguments.fsdp,
     )  # fmt: skip
     title = f"Memory banks of {arguments.rows:,} x {arguments.dim}"
+    if arguments.fsdp > 1:
+        title += f", split {arguments.fsdp} ways"
     for line in written(lines, arguments.results, title):
         print(line, flush=True)
     return 0

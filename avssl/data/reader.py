@@ -382,7 +382,10 @@ class BatchReader:
         height, width = pixels.shape[1:3]
         viewpoints = place_on_sphere(view, seed=self.seed, position=position)
         for window, viewpoint in enumerate(viewpoints):
-            sampling = sampling_map(viewpoint, (height, width), (view.size, view.size))
+            sampling = sampling_map(
+                viewpoint, (height, width), (view.size, view.size),
+                released_sampling=view.released_sampling,
+            )  # fmt: skip
             out[window] = crop_panorama(pixels[chosen], sampling)
         directions = np.array(viewpoints, np.float32)
         places["direction"].reshape(-1, 2)[:] = directions[:, :2]

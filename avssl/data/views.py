@@ -81,7 +81,8 @@ class VideoView(ViewBase):
     window in time or, of an equirectangular video (`projection="sphere"`), so many viewing directions at
     one time, drawn as `media/sphere.py` says. With `every_seconds` they are not drawn each on its own but
     begin so many seconds after one another, and are placed as one view that lasts from the first to the last:
-    time slots. A record without room for all of them lacks the view.
+    time slots. A record without room for all of them lacks the view. `released_sampling` crops a panorama as
+    the released code of AVSA does, up to a pixel off its direction.
 
     `stream` names another video track of the same file (depth, thermal; empty: the default one). Views
     that differ in nothing else show the same times and are cropped and flipped alike.
@@ -104,6 +105,7 @@ class VideoView(ViewBase):
     windows: int = 1
     every_seconds: float | None = None
     projection: str = "flat"
+    released_sampling: bool = False
     crop: str = "random"
     crop_area: tuple[float, float] = (0.08, 1.0)
     crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
@@ -123,7 +125,7 @@ class VideoView(ViewBase):
     def placed_as(self) -> str:
         if self.placed_with is not None:
             return self.placed_with.placed_as
-        return repr(dataclasses.replace(self, stream="")) if self.stream else repr(self)
+        return repr(dataclasses.replace(self, stream="", released_sampling=False))
 
     @property
     def seconds(self) -> float:
@@ -412,6 +414,10 @@ def check_numbers(name: str, view: View) -> None:
         )
     if isinstance(view, VideoView) and view.projection == "sphere" and view.flip:
         raise UsageError(f"view '{name}' cannot flip a panorama: set flip=False")
+    if isinstance(view, VideoView) and view.projection != "sphere" and view.released_sampling:
+        raise UsageError(
+            f"released_sampling of view '{name}' is of panoramas: set projection=sphere, or leave it out"
+        )
     if view.every_seconds is not None and getattr(view, "projection", "flat") == "sphere":
         raise UsageError(
             f"view '{name}' looks in several directions at one time: leave every_seconds out"

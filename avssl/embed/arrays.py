@@ -52,7 +52,10 @@ class Frames:
         height, width = scaled.shape[1:3]
         if view.projection == "sphere":
             [viewpoint] = place_on_sphere(view, seed=0, position=number)
-            sampling = sampling_map(viewpoint, (height, width), (view.size, view.size))
+            sampling = sampling_map(
+                viewpoint, (height, width), (view.size, view.size),
+                released_sampling=view.released_sampling,
+            )  # fmt: skip
             return crop_panorama(scaled[chosen], sampling)
         crop = place_in_space(view, frame_width=width, frame_height=height, seed=0, position=0)
         out = np.empty((view.frames, view.size, view.size, 3), np.uint8)

@@ -105,7 +105,18 @@ class Avts(ProjectedObjective):
                     f"views.{name}.shift_seconds, or {self.config_key}.hard_fraction=0"
                 )
             self.check_alike(name, views)
+        if self.is_hard:
+            self.check_apart(self.shifted_view, views[self.shifted_view])
         return views
+
+    def check_apart(self, name: str, view: View) -> None:
+        """Refuses hard negatives that share a part of their positive's sound."""
+        if view.shift_seconds[0] < view.seconds:
+            raise UsageError(
+                f"{self.config_key}: the sounds of '{name}' begin {view.shift_seconds[0]:g} s away or more, and so "
+                f"may overlap those in time: set views.{name}.shift_seconds to {view.seconds:g} s or more "
+                "(super_hard_view takes those that overlap)"
+            )
 
     def check_alike(self, name: str, views: Mapping[str, View]) -> None:
         """Refuses negatives that are told from positives by their form, and so teach nothing."""

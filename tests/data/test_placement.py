@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from avssl.data.open import open_source
+from avssl.data.pipeline import Pipeline
 from avssl.data.placement import (
     anchor_windows,
     place_in_space,
@@ -247,3 +249,21 @@ def test_windows_at_fixed_distances_are_placed_as_one_view():
 def test_distances_that_no_windows_can_have_are_refused(keys, said):
     with pytest.raises(UsageError, match=said):
         build_view("v", {"modality": "video", "windows": 2, **keys})
+
+
+def test_panoramas_as_released_look_the_same_way_a_pixel_off():
+    keys = {"modality": "video", "projection": "sphere", "flip": False, "frames": 1, "size": 32}
+    exact = build_view("exact", {**keys, "windows": 2})
+    released = build_view("released", {**keys, "windows": 2, "released_sampling": True})
+    pipeline = Pipeline(
+        open_source("world:tiny_sphere@train"), {"exact": exact, "released": released},
+        batch_size=4, seed=0,
+    )  # fmt: skip
+    with pipeline.batches() as batches:
+        batch = next(batches)
+    assert (batch["views"]["exact"] != batch["views"]["released"]).any()
+    for known in ("direction", "field", "start_seconds"):
+        first, second = (batch["geometry"][name][known] for name in ("exact", "released"))
+        np.testing.assert_array_equal(first, second)
+    with pytest.raises(UsageError, match="released_sampling of view 'v' is of panoramas"):
+        build_view("v", {"modality": "video", "released_sampling": True})

@@ -39,6 +39,15 @@ def test_a_view_that_is_not_shifted_is_refused():
         at_step(0).views({**VIEWS, "audio_shifted": AudioView()})
 
 
+def test_hard_negatives_that_overlap_their_positives_are_refused():
+    near = dataclasses.replace(VIEWS["audio_shifted"], shift_seconds=(1.9, 8.0))
+    with pytest.raises(UsageError, match=r"set views\.audio_shifted\.shift_seconds to 2 s or more"):
+        at_step(0).views({**VIEWS, "audio_shifted": near})
+    assert "audio_shifted" not in at_step(399, hard_from_step=400).views(
+        {**VIEWS, "audio_shifted": near}
+    )
+
+
 def test_hard_negatives_without_a_view_are_refused():
     with pytest.raises(UsageError, match=r"objectives\.avts .*: name it in shifted_view, or set h"):
         at_step(0, shifted_view="").views(VIEWS)

@@ -282,7 +282,8 @@ def started(setup: Setup) -> TrainState:
 def furthest(first: Any, second: Any) -> float:
     """The largest difference between two trees of arrays."""
     gaps = jax.tree.map(
-        lambda a, b: float(np.max(np.abs(np.asarray(a) - np.asarray(b)), initial=0.0)),
+        # Masks are numbers here.
+        lambda a, b: float(np.max(np.abs(1.0 * np.asarray(a) - np.asarray(b)), initial=0.0)),
         first,
         second,
     )

@@ -24,6 +24,16 @@ TOGETHER = {
     "untaught": tuple(name for name in OBJECTIVES if name not in TAUGHT | DETECTING),
     "taught": tuple(name for name in OBJECTIVES if name in TAUGHT | DETECTING),
 }
+# What the objectives are by other keys than their defaults, where that is other mathematics.
+OTHER_FORMS = {
+    "avid": {"within": 1.0},
+    "cma": {"agreement": "union", "within_instance": 1.0, "cross_positives": 1.0, "num_positives": 4},
+    "desa": {"form": "codebook", "labels_at_step": 0},
+    "dmc": {"form": "simplified", "channels": 16},
+    "robust_xid": {"estimator": "neighbour", "queue_rows": 32},
+    "selavi": {"online": True, "queue_rows": 32, "marginals": "gaussian"},
+    "xdc": {"variant": "cdc"},
+}
 ONE = {"one device": {"devices": 1}}
 FSDP = {"fsdp of 4": {"devices": 8, "parallel.fsdp": 4}}
 PMAP = {"pmap of 8": {"devices": 8, "parallel.mode": "pmap"}}
@@ -81,6 +91,16 @@ def test_same_losses_and_parameters_everywhere(objectives, float64):
     # The gradients of all of them add up; at the rate for one, rounding doubles with each step.
     config.optimizer.learning_rate = 1e-4
     assert_same(config, batches(config, NUM_STEPS), PLACES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_other_forms_are_the_same_on_several_devices(float64):
+    config = small_config(*OTHER_FORMS)
+    for name, form in OTHER_FORMS.items():
+        config.objectives[name].update(form)
+    config.optimizer.learning_rate = 1e-4
+    assert_same(config, batches(config, NUM_STEPS), {**ONE, **FSDP, **PMAP})
 
 
 @pytest.mark.slow
