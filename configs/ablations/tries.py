@@ -38,6 +38,8 @@ SYNCHRONISATION = "linear,synchronization"
 CLUSTERING = "linear,clustering"
 CELLS = "encoders.video.strides=(2, 1, 1)"
 AS_DMC = (CELLS, "optimizer.learning_rate=0.001")
+# In the middle of the sound, as the papers see it.
+ONE_FRAME = ("views.video.frames=1", "views.video.fps=25.0", "views.video.align=center")
 AS_ROBUST = (
     "objectives.xid.temperature=0.2",
     "objectives.xid.norm_heads=True",
@@ -50,7 +52,6 @@ CONSTANT = "optimizer.schedule=constant"
 
 ROWS = (
     tried("supervised", "quickstart", "linear", CELLS, name="labels_cells"),
-    tried("dmc", "pairs", LOCALISATION, name="dmc"),
     tried("dmc", "pairs", LOCALISATION, name="dmc_trained", start_from="labels_cells"),
     tried(
         "dmc", "pairs", LOCALISATION, "objectives.dmc.norm_maps=False",
@@ -60,8 +61,24 @@ ROWS = (
         "dmc:simplified", "pairs", LOCALISATION, name="dmc_trained_simplified",
         start_from="labels_cells",
     ),
-    tried("avc", "pairs", LOCALISATION, *AS_DMC, name="avc_pairs"),
     tried("avc", "pairs", LOCALISATION, *AS_DMC, name="avc_trained", start_from="labels_cells"),
+    tried("supervised:pictures", "quickstart", "linear", name="labels_pictures"),
+    tried(
+        "dmc", "pairs", LOCALISATION, *ONE_FRAME, "objectives.dmc.norm_maps=False",
+        name="dmc_one_frame", start_from="labels_pictures",
+    ),
+    tried(
+        "dmc:simplified", "pairs", LOCALISATION, *ONE_FRAME, name="dmc_one_frame_simplified",
+        start_from="labels_pictures",
+    ),
+    tried(
+        "dmc:simplified", "pairs", LOCALISATION, *ONE_FRAME, "objectives.dmc.video_clusters=5",
+        name="dmc_one_frame_simplified_5", start_from="labels_pictures",
+    ),
+    tried(
+        "avc", "pairs", LOCALISATION, *AS_DMC, *ONE_FRAME, name="avc_one_frame",
+        start_from="labels_pictures",
+    ),
     tried(
         "xid", "quickstart", VERIFICATION, *AS_ROBUST, name="xid_faulty", learns_from="faulty"
     ),
