@@ -101,6 +101,10 @@ ROWS = (
         name="avts_curriculum_constant",
     ),
     tried("selavi", "quickstart", CLUSTERING, SOLVES, name="selavi"),
+    tried(
+        "selavi", "quickstart", CLUSTERING, f"steps={2 * STEPS}",
+        f"objectives.selavi.schedule_steps={2 * STEPS}", name="selavi_twice_as_long",
+    ),
     tried("selavi", "quickstart", CLUSTERING, *FEW_SOLVES, name="selavi_few_solves"),
     tried(
         "selavi", "quickstart", CLUSTERING, *FEW_SOLVES, "views.video.hue=0.0",
