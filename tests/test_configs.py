@@ -80,6 +80,7 @@ VARIANTS = [
     "configs/world/mm_distillnet.py:rgb",
     "configs/world/selavi.py:unbalanced",
     "configs/world/stereo_soundnet.py:mono",
+    "configs/world/supervised.py:cells",
     "configs/world/supervised.py:long",
     "configs/world/supervised.py:pictures",
     "configs/world/supervised.py:sphere",

@@ -4,6 +4,7 @@
 
 `configs/world/supervised.py:pictures` names pictures of one object, by the encoder of `ez_vsl.py`: what that,
 `lvs.py` and `avl.py` begin with in ImageNet's place.
+`configs/world/supervised.py:cells` keeps 8 x 8 cells of a picture, as `dmc.py` does, which begins with it.
 `configs/world/supervised.py:sphere` is on those of `avsa.py`, where few views show what the label names;
 `configs/world/supervised.py:long` is on those of `avts.py`, with its views and encoders.
 """
@@ -18,7 +19,7 @@ def get_config(variant: str = ""):
     config.objectives = dict(supervised=dict(weight=1.0, num_classes=10))
     # No score between a picture and a sound is learnt.
     config.eval.protocols = ("knn", "linear")
-    return variant_of(config, variant, pictures=pictures, sphere=sphere, long=long)
+    return variant_of(config, variant, pictures=pictures, cells=cells, sphere=sphere, long=long)
 
 
 def pictures(config):
@@ -26,6 +27,10 @@ def pictures(config):
     there = load_config(str(Path(__file__).parent / "ez_vsl.py"))
     config.views.video, config.encoders.video = there.views.video, there.encoders.video
     config.objectives = dict(classify=dict(weight=1.0, modalities=("video",), num_classes=10))
+
+
+def cells(config):
+    config.encoders.video.strides = (2, 1, 1)
 
 
 def sphere(config):
