@@ -4,7 +4,7 @@ The video encoder keeps 8 x 8 cells, which its maps are given in. The published 
 do these, on clips of one object with labels.
 
   avssl pretrain --config configs/world/supervised.py:cells --workdir runs/world-cells
-  avssl pretrain --config configs/world/dmc.py --workdir runs/world-dmc --init runs/world-cells
+  avssl pretrain --config configs/world/dmc.py --workdir runs/world-dmc --config.init_from=runs/world-cells
 
 From nothing, `objectives.dmc.norm_maps` takes out what all positions share.
 
