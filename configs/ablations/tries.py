@@ -47,7 +47,6 @@ AS_ROBUST = (
 )
 SOLVES = f"objectives.selavi.schedule_steps={STEPS}"
 FEW_SOLVES = (SOLVES, "objectives.selavi.num_solves=5")
-CONSTANT = "optimizer.schedule=constant"
 
 ROWS = (
     tried("supervised:cells", "quickstart", "linear", name="labels_cells"),
@@ -94,11 +93,11 @@ ROWS = (
         name="robust_after_xid", learns_from="faulty", start_from="xid_faulty",
     ),
     tried(
-        "avts", "long", SYNCHRONISATION, "objectives.avts.hard_from_step=0", CONSTANT,
+        "avts", "long", SYNCHRONISATION, "objectives.avts.hard_from_step=0",
         name="avts_hard_constant",
     ),
     tried(
-        "avts", "long", SYNCHRONISATION, "objectives.avts.hard_from_step=400", CONSTANT,
+        "avts", "long", SYNCHRONISATION, "objectives.avts.hard_from_step=400",
         name="avts_curriculum_constant",
     ),
     tried("selavi", "quickstart", CLUSTERING, SOLVES, name="selavi"),
