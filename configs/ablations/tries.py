@@ -105,6 +105,10 @@ ROWS = (
         "selavi", "quickstart", CLUSTERING, f"steps={2 * STEPS}",
         f"objectives.selavi.schedule_steps={2 * STEPS}", name="selavi_twice_as_long",
     ),
+    tried(
+        "selavi", "quickstart", CLUSTERING, f"steps={2 * STEPS}",
+        f"objectives.selavi.schedule_steps={2 * STEPS}", "batch_size=32", name="selavi_half_batches",
+    ),
     tried("selavi", "quickstart", CLUSTERING, *FEW_SOLVES, name="selavi_few_solves"),
     tried(
         "selavi", "quickstart", CLUSTERING, *FEW_SOLVES, "views.video.hue=0.0",
