@@ -300,20 +300,18 @@ NOTES = (
     "Robust-xID finds the faulty pairs: under music the object is heard as well, so such a pair agrees "
     "still. With those at chance, an AUC of 80 % in all takes one of 87.5 % on the other kinds.",
     "Robust-xID beats xID: neither learns enough of the pairs in so few steps to tell a swapped sound from its "
-    "own. Half the batch and twice the steps, on the first 80 % of the training part and scored on its last "
-    "20 %, change nothing: 27.9 % against 30.0 % on the linear probe of video, an AUC of 59.2 against 62.6 %. "
-    "With the quickstart's temperature, heads and colours xid is at 24.6 and 54.6 % there.",
-    "SeLaVi, NMI of 0.5: the labels that both share follow the sound, which falls into groups first. With "
-    "colours drawn half as far, on the first 80 % of the training part and scored on its last 20 %, the NMI of "
-    "video stays at 15.9 %, that of both at 47.1 %.",
-    "AVTS, curriculum: hard negatives alone teach from the first step here, so that a curriculum leaves fewer "
-    "steps for them, and at a rate that has fallen.",
-    "AVID, linear probe of audio: both are near what labels reach, and their 95 % intervals overlap (96.3 to "
-    "99.0 %, 98.3 to 100 %).",
-    "DMC against AVC: with the paper's routing the assignments stay nearly uniform (at the end of training "
-    "their entropy is 99.9 % of log 10), so the maps of its clusters are nearly one map, and a single map can "
-    "find one source of two at most. The published networks start trained, these from nothing. A box in the "
-    "centre lies between the two sources: what says something is random initialisation.",
+    "own. After 800 steps of xid, as many of Robust-xID are behind as many more of xid, too (robust_after_xid "
+    "and xid_faulty_longer, in the table of tries).",
+    "SeLaVi, NMI of 0.5: the labels that both share follow the sound, which falls into groups first, and in so "
+    "few steps the picture does not follow. In twice as many it comes nearer (selavi_twice_as_long, "
+    "in the table of tries); fewer solves, or colours as they are, do not help.",
+    "AVID, linear probe of audio: both are near what labels reach.",
+    "DMC against AVC: with the paper's routing the assignments stay nearly uniform (`video_assignment_entropy` "
+    "of a run's metrics.jsonl), so the maps of its clusters are nearly one map, and a single map can find one "
+    "source of two at most. Of its later form (dmc_simplified) the cluster that is nearest to the sound is now "
+    "the objects, now what is around them: in the table of tries it is far above AVC once, and below "
+    "random initialisation another time. A box in the centre lies between the two sources: what says something "
+    "is random initialisation.",
     "AVSA, linear probe of video: labels themselves teach little there (supervised_sphere), as few views "
     "show what the label names.",
 )
