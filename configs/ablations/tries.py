@@ -129,8 +129,15 @@ COLUMNS = (
 )
 
 
+NOTES = (
+    "dmc and avc: what is named trained begins with labels_cells, what is named one_frame with "
+    "labels_pictures, and sees the frame in the middle of the sound. dmc_trained has norm_maps.",
+    "xid_faulty_longer and robust_after_xid go on from xid_faulty, for as many steps.",
+)
+
+
 def get_ablation(variant: str = ""):
-    return variant_of(
-        Ablation(title="Tried on the training part of the worlds", rows=ROWS, columns=COLUMNS),
-        variant,
+    ablation = Ablation(
+        title="Tried on the training part of the worlds", rows=ROWS, columns=COLUMNS, notes=NOTES
     )
+    return variant_of(ablation, variant)
