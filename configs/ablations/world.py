@@ -305,6 +305,8 @@ NOTES = (
     "SeLaVi, NMI of 0.5: the labels that both share follow the sound, which falls into groups first, and in so "
     "few steps the picture does not follow. In twice as many it comes nearer (selavi_twice_as_long, "
     "in the table of tries); fewer solves, or colours as they are, do not help.",
+    "AVTS, curriculum: hard negatives alone teach from the first step here, so that a curriculum leaves fewer "
+    "steps for them. At a constant rate it was ahead of them on the training part (the table of tries).",
     "AVID, linear probe of audio: both are near what labels reach.",
     "DMC against AVC: with the paper's routing the assignments stay nearly uniform (`video_assignment_entropy` "
     "of a run's metrics.jsonl), so the maps of its clusters are nearly one map, and a single map can find one "
