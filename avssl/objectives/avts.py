@@ -113,8 +113,8 @@ class Avts(ProjectedObjective):
         """Refuses hard negatives that share a part of their positive's sound."""
         if view.shift_seconds[0] < view.seconds:
             raise UsageError(
-                f"{self.config_key}: the sounds of '{name}' begin {view.shift_seconds[0]:g} s away or more, and so "
-                f"may overlap those in time: set views.{name}.shift_seconds to {view.seconds:g} s or more "
+                f"{self.config_key}: the sounds of '{name}' may begin {view.shift_seconds[0]:g} s away and so "
+                f"overlap those in time: set views.{name}.shift_seconds to {view.seconds:g} s or more "
                 "(super_hard_view takes those that overlap)"
             )
 

@@ -27,7 +27,12 @@ TOGETHER = {
 # What the objectives are by other keys than their defaults, where that is other mathematics.
 OTHER_FORMS = {
     "avid": {"within": 1.0},
-    "cma": {"agreement": "union", "within_instance": 1.0, "cross_positives": 1.0, "num_positives": 4},
+    "cma": {
+        "agreement": "union",
+        "within_instance": 1.0,
+        "cross_positives": 1.0,
+        "num_positives": 4,
+    },
     "desa": {"form": "codebook", "labels_at_step": 0},
     "dmc": {"form": "simplified", "channels": 16},
     "robust_xid": {"estimator": "neighbour", "queue_rows": 32},
