@@ -70,6 +70,19 @@ def float64():
 
 
 @pytest.fixture
+def generated(capsys):
+    """Opens a source without a word: whichever test is the first to open a world says that it is generated."""
+    from avssl.data.open import open_source
+
+    def opened(spec):
+        source = open_source(spec)
+        capsys.readouterr()
+        return source
+
+    return opened
+
+
+@pytest.fixture
 def run(capsys):
     """Runs a command line in this process; whatever happens, stderr is for people."""
 

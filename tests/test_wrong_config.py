@@ -70,7 +70,8 @@ def test_what_begins_to_teach_after_the_run_is_refused(config, key, run, tmp_pat
         "eval.clips=2.5", "eval.every_steps=2.5", "eval.offset_frames=-3", "eval.track_score=1.5",
     ],
 )  # fmt: skip
-def test_wrong_values_are_refused_before_compilation(mistake, pretrain, tmp_path):
+def test_wrong_values_are_refused_before_compilation(mistake, pretrain, generated, tmp_path):
+    generated("world:tiny@train")
     code, out, err = pretrain(mistake)
     assert code == 2
     assert err.count("\n") == 1

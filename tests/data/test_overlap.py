@@ -75,13 +75,14 @@ def config():
     return config
 
 
-def test_a_run_says_it_at_its_start(config, capsys):
-    source = open_source(config.data.source)
+def test_a_run_says_it_at_its_start(config, generated, capsys):
+    source = generated(config.data.source)
     indices = np.arange(0, len(source), 2)
     check_evaluation(config, source, indices)
     said = capsys.readouterr().err
     assert f"{len(indices)} of the {len(source)} clips of world:tiny@train that are scored" in said
     config.eval.test_data = "world:tiny@test"
+    generated(config.eval.test_data)
     check_evaluation(config, source, indices)
     assert capsys.readouterr().err == ""
 

@@ -37,13 +37,11 @@ from tests.train.small_runs import small_config
         ),
     ],
 )  # fmt: skip
-def test_a_source_that_lacks_it_is_refused(config, overrides, said, run, tmp_path, capsys):
+def test_a_source_that_lacks_it_is_refused(config, overrides, said, run, generated, tmp_path):
     flags = [f"--config.{override}" for override in overrides]
     folder = tmp_path / "run"
     if overrides[0].startswith("data.source="):
-        # What generates a world for longer than a moment says so on stderr.
-        open_source(overrides[0].removeprefix("data.source="))
-        capsys.readouterr()
+        generated(overrides[0].removeprefix("data.source="))
     code, _, err = run("pretrain", "--config", f"{config}:quicktest", "--workdir", folder, *flags)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
