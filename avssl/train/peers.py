@@ -70,6 +70,7 @@ class Watch:
         self._last: dict[str, str] = {}
         self._silent = {str(peer): 0 for peer in range(num_processes) if peer != process_id}
         self._patience = SILENT_BEATS
+        self._lost = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="peers", daemon=True)
         self._thread.start()
@@ -78,6 +79,8 @@ class Watch:
         """Waits until the one that is gone is named, which ends this process too; or until none is."""
         self._patience = SUSPECTED_BEATS
         self._thread.join((SUSPECTED_BEATS + GRACE_BEATS) * BEAT_SECONDS)
+        if self._lost:
+            self._thread.join()
 
     def end(self, word: str) -> None:
         """Says how we ended; from now on nobody's end is ours."""
@@ -94,7 +97,8 @@ class Watch:
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 words = self._words()
                 # One that has not said anything yet has just begun.
-                if all(words.get(peer, "").startswith(ENDS) for peer in self._silent):
+                others = self._silent.keys() - {self._lost}
+                if all(words.get(peer, "").startswith(ENDS) for peer in others):
                     return
             time.sleep(BEAT_SECONDS)
 
@@ -117,17 +121,21 @@ class Watch:
                 continue
             self._silent[peer] = self._silent[peer] + 1 if word == self._last.get(peer, "") else 0
             if word.startswith("left") and self._silent[peer] > GRACE_BEATS:
-                self._give_up(f"process {peer} has stopped: {word.removeprefix('left ')}")
+                self._give_up(peer, f"process {peer} has stopped: {word.removeprefix('left ')}")
             if self._silent[peer] > self._patience:
                 self._give_up(
-                    f"process {peer} is lost {when()}: it was killed, or cannot be reached; {RESTART}"
+                    peer,
+                    f"process {peer} is lost {when()}: it was killed, or cannot be reached; {RESTART}",
                 )
         self._last = words
 
-    def _give_up(self, why: str) -> NoReturn:
+    def _give_up(self, lost: str, why: str) -> NoReturn:
+        self._lost = lost
         print(f"avssl: process {self._own}: {why}", file=sys.stderr)
         with contextlib.suppress(jax.errors.JaxRuntimeError):
             self._tell(f"left {why}")
+        # Else those who count a beat later would only hear that process 0 is gone.
+        self.wait_for_others()
         leave(1)
 
     def _tell(self, word: str) -> None:
