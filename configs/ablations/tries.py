@@ -36,15 +36,8 @@ LOCALISATION = "linear,localization"
 VERIFICATION = "linear,verification"
 SYNCHRONISATION = "linear,synchronization"
 CLUSTERING = "linear,clustering"
-AS_DMC = ("encoders.video.strides=(2, 1, 1)", "optimizer.learning_rate=0.001")
 # In the middle of the sound, as the papers see it.
 ONE_FRAME = ("views.video.frames=1", "views.video.fps=25.0", "views.video.align=center")
-AS_ROBUST = (
-    "objectives.xid.temperature=0.2",
-    "objectives.xid.norm_heads=True",
-    "views.video.hue=0.5",
-    "views.video.saturation=0.5",
-)
 SOLVES = f"objectives.selavi.schedule_steps={STEPS}"
 FEW_SOLVES = (SOLVES, "objectives.selavi.num_solves=5")
 
@@ -61,7 +54,7 @@ ROWS = (
         "dmc:simplified", "pairs", LOCALISATION, name="dmc_trained_simplified",
         start_from="labels_cells",
     ),
-    tried("avc", "pairs", LOCALISATION, *AS_DMC, name="avc_trained", start_from="labels_cells"),
+    tried("avc:pairs", "pairs", LOCALISATION, name="avc_trained", start_from="labels_cells"),
     tried("supervised:pictures", "quickstart", "linear", name="labels_pictures"),
     tried(
         "dmc", "pairs", LOCALISATION, *ONE_FRAME, name="dmc_one_frame",
@@ -76,14 +69,14 @@ ROWS = (
         name="dmc_one_frame_simplified_5", start_from="labels_pictures",
     ),
     tried(
-        "avc", "pairs", LOCALISATION, *AS_DMC, *ONE_FRAME, name="avc_one_frame",
+        "avc:pairs", "pairs", LOCALISATION, *ONE_FRAME, name="avc_one_frame",
         start_from="labels_pictures",
     ),
     tried(
-        "xid", "quickstart", VERIFICATION, *AS_ROBUST, name="xid_faulty", learns_from="faulty"
+        "xid:faulty", "quickstart", VERIFICATION, name="xid_faulty", learns_from="faulty"
     ),
     tried(
-        "xid", "quickstart", VERIFICATION, *AS_ROBUST, name="xid_faulty_longer",
+        "xid:faulty", "quickstart", VERIFICATION, name="xid_faulty_longer",
         learns_from="faulty", start_from="xid_faulty",
     ),
     tried(

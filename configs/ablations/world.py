@@ -67,28 +67,6 @@ VERIFICATION = "eval.protocols=knn,linear,retrieval,verification"
 SOLVES = f"objectives.selavi.schedule_steps={STEPS}"
 REFRESHES = f"objectives.xdc.refresh_every_steps={HALF}"
 ON_SPHERE = (SPATIAL, f"steps={SPHERE_STEPS}")
-ON_FAULTY = (
-    "data.source=world:faulty@train",
-    "eval.data=world:quickstart@train",
-    "eval.test_data=world:quickstart@test",
-    VERIFICATION,
-)
-# The temperature, heads and colours of configs/world/robust_xid.py: what is compared is the doubt.
-AS_ROBUST = (
-    "objectives.xid.temperature=0.2",
-    "objectives.xid.norm_heads=True",
-    "views.video.hue=0.5",
-    "views.video.saturation=0.5",
-)
-# The data, cells and rate of configs/world/dmc.py: what is compared is the objective.
-AS_DMC = (
-    "data.source=world:pairs@train",
-    "eval.data=world:pairs@train",
-    "eval.test_data=world:pairs@test",
-    "encoders.video.strides=(2, 1, 1)",
-    "optimizer.learning_rate=0.001",
-    LOCALISATION,
-)
 
 ROWS = (
     world("supervised"),
@@ -108,7 +86,7 @@ ROWS = (
     world("cma", start_from="avid_cross"),
     # As many steps in all as CMA after AVID.
     world("avid", name="avid_longer", start_from="avid_cross"),
-    world("xid", *ON_FAULTY, *AS_ROBUST, name="xid_faulty"),
+    world("xid:faulty", VERIFICATION, name="xid_faulty"),
     world("robust_xid", VERIFICATION, name="robust_xid_faulty"),
     world("supervised:sphere", name="supervised_sphere"),
     world("avsa", *ON_SPHERE),
@@ -142,7 +120,7 @@ ROWS = (
         "dmc:simplified", LOCALISATION, name="dmc_simplified", start_from="supervised_cells",
         seeds=ALONE,
     ),
-    world("avc", *AS_DMC, name="avc_pairs", start_from="supervised_cells"),
+    world("avc:pairs", LOCALISATION, name="avc_pairs", start_from="supervised_cells"),
 )  # fmt: skip
 
 COLUMNS = (
