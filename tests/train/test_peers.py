@@ -1,4 +1,4 @@
-"""Process 0 keeps the store of the processes: before it leaves a lost one, the others must have been able to say so."""
+"""Process 0 keeps the store of all: before it leaves a lost one, the others must have been able to say so."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from avssl.train import peers
 from avssl.train.peers import FAREWELL_BEATS, Watch
 
 
-class Left(Exception):
+class LeftError(Exception):
     pass
 
 
@@ -39,10 +39,10 @@ def test_process_0_hears_out_all_but_the_lost_one(own, heard, waited, monkeypatc
     monkeypatch.setattr(peers.time, "sleep", store.beat)
 
     def leave(code):
-        raise Left(code)
+        raise LeftError(code)
 
     monkeypatch.setattr(peers, "leave", leave)
-    with pytest.raises(Left, match="1"):
+    with pytest.raises(LeftError, match="1"):
         watch._give_up("1", "process 1 is lost")
     assert heard - store.beats_until_heard == waited
     assert store.words[str(own)] == "left process 1 is lost"
